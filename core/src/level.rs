@@ -1,0 +1,1 @@
+//! Which level comes next (placeholder).

@@ -1,0 +1,27 @@
+//! Icecore: backups of file trees, and getting them back.
+//!
+//! The library behind the program `icecore`. It never prints, never reads the environment or a clock, and opens no socket:
+//! whoever calls it passes those in. Modules are listed in the order of the data; each uses only what stands above it.
+
+pub mod error;
+pub mod limits;
+pub mod monitor;
+pub mod name;
+pub mod time;
+
+pub mod level;
+pub mod retention;
+
+pub mod pipe;
+pub mod spool;
+
+pub mod codec;
+pub mod tree;
+
+pub mod storage;
+
+pub mod repository;
+
+pub mod engine;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,1 @@
+//! Producer, bounded queue, consumer (placeholder).

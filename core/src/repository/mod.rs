@@ -1,0 +1,1 @@
+//! Where backups live in a storage (placeholder).

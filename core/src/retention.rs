@@ -1,0 +1,1 @@
+//! Which chains may go (placeholder).

@@ -1,0 +1,160 @@
+//! A storage: a flat set of named objects, put whole or not at all, read by range.
+//!
+//! Every provider guarantees, and the conformance suite of the test kit checks on real servers:
+//!
+//! * **Whole or nothing.** An object is visible under its name only with all its bytes. A `put` or a `finish` that fails,
+//!   a writer that is dropped, or a process that is killed leaves no object under the name.
+//! * **Durable.** What `put` and `finish` reported as done survives a crash of the machine.
+//! * **Read what was written.** After `put` or `finish` returns, `read`, `stat` and `list` see the object.
+//! * **Honest lists.** `list` gives every object and folder, or fails. An error is never an empty list; only a prefix
+//!   under which nothing exists is.
+//! * **Errors by kind.** `NotFound` for what is not there, `AlreadyExists` for [`PutMode::CreateNew`] on what is,
+//!   `NoSpace`, `Denied`; `retry` says whether a later attempt may help.
+//!
+//! Retrying, throttling and fault injection are decorators of the same trait.
+
+pub mod local;
+pub mod memory;
+pub mod retry;
+pub mod throttle;
+
+use crate::error::Result;
+use crate::name::ObjectName;
+
+/// Whether an object may replace one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMode {
+    /// Fails with `AlreadyExists` when the name is taken; of two racing puts one wins.
+    CreateNew,
+    /// Takes the place of an object of the same name.
+    Replace,
+}
+
+/// How far below a prefix a listing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The children of the prefix only: objects directly under it, and folders.
+    One,
+    /// Every object below the prefix; no folders.
+    All,
+}
+
+/// One row of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// An object and its size.
+    Object {
+        /// The full name.
+        name: ObjectName,
+        /// Its length.
+        size_bytes: u64,
+    },
+    /// A folder: names (or, on a file system, an empty directory) exist below it.
+    Folder {
+        /// The full name, without a slash at the end.
+        name: ObjectName,
+    },
+    /// Something that is not a usable object name (not UTF-8, for instance); passed over by readers, reported by `check`.
+    Stray {
+        /// What it is called, for people.
+        label: String,
+    },
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// What a storage can do beyond the minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`PutMode::CreateNew`] is decided by the storage itself, atomically.
+    pub create_new_is_atomic: bool,
+    /// Several requests at once are faster than one after the other.
+    pub parallel: bool,
+}
+
+/// One long object being written; visible only after [`ObjectWriter::finish`]. Dropped unfinished, it leaves nothing behind.
+pub trait ObjectWriter: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// After an error the writer is only good for dropping.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the object durable and visible.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when it was opened with [`PutMode::CreateNew`] and the name has been taken; on any error nothing is visible.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// A flat set of named objects. See the module's page for what an implementation must guarantee.
+pub trait Storage: Send + Sync {
+    /// Stores a small object whole.
+    ///
+    /// # Errors
+    /// `AlreadyExists` with [`PutMode::CreateNew`]; otherwise as the storage has it. On any error the name is as before.
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()>;
+
+    /// Begins one long object.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Reads up to `length_bytes` from `offset`; fewer only where the object ends.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the storage has it.
+    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>>;
+
+    /// What is known of an object.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the storage has it.
+    fn stat(&self, name: &ObjectName) -> Result<Stat>;
+
+    /// Hands every row below `prefix` (everything for `None`) to `row`, in no order. A prefix is a folder: `a/b` covers
+    /// `a/b/c`, never `a/bc`.
+    ///
+    /// # Errors
+    /// Any failure, also one half way: what was handed out until then must not be taken for the whole. An error of `row` ends
+    /// the listing and is returned.
+    fn list(
+        &self,
+        prefix: Option<&ObjectName>,
+        depth: Depth,
+        row: &mut dyn FnMut(Listed) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Removes an object; folders that become empty go with it where the storage has folders.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the storage has it.
+    fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// What this storage can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// How to name this storage to a person: a path or URL without secrets.
+    fn label(&self) -> String;
+
+    /// Reads a small object whole.
+    ///
+    /// # Errors
+    /// As [`Storage::read`], and `Limit` beyond `limit_bytes`.
+    fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
+        let limit = usize::try_from(limit_bytes.saturating_add(1)).unwrap_or(usize::MAX);
+        let bytes = self.read(name, 0, limit)?;
+        if bytes.len() as u64 > limit_bytes {
+            let error = crate::error::Error::new(crate::error::Kind::Limit, "too large an object:")
+                .on(name.to_string());
+            return Err(error);
+        }
+        Ok(bytes)
+    }
+}

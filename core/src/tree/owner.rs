@@ -1,0 +1,1 @@
+//! Tree: owner (placeholder).
