@@ -1,3 +1,23 @@
-//! The program `icecore`.
+//! The program `icecore`: reads the command line and the environment, calls the library, and says how it went.
 
-fn main() {}
+mod cli;
+mod exit;
+mod output;
+mod progress;
+mod signals;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let stop = match signals::install() {
+        Ok(stop) => stop,
+        Err(error) => return exit::failed(&arguments.global, &error),
+    };
+    signals::raise_file_limit();
+    match cli::run(&arguments, stop) {
+        Ok(code) => code,
+        Err(error) => exit::failed(&arguments.global, &error),
+    }
+}

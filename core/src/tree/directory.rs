@@ -30,6 +30,15 @@ impl Directory {
         Ok(Directory { handle })
     }
 
+    /// A second handle of the same directory, with a reading position of its own.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn open_again(&self) -> Result<Directory> {
+        let handle = rustix::fs::openat(&self.handle, ".", OPEN, Mode::empty()).map_err(|e| Error::io("cannot open", ".", e))?;
+        Ok(Directory { handle })
+    }
+
     /// Opens the sub-directory `name`; a symbolic link is refused.
     ///
     /// # Errors

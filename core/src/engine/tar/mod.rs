@@ -1,9 +1,123 @@
 //! The `tar` engine: GNU incremental archives and snapshot files, read and written without a subprocess.
+//!
+//! A level is one archive. Each directory is a member whose body (the [`dumpdir`]) lists its entries and says which of them
+//! this archive holds; what a directory of an earlier level had and this one does not list was deleted. The engine metadata
+//! is GNU tar's [`snapshot`] file. Both are as GNU tar writes them, so `tar --incremental -x` restores our chains and
+//! `tar --listed-incremental` continues them, and the other way round. `docs/format/tar.md` has the details.
 
+mod backup;
 pub mod dumpdir;
+mod file;
 pub mod header;
 pub mod member;
 pub mod pax;
 pub mod reader;
+mod renames;
+mod restore;
+mod selection;
 pub mod snapshot;
 pub mod writer;
+
+use super::{BackupJob, Chain, Engine, RestoreJob};
+use crate::error::Result;
+use crate::monitor::Monitor;
+use crate::pipe::stream::BlockWriter;
+use crate::spool::Spool;
+use crate::tree::target::Target;
+use std::io::Read;
+
+/// The `tar` engine.
+pub struct Tar;
+
+impl Engine for Tar {
+    fn name(&self) -> &'static str {
+        "tar"
+    }
+
+    fn backup(&self, job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
+        backup::run(job, out)
+    }
+
+    fn restore(&self, job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
+        restore::run(job, chain, target)
+    }
+
+    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
+        let mut archive = reader::ArchiveReader::new(input);
+        let mut buffer = vec![0; crate::limits::READ_BYTES];
+        while archive.next()?.is_some() {
+            monitor.check()?;
+            while archive.read(&mut buffer)? > 0 {}
+        }
+        Ok(())
+    }
+}
+
+/// The name of a path of the tree inside an archive: `./a/b`, and `.` for the root.
+fn stored_name(path: &[u8]) -> Vec<u8> {
+    if path.is_empty() { b".".to_vec() } else { [b"./", path].concat() }
+}
+
+/// The path in the tree of a stored name: without `/` or `./` at its head and `/` at its end; the root is empty.
+fn tree_path(stored: &[u8]) -> &[u8] {
+    let mut path = without_leading_slashes(stored);
+    while let Some(rest) = path.strip_prefix(b"./") {
+        path = without_leading_slashes(rest);
+    }
+    while let Some(rest) = path.strip_suffix(b"/") {
+        path = rest;
+    }
+    if path == b"." { b"" } else { path }
+}
+
+fn without_leading_slashes(path: &[u8]) -> &[u8] {
+    let first = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    &path[first..]
+}
+
+/// `parent/name`, where the parent may be the root.
+fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+}
+
+/// What is left of `path` when it is `ancestor` or below it: empty, or starting with a slash.
+fn below<'p>(path: &'p [u8], ancestor: &[u8]) -> Option<&'p [u8]> {
+    if ancestor.is_empty() {
+        return Some(path);
+    }
+    path.strip_prefix(ancestor).filter(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The path without its last component, and that component; `None` for the root.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_names_and_tree_paths_are_inverse() {
+        for (path, stored) in [(&b""[..], &b"."[..]), (b"a", b"./a"), (b"a/b c", b"./a/b c")] {
+            assert_eq!(stored_name(path), stored);
+            assert_eq!(tree_path(stored), path);
+        }
+        assert_eq!(tree_path(b"./"), b"");
+        assert_eq!(tree_path(b"a/"), b"a");
+    }
+
+    #[test]
+    fn a_path_is_below_its_ancestors_only() {
+        assert_eq!(below(b"a/b", b"a"), Some(&b"/b"[..]));
+        assert_eq!(below(b"a", b"a"), Some(&b""[..]));
+        assert_eq!(below(b"ab", b"a"), None);
+        assert_eq!(below(b"ab", b""), Some(&b"ab"[..]));
+    }
+}

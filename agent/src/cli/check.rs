@@ -1,0 +1,81 @@
+//! `icecore check`: whether every backup can be restored.
+
+use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
+use crate::output;
+use crate::progress::{Terminal, printable};
+use clap::Args;
+use icecore::check::{self, Finding};
+use icecore::error::Result;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Check that every backup is whole.
+///
+/// Without --read-data: chains without gaps, objects there, sizes right. With it, everything is read, decompressed and
+/// compared with its hashes. What killed runs left behind is listed, and removed with --clean once it is old enough that no
+/// run can still be writing it.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(flatten)]
+    repository: RepositoryArguments,
+    #[command(flatten)]
+    series: SeriesArguments,
+    /// Read and compare every byte
+    #[arg(long)]
+    read_data: bool,
+    /// Remove what killed runs left behind
+    #[arg(long)]
+    clean: bool,
+    /// With --clean: how old such remains must be, in hours
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    grace: u32,
+}
+
+/// Prints a line for each finding; fails when a backup is damaged.
+pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
+    let repository = arguments.repository.open()?;
+    let monitor = Terminal::new(context.global, context.stop.clone(), "Checking");
+    let options = check::Options {
+        filter: arguments.series.filter(),
+        read_data: arguments.read_data,
+        clean_older_than: arguments.clean.then(|| icecore::time::Timestamp(now().seconds - i64::from(arguments.grace) * 3600)),
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let mut found = |finding: &Finding| print(context, finding);
+    let report = check::run(&repository, &options, &scratch(), &monitor, &mut found);
+    monitor.finish();
+    let report = report?;
+    if context.global.json {
+        output::json(&json!({
+            "type": "summary",
+            "backups": report.backups,
+            "problems": report.problems,
+            "orphans": report.orphans,
+            "cleaned": report.cleaned,
+            "read_data": arguments.read_data,
+            "ok": report.problems == 0,
+        }));
+    } else {
+        let backups = output::count(report.backups, "backup", "backups");
+        let problems = output::count(report.problems, "problem", "problems");
+        output::line(context.global, &format!("checked {backups}: {problems}"));
+        if report.orphans > report.cleaned {
+            output::line(context.global, "remove what killed runs left behind with: icecore check --clean");
+        }
+    }
+    Ok(ExitCode::from(u8::from(report.problems > 0)))
+}
+
+fn print(context: &Context<'_>, finding: &Finding) {
+    if context.global.json {
+        output::json(&json!({
+            "type": "problem",
+            "kind": finding.kind.name(),
+            "object": finding.object,
+            "error": finding.error,
+        }));
+    } else {
+        output::warning(&format!("{}: {}: {}", finding.kind.name(), printable(&finding.object), finding.error));
+    }
+}

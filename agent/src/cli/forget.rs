@@ -1,0 +1,131 @@
+//! `icecore forget`: remove backups that are no longer wanted.
+
+use super::{Context, RepositoryArguments, SeriesArguments, now, parse_time};
+use crate::output;
+use crate::progress::printable;
+use clap::Args;
+use icecore::error::{Error, Result};
+use icecore::forget;
+use icecore::retention::Keep;
+use icecore::time::Timestamp;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Remove backups by rules.
+///
+/// Only whole chains go (a full backup with all that builds on it), once every backup in a chain may go; the last good chain
+/// of a name stays unless --allow-last is given. --dry-run shows the plan.
+///
+///   icecore forget -r /srv/backups --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(flatten)]
+    repository: RepositoryArguments,
+    #[command(flatten)]
+    series: SeriesArguments,
+    /// Keep the newest N backups
+    #[arg(long, value_name = "N")]
+    keep_last: Option<u32>,
+    /// Keep the newest backup of each of the last N hours that have one
+    #[arg(long, value_name = "N")]
+    keep_hourly: Option<u32>,
+    /// Keep the newest backup of each of the last N days that have one
+    #[arg(long, value_name = "N")]
+    keep_daily: Option<u32>,
+    /// Keep the newest backup of each of the last N weeks that have one
+    #[arg(long, value_name = "N")]
+    keep_weekly: Option<u32>,
+    /// Keep the newest backup of each of the last N months that have one
+    #[arg(long, value_name = "N")]
+    keep_monthly: Option<u32>,
+    /// Keep the newest backup of each of the last N years that have one
+    #[arg(long, value_name = "N")]
+    keep_yearly: Option<u32>,
+    /// Keep what is newer than this before the newest backup, such as 30d or 1y6mo
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    keep_within: Option<jiff::Span>,
+    /// Keep backups with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    keep_tag: Vec<String>,
+    /// Remove chains whose backups are all older than this many days
+    #[arg(long, value_name = "DAYS", conflicts_with = "before_date")]
+    older_than: Option<f64>,
+    /// Remove chains whose backups are all from before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    before_date: Option<Timestamp>,
+    /// Also remove the last good chain of a name, when the rules say so
+    #[arg(long)]
+    allow_last: bool,
+    /// Show what would go; remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn parse_span(text: &str) -> Result<jiff::Span, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a span of time such as 30d, 8w or 1y6mo"))
+}
+
+/// Plans, prints the plan, and carries it out.
+pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
+    let repository = arguments.repository.open()?;
+    if arguments.older_than.is_some_and(|days| !days.is_finite() || days < 0.0) {
+        return Err(Error::invalid("not a number of days:", arguments.older_than.unwrap_or(0.0).to_string()));
+    }
+    let options = forget::Options {
+        filter: arguments.series.filter(),
+        keep: keep(arguments),
+        now: Timestamp(now().seconds),
+        zone: jiff::tz::TimeZone::system(),
+        dry_run: arguments.dry_run,
+    };
+    let report = forget::run(&repository, &options, &mut |row| print(context, arguments, row))?;
+    if context.global.json {
+        output::json(&json!({
+            "type": "summary",
+            "removed": report.removed,
+            "kept": report.kept,
+            "dry_run": arguments.dry_run,
+        }));
+    } else {
+        let verb = if arguments.dry_run { "would remove" } else { "removed" };
+        let removed = output::count(report.removed, "chain", "chains");
+        output::line(context.global, &format!("{verb} {removed}, kept {}", report.kept));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn keep(arguments: &Arguments) -> Keep {
+    Keep {
+        last: arguments.keep_last.unwrap_or(0),
+        hourly: arguments.keep_hourly.unwrap_or(0),
+        daily: arguments.keep_daily.unwrap_or(0),
+        weekly: arguments.keep_weekly.unwrap_or(0),
+        monthly: arguments.keep_monthly.unwrap_or(0),
+        yearly: arguments.keep_yearly.unwrap_or(0),
+        within: arguments.keep_within,
+        tags: arguments.keep_tag.clone(),
+        older_than_days: arguments.older_than,
+        before_date: arguments.before_date,
+        allow_last: arguments.allow_last,
+    }
+}
+
+fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {
+    let action = if row.remove { "remove" } else { "keep" };
+    if context.global.json {
+        output::json(&json!({
+            "type": "chain",
+            "chain": row.chain,
+            "series": row.series,
+            "backups": row.backups,
+            "action": action,
+            "reasons": row.reasons,
+        }));
+    } else if row.remove || arguments.dry_run {
+        let backups = output::count(row.backups, "backup", "backups");
+        let reasons = if row.reasons.is_empty() { String::new() } else { format!(": {}", row.reasons.join(", ")) };
+        let time = Timestamp(row.chain).rfc3339();
+        output::line(context.global, &format!("{action:6} {} of {time}, {backups}{reasons}", printable(&row.series)));
+    }
+}

@@ -1,0 +1,88 @@
+//! `icecore list`: which backups there are.
+
+use super::{Context, RepositoryArguments, SeriesArguments};
+use crate::output;
+use crate::progress::printable;
+use clap::Args;
+use icecore::error::Result;
+use icecore::list::{self, Row};
+use icecore::time::Timestamp;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// List the backups of a repository, oldest first.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    repository: RepositoryArguments,
+    #[command(flatten)]
+    series: SeriesArguments,
+}
+
+/// Prints a line for each backup.
+pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
+    let repository = arguments.repository.open()?;
+    let listing = list::run(&repository, &arguments.series.filter())?;
+    if context.global.json {
+        listing.rows.iter().for_each(|row| output::json(&json_row(row)));
+        listing.strays.iter().for_each(|name| output::json(&json!({"type": "stray", "name": name})));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![["ID", "TIME", "SERIES", "LEVEL", "ENTRIES", "STORED", ""].map(str::to_owned).to_vec()];
+    rows.extend(listing.rows.iter().map(cells));
+    if listing.rows.is_empty() {
+        output::line(context.global, "no backups");
+    } else {
+        output::table(&rows).iter().for_each(|line| output::answer(line));
+    }
+    for name in &listing.strays {
+        output::warning(&format!("note: passed over {}, which is no backup", printable(name)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    let mut notes = Vec::new();
+    if let Some(problem) = &row.problem {
+        notes.push(format!("! {problem}"));
+    }
+    if row.errors.is_some_and(|errors| errors > 0) {
+        notes.push(format!("{} unread", number(row.errors)));
+    }
+    notes.extend(row.tags.iter().map(|tag| format!("#{tag}")));
+    vec![
+        row.id.clone(),
+        Timestamp(row.timestamp).rfc3339(),
+        printable(&row.series),
+        row.level.to_string(),
+        number(row.files),
+        row.stored_bytes.map_or("-".to_owned(), output::bytes),
+        notes.join(" "),
+    ]
+}
+
+fn json_row(row: &Row) -> Value {
+    json!({
+        "type": "backup",
+        "id": row.id,
+        "engine": row.engine,
+        "host": row.host,
+        "name": row.name,
+        "series": row.series,
+        "level": row.level,
+        "chain": row.chain,
+        "timestamp": row.timestamp,
+        "time": Timestamp(row.timestamp).rfc3339(),
+        "complete": row.problem.is_none(),
+        "problem": row.problem,
+        "stored_bytes": row.stored_bytes,
+        "files": row.files,
+        "bytes": row.bytes,
+        "errors": row.errors,
+        "compression": row.compression,
+        "encryption": row.encryption,
+        "tags": row.tags,
+        "by_icecore": row.by_icecore,
+    })
+}

@@ -1,0 +1,185 @@
+//! The command line: what was typed, one file per command. The doc comments here are the help.
+
+mod backup;
+mod check;
+mod forget;
+mod info;
+mod list;
+mod restore;
+
+use clap::{Args, Parser, Subcommand};
+use icecore::error::{Error, Kind, Result};
+use icecore::repository::Repository;
+use icecore::spool::Scratch;
+use icecore::storage::local::Local;
+use icecore::time::FileTime;
+use rustix::time::ClockId;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Back up file trees, and get them back.
+///
+/// A repository is a folder that holds backups. Make one with the first backup:
+///
+///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/documents
+///   icecore list -r /srv/backups
+///   icecore restore -r /srv/backups --target /tmp/back latest
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source could not be read, 10 no repository,
+/// 11 busy, 130 interrupted.
+#[derive(Parser)]
+#[command(name = "icecore", version, verbatim_doc_comment, max_term_width = 110)]
+pub struct Arguments {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone)]
+pub struct Global {
+    /// Print JSON lines for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only errors and answers
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
+    List(list::Arguments),
+    Check(check::Arguments),
+    Forget(forget::Arguments),
+    Info(info::Arguments),
+}
+
+/// Does what was asked for.
+pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
+    let context = Context { global: &arguments.global, stop };
+    match &arguments.command {
+        Command::Backup(command) => backup::run(&context, command),
+        Command::Restore(command) => restore::run(&context, command),
+        Command::List(command) => list::run(&context, command),
+        Command::Check(command) => check::run(&context, command),
+        Command::Forget(command) => forget::run(&context, command),
+        Command::Info(command) => info::run(&context, command),
+    }
+}
+
+/// What every command is given.
+pub struct Context<'a> {
+    /// What every command understands.
+    pub global: &'a Global,
+    /// Raised by Ctrl-C.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Which repository.
+#[derive(Args)]
+pub struct RepositoryArguments {
+    /// Where the backups are: a folder
+    #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY")]
+    repository: PathBuf,
+}
+
+impl RepositoryArguments {
+    /// Opens the repository.
+    fn open(&self) -> Result<Repository> {
+        match Local::open(&absolute(&self.repository)?) {
+            Ok(storage) => Repository::open(Arc::new(storage)).map_err(|error| self.advise(error)),
+            Err(error) if error.kind() == Kind::NotFound => Err(self.none()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the repository, or opens it when it is there already.
+    fn create(&self) -> Result<Repository> {
+        let storage = Arc::new(Local::create(&absolute(&self.repository)?)?);
+        match Repository::open(Arc::clone(&storage) as _) {
+            Err(error) if error.kind() == Kind::NoRepository => Repository::create(storage, &entropy()?),
+            other => other,
+        }
+    }
+
+    fn none(&self) -> Error {
+        self.advise(Error::new(Kind::NoRepository, "there is no repository in").on(self.repository.display().to_string()))
+    }
+
+    fn advise(&self, error: Error) -> Error {
+        if error.kind() == Kind::NoRepository {
+            error.hint("check the path given with -r, or make a repository there with: icecore backup --init …")
+        } else {
+            error
+        }
+    }
+}
+
+/// Which series of backups.
+#[derive(Args)]
+pub struct SeriesArguments {
+    /// Only backups of this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only backups of this host
+    #[arg(long)]
+    host: Option<String>,
+    /// Only backups made by this engine
+    #[arg(long)]
+    engine: Option<String>,
+}
+
+impl SeriesArguments {
+    fn filter(&self) -> icecore::select::Filter {
+        icecore::select::Filter { name: self.name.clone(), host: self.host.clone(), engine: self.engine.clone() }
+    }
+}
+
+/// The path as the library wants it: absolute, so that nothing depends on the working directory.
+fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("cannot make absolute", path.display().to_string(), e))
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The time now, from the clock that the kernel stamps files with.
+fn now() -> FileTime {
+    let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
+    FileTime::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Where what outgrows memory goes.
+fn scratch() -> Scratch {
+    Scratch::new(std::env::temp_dir())
+}
+
+/// Random bytes for the identity of a new repository.
+fn entropy() -> Result<[u8; 32]> {
+    use std::io::Read;
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|e| Error::io("cannot read", "/dev/urandom", e))?;
+    Ok(bytes)
+}
+
+/// Parses `RFC3339` or `@UNIX` for an option.
+fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
+    if let Some(seconds) = text.strip_prefix('@') {
+        return seconds.parse().map(icecore::time::Timestamp).map_err(|_| format!("{text:?} is not @ and a number of seconds"));
+    }
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => Ok(icecore::time::Timestamp(time.as_second())),
+        Err(_) => Err(format!("{text:?} is not a time such as 2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914")),
+    }
+}

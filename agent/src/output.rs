@@ -1,0 +1,103 @@
+//! The one place that prints: JSON lines for machines on standard output, short lines for people, errors on standard error.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place where the program prints")]
+
+use crate::cli::Global;
+use icecore::error::{Error, Kind};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Prints one JSON line; a reader that went away (a closed pipe) is no reason to fail.
+pub fn json(value: &Value) {
+    print_line(&value.to_string());
+}
+
+/// Prints one line for a person.
+pub fn line(global: &Global, text: &str) {
+    if !global.quiet && !global.json {
+        print_line(text);
+    }
+}
+
+/// Prints one line of the answer itself, also with `--quiet`.
+pub fn answer(text: &str) {
+    print_line(text);
+}
+
+fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A closed pipe is the reader's choice (`icecore list | head`).
+    writeln!(out, "{text}").and_then(|()| out.flush()).unwrap_or(());
+}
+
+/// Prints something a person should see on standard error.
+pub fn warning(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Says what failed, why, and what to do.
+pub fn failure(global: &Global, error: &Error, status: u8) {
+    if global.json {
+        json(&json!({
+            "type": "error",
+            "kind": kind_name(error.kind()),
+            "message": error.to_string(),
+            "hint": error.advice(),
+            "exit": status,
+        }));
+    }
+    eprintln!("icecore: {error}");
+    if let Some(hint) = error.advice() {
+        eprintln!("  {hint}");
+    }
+}
+
+/// The stable name of an error kind in JSON.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NotFound => "not_found",
+        Kind::AlreadyExists => "already_exists",
+        Kind::NoRepository => "no_repository",
+        Kind::Busy => "busy",
+        Kind::WrongPassword => "wrong_password",
+        Kind::Damaged => "damaged",
+        Kind::Unsupported => "unsupported",
+        Kind::Invalid => "invalid",
+        Kind::Denied => "denied",
+        Kind::NoSpace => "no_space",
+        Kind::Limit => "limit",
+        Kind::Changed => "changed",
+        Kind::Stopped => "stopped",
+        Kind::Interrupted => "interrupted",
+        _ => "io",
+    }
+}
+
+/// A number of bytes for people: `1.5 MiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// A count with its noun in the right number.
+pub fn count(number: u64, singular: &str, plural: &str) -> String {
+    format!("{number} {}", if number == 1 { singular } else { plural })
+}
+
+/// Lines of columns, each as wide as its widest cell; the last is not padded.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let padded = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(padded).collect()
+}

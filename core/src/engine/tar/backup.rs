@@ -1,0 +1,422 @@
+//! Making a level: one walk of the tree, each directory's listing followed by those of its entries that changed.
+//!
+//! Memory does not grow with the tree: what is held is the listing of the directories on the way down, the names of files
+//! with further hard links still to come, and an index of ~40 bytes for each directory of the level below.
+//!
+//! An entry is in this level when its directory is new (or was replaced), when its name is new there, or when its `mtime` or
+//! `ctime` is not older than the start of the level below; the kernel sets `ctime` at every change, a rename and a `touch -d`
+//! included. What could not be read is left out of the snapshot, so that the next level tries it again.
+
+use super::dumpdir::{self, Code};
+use super::file::FileReader;
+use super::member::{Member, MemberKind};
+use super::renames::Renames;
+use super::snapshot::{Record, Snapshot, SnapshotWriter};
+use super::writer::ArchiveWriter;
+use super::{join, stored_name};
+use crate::engine::{BackupJob, Source};
+use crate::error::{Error, Kind, Result};
+use crate::limits::PATH_BYTES;
+use crate::monitor::{Event, Monitor};
+use crate::pipe::stream::BlockWriter;
+use crate::spool::Spool;
+use crate::time::FileTime;
+use crate::tree::attributes::{Attributes, FileKind, Metadata};
+use crate::tree::directory::{Directory, lossy, path_bytes};
+use crate::tree::owner::Owners;
+use crate::tree::walk::{self, Visit, Visitor};
+use crate::tree::xattr;
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path};
+
+/// Writes one level of `job.source` to `out` and gives back its snapshot file.
+pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
+    let snapshot = SnapshotWriter::new(job.scratch.spool(), job.now)?;
+    let archive = ArchiveWriter::new(out);
+    let mut level = LevelWriter {
+        archive,
+        snapshot,
+        base: None,
+        owners: Owners::new(),
+        reader: FileReader::new(),
+        linked: HashMap::new(),
+        relink: HashSet::new(),
+    };
+    let metadata = std::fs::metadata(job.source.path)
+        .map_err(|e| Error::io("cannot read", job.source.path.display().to_string(), e))?;
+    if metadata.is_dir() {
+        level.tree(job)?;
+    } else {
+        level.single(&job.source, job.monitor)?;
+    }
+    level.archive.finish()?;
+    level.snapshot.finish()
+}
+
+/// The level below, as the walk compares with it.
+struct Base {
+    snapshot: Snapshot,
+    renames: Renames,
+    start: FileTime,
+}
+
+impl Base {
+    /// The record of this very directory in the level below; `None` when all of it must be stored.
+    fn record(&mut self, path: &[u8], inode: u64) -> Result<Option<Record>> {
+        let Some(origin) = self.renames.origin(path) else { return Ok(None) };
+        let record = self.snapshot.by_name(&stored_name(&origin))?;
+        Ok(record.filter(|record| record.inode == inode))
+    }
+
+    /// Whether an entry has not changed since the level below was begun.
+    fn is_older(&self, metadata: &Metadata) -> bool {
+        metadata.mtime < self.start && metadata.ctime < self.start
+    }
+}
+
+/// What happened to an entry that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It is in the archive, whole.
+    Whole,
+    /// It is not, or not as it was at one moment; the next level tries again.
+    Not,
+}
+
+struct LevelWriter<'o, 'b> {
+    archive: ArchiveWriter<&'o mut BlockWriter<'b>>,
+    snapshot: SnapshotWriter<Spool>,
+    base: Option<Base>,
+    owners: Owners,
+    reader: FileReader,
+    /// Files with further names: where the first one is in this archive, and how many names are still to come.
+    linked: HashMap<(u64, u64), Link>,
+    /// Old files that this level stores because of where they are; their other names must be linked to them anew.
+    relink: HashSet<(u64, u64)>,
+}
+
+struct Link {
+    stored: Vec<u8>,
+    names_left: u64,
+}
+
+impl LevelWriter<'_, '_> {
+    fn tree(&mut self, job: BackupJob<'_>) -> Result<()> {
+        let root = Directory::open(job.source.path)?;
+        let options = walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
+        if let Some(spool) = job.base {
+            let mut snapshot = Snapshot::load(spool)?;
+            let start = snapshot.start();
+            let renames = Renames::find(&root, &options, &mut snapshot, job.monitor)?;
+            self.base = Some(Base { snapshot, renames, start });
+        }
+        let again = root.open_again()?;
+        walk::walk(again, &options, job.monitor, self)?;
+        if !self.relink.is_empty() {
+            let mut relinker = Relinker { level: self };
+            walk::walk(root, &options, job.monitor, &mut relinker)?;
+        }
+        Ok(())
+    }
+
+    /// A source that is not a directory: one member under its own name, stored at every level.
+    fn single(&mut self, source: &Source<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let name = match source.path.components().next_back() {
+            Some(Component::Normal(name)) => path_bytes(Path::new(name)).to_vec(),
+            _ => return Err(Error::invalid("no file name in", source.path.display().to_string())),
+        };
+        // A link named by the user is what it points to, as the directory it may be would have been.
+        let path = std::fs::canonicalize(source.path)
+            .map_err(|e| Error::io("cannot read", source.path.display().to_string(), e))?;
+        let file = Directory::open(path.parent().unwrap_or(Path::new("/")))?;
+        let real = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).unwrap_or_default();
+        let entry = Entry { directory: &file, name: &real, path: &name, stored: name.clone() };
+        match self.entry(&entry, None, monitor)? {
+            Stored::Whole => Ok(()),
+            Stored::Not => Err(Error::new(Kind::Io, "cannot read").on(source.path.display().to_string())
+                .hint("the reason is in the problem reported above")),
+        }
+    }
+
+    /// Which entries of a directory this level stores; `None` for what is not even listed.
+    fn codes(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<Vec<Option<Code>>> {
+        let record = match &mut self.base {
+            Some(base) => base.record(visit.path, visit.metadata.inode)?,
+            None => None,
+        };
+        let mut known: HashSet<&[u8]> = HashSet::new();
+        if let Some(record) = &record {
+            known.extend(record.entries().filter(|(code, _)| *code != Code::Directory).map(|(_, name)| name));
+        }
+        let mut codes = Vec::with_capacity(visit.listing.len());
+        for entry in visit.listing.iter() {
+            codes.push(match entry.kind {
+                Some(FileKind::Directory) => Some(Code::Directory),
+                Some(FileKind::Socket) => {
+                    left_out(monitor, &join(visit.path, entry.name));
+                    None
+                }
+                _ if !known.contains(entry.name) => Some(Code::Here),
+                _ => self.compare(visit, entry.name, monitor),
+            });
+        }
+        Ok(codes)
+    }
+
+    /// The code of an entry that the level below has too.
+    fn compare(&self, visit: &Visit<'_>, name: &[u8], monitor: &dyn Monitor) -> Option<Code> {
+        let base = self.base.as_ref()?;
+        match visit.directory.stat(name) {
+            Ok(metadata) if base.is_older(&metadata) => Some(Code::Elsewhere),
+            Ok(_) => Some(Code::Here),
+            Err(error) => {
+                problem(monitor, &join(visit.path, name), &error);
+                None
+            }
+        }
+    }
+
+    fn directory_member(&mut self, visit: &Visit<'_>, codes: &[Option<Code>], monitor: &dyn Monitor) -> Result<()> {
+        let mut listing = dumpdir::Builder::new();
+        if visit.path.is_empty()
+            && let Some(base) = &self.base
+        {
+            base.renames.iter().for_each(|(old, new)| listing.rename(&stored_name(old), &stored_name(new)));
+        }
+        for (entry, code) in visit.listing.iter().zip(codes) {
+            if let Some(code) = code {
+                listing.entry(*code, entry.name);
+            }
+        }
+        let xattrs = xattr::read_file(visit.directory).unwrap_or_else(|error| {
+            attribute_problem(monitor, visit.path, &error);
+            Vec::new()
+        });
+        let attributes = self.attributes(visit.metadata, xattrs);
+        let listing = (!visit.mount_point).then(|| listing.finish());
+        let member = Member { path: stored_name(visit.path), kind: MemberKind::Directory { listing }, attributes };
+        self.archive.begin(&member)?;
+        self.archive.end()
+    }
+
+    fn attributes(&mut self, metadata: &Metadata, xattrs: crate::tree::attributes::Xattrs) -> Attributes {
+        Attributes {
+            mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+            user: self.owners.user_name(metadata.uid),
+            group: self.owners.group_name(metadata.gid),
+            mtime: metadata.mtime,
+            atime: Some(metadata.atime),
+            ctime: Some(metadata.ctime),
+            xattrs,
+        }
+    }
+
+    /// Stores one entry that is not a directory. Trouble with the entry is told to the monitor; an error is trouble with the
+    /// run.
+    fn entry(&mut self, entry: &Entry<'_>, kind: Option<FileKind>, monitor: &dyn Monitor) -> Result<Stored> {
+        monitor.check()?;
+        if entry.path.len() > PATH_BYTES {
+            let error = Error::new(Kind::Limit, "too long a path");
+            problem(monitor, entry.path, &error);
+            return Ok(Stored::Not);
+        }
+        let kind = match kind {
+            Some(kind) => kind,
+            None => match entry.directory.stat(entry.name) {
+                Ok(metadata) => metadata.kind,
+                Err(error) => return Ok(self.not_stored(entry, &error, monitor)),
+            },
+        };
+        match kind {
+            FileKind::File => self.file(entry, monitor),
+            _ => self.special(entry, monitor),
+        }
+    }
+
+    fn not_stored(&self, entry: &Entry<'_>, error: &Error, monitor: &dyn Monitor) -> Stored {
+        problem(monitor, entry.path, error);
+        Stored::Not
+    }
+
+    fn file(&mut self, entry: &Entry<'_>, monitor: &dyn Monitor) -> Result<Stored> {
+        let opened = match self.reader.open(entry.directory, entry.name) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(self.not_stored(entry, &error, monitor)),
+        };
+        let metadata = opened.metadata().clone();
+        if metadata.kind != FileKind::File {
+            // It was replaced by something else since the directory was listed.
+            return self.special(entry, monitor);
+        }
+        if let Some(done) = self.further_name(entry, &metadata, monitor)? {
+            return Ok(done);
+        }
+        let xattrs = xattr::read_file(opened.file()).unwrap_or_else(|error| {
+            attribute_problem(monitor, entry.path, &error);
+            Vec::new()
+        });
+        let attributes = self.attributes(&metadata, xattrs);
+        let stored = self.reader.store(opened, &entry.stored, attributes, &mut self.archive, entry.path, monitor)?;
+        if stored == Stored::Whole {
+            self.remember_link(entry, &metadata);
+            monitor.event(Event::Entry { path: entry.path, bytes: metadata.size_bytes });
+        }
+        Ok(stored)
+    }
+
+    fn special(&mut self, entry: &Entry<'_>, monitor: &dyn Monitor) -> Result<Stored> {
+        let found = entry.directory.stat(entry.name).and_then(|metadata| {
+            let kind = match metadata.kind {
+                FileKind::Symlink => MemberKind::Symlink(entry.directory.read_link(entry.name)?),
+                FileKind::Fifo => MemberKind::Fifo,
+                FileKind::CharDevice => MemberKind::CharDevice(metadata.rdev.0, metadata.rdev.1),
+                FileKind::BlockDevice => MemberKind::BlockDevice(metadata.rdev.0, metadata.rdev.1),
+                FileKind::Socket | FileKind::Directory | FileKind::File => {
+                    return Err(Error::new(Kind::Changed, "replaced by something else while it was read"));
+                }
+            };
+            Ok((metadata, kind))
+        });
+        let (metadata, kind) = match found {
+            Ok(found) => found,
+            Err(error) => return Ok(self.not_stored(entry, &error, monitor)),
+        };
+        if let Some(done) = self.further_name(entry, &metadata, monitor)? {
+            return Ok(done);
+        }
+        let xattrs = xattr::read_entry(entry.directory, entry.name).unwrap_or_else(|error| {
+            attribute_problem(monitor, entry.path, &error);
+            Vec::new()
+        });
+        let member = Member { path: entry.stored.clone(), kind, attributes: self.attributes(&metadata, xattrs) };
+        self.archive.begin(&member)?;
+        self.archive.end()?;
+        self.remember_link(entry, &metadata);
+        monitor.event(Event::Entry { path: entry.path, bytes: 0 });
+        Ok(Stored::Whole)
+    }
+
+    /// Stores an entry as a hard link when an earlier name of its inode is in this archive.
+    fn further_name(&mut self, entry: &Entry<'_>, metadata: &Metadata, monitor: &dyn Monitor) -> Result<Option<Stored>> {
+        if metadata.links < 2 {
+            return Ok(None);
+        }
+        let key = (metadata.device, metadata.inode);
+        if self.base.as_ref().is_some_and(|base| base.is_older(metadata)) {
+            self.relink.insert(key);
+        }
+        let Some(link) = self.linked.get_mut(&key) else { return Ok(None) };
+        let first = link.stored.clone();
+        link.names_left = link.names_left.saturating_sub(1);
+        if link.names_left == 0 && !self.relink.contains(&key) {
+            self.linked.remove(&key);
+        }
+        self.link_member(entry.stored.clone(), first, metadata)?;
+        monitor.event(Event::Entry { path: entry.path, bytes: 0 });
+        Ok(Some(Stored::Whole))
+    }
+
+    fn link_member(&mut self, stored: Vec<u8>, first: Vec<u8>, metadata: &Metadata) -> Result<()> {
+        let member = Member { path: stored, kind: MemberKind::HardLink(first), attributes: self.attributes(metadata, Vec::new()) };
+        self.archive.begin(&member)?;
+        self.archive.end()
+    }
+
+    fn remember_link(&mut self, entry: &Entry<'_>, metadata: &Metadata) {
+        if metadata.links > 1 {
+            let link = Link { stored: entry.stored.clone(), names_left: metadata.links - 1 };
+            self.linked.insert((metadata.device, metadata.inode), link);
+        }
+    }
+}
+
+/// An entry to be stored.
+struct Entry<'a> {
+    directory: &'a Directory,
+    name: &'a [u8],
+    /// In the tree.
+    path: &'a [u8],
+    /// In the archive.
+    stored: Vec<u8>,
+}
+
+impl Visitor for LevelWriter<'_, '_> {
+    fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let codes = self.codes(visit, monitor)?;
+        self.directory_member(visit, &codes, monitor)?;
+        monitor.event(Event::Entry { path: visit.path, bytes: 0 });
+        if visit.mount_point {
+            return Ok(());
+        }
+        self.snapshot.begin_directory(visit.metadata, &stored_name(visit.path))?;
+        for (listed, code) in visit.listing.iter().zip(&codes) {
+            let Some(code) = *code else { continue };
+            if code == Code::Here {
+                let path = join(visit.path, listed.name);
+                let stored = stored_name(&path);
+                let entry = Entry { directory: visit.directory, name: listed.name, path: &path, stored };
+                if self.entry(&entry, listed.kind, monitor)? == Stored::Not {
+                    continue;
+                }
+            }
+            self.snapshot.entry(code, listed.name)?;
+        }
+        self.snapshot.end_directory()
+    }
+
+    fn unreadable(&mut self, _path: &[u8], _metadata: Option<&Metadata>, _error: &Error) -> Result<()> {
+        // The walk has reported it. It is in no record of the snapshot, so the next level stores it whole.
+        Ok(())
+    }
+}
+
+/// A second walk, only when an old file with several names was stored because one of its names lies in a directory that is
+/// stored whole: its other names, which this level would otherwise leave alone, become links to what was stored.
+struct Relinker<'l, 'o, 'b> {
+    level: &'l mut LevelWriter<'o, 'b>,
+}
+
+impl Visitor for Relinker<'_, '_, '_> {
+    fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
+        for listed in visit.listing.iter() {
+            if matches!(listed.kind, Some(FileKind::Directory | FileKind::Socket)) {
+                continue;
+            }
+            monitor.check()?;
+            // What has gone in the meantime needs no link.
+            let Ok(metadata) = visit.directory.stat(listed.name) else { continue };
+            let key = (metadata.device, metadata.inode);
+            if metadata.links < 2 || !self.level.relink.contains(&key) {
+                continue;
+            }
+            let stored = stored_name(&join(visit.path, listed.name));
+            let first = self.level.linked.get(&key).map(|link| link.stored.clone());
+            if let Some(first) = first.filter(|first| *first != stored) {
+                self.level.link_member(stored, first, &metadata)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, _: &[u8], _: Option<&Metadata>, _: &Error) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Reports an entry whose data is not in this level. One that vanished while the tree was read lost nothing.
+pub(super) fn problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
+    let lost = error.kind() != Kind::NotFound;
+    monitor.event(Event::Problem { path: &lossy(path), error, lost });
+}
+
+/// Reports attributes that could not be read: they are part of what was promised.
+fn attribute_problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
+    monitor.event(Event::Problem { path: &lossy(path), error, lost: true });
+}
+
+fn left_out(monitor: &dyn Monitor, path: &[u8]) {
+    let error = Error::new(Kind::Unsupported, "a socket, left out");
+    monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: false });
+}
