@@ -104,6 +104,22 @@ impl<'a> BlockWriter<'a> {
         Ok(copied)
     }
 
+    /// Appends everything that `source` has left, read straight into the blocks, and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// Of the sink or of `source`; those of `source` leave the writer whole, as with [`BlockWriter::fill_from`].
+    pub fn append(&mut self, source: &mut dyn Read) -> Result<u64> {
+        let before = self.position();
+        loop {
+            match source.read(self.room()?) {
+                Ok(0) => return Ok(self.position() - before),
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("cannot read", "a stream", error)),
+            }
+        }
+    }
+
     /// Hands on what is left. A stream without any bytes becomes one empty block, so that whatever codes blocks has one to
     /// make a valid stream of.
     ///
