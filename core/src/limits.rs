@@ -10,6 +10,19 @@ pub const BLOCK_BYTES: usize = 4 << 20;
 /// Items a pipe holds between its two ends.
 pub const PIPE_ITEMS: usize = 2;
 
+/// Content of the largest zstd frame that is decoded in one piece by a worker. Those Icecore writes have [`BLOCK_BYTES`];
+/// larger ones are decoded as a stream, on one thread.
+pub const PARALLEL_FRAME_BYTES: usize = 2 * BLOCK_BYTES;
+
+/// Base-two logarithm of the largest window a zstd stream may ask a decoder for: what `zstd -d` accepts without being told.
+pub const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Memory an xz stream may ask a decoder for. `xz -9` asks for 65 MiB.
+pub const XZ_MEMORY_BYTES: u64 = 128 << 20;
+
+/// Largest dictionary of an xz encoder; its memory is some 11 times that, in every worker.
+pub const XZ_DICTIONARY_BYTES: u32 = 2 << 20;
+
 /// Most worker threads of one pipe stage.
 pub const WORKERS_MAX: usize = 64;
 
@@ -58,6 +71,8 @@ pub const LEVEL_MAX: u32 = 9_999;
 /// Paths that are named in a stored report; beyond it only the count grows.
 pub const REPORTED_PATHS: usize = 1_000;
 
+const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
+const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

@@ -1,0 +1,145 @@
+//! Streams made of members: complete streams of one format, one behind the other, with or without padding.
+//!
+//! The libraries decode one member; what comes after it is decided here, once for all formats, so that none of them can take
+//! a truncated stream for a short one. Invariant: `Ok(0)` is returned only when a member has just ended, at least one was seen,
+//! and the input ended there (or in allowed padding).
+
+use super::{Compression, damaged};
+use crate::error::Result;
+use std::io::{self, BufRead, Read};
+
+/// What a step did.
+pub(super) struct Step {
+    /// Bytes of input used.
+    pub read: usize,
+    /// Bytes of output made.
+    pub written: usize,
+    /// Whether this was the end of the member.
+    pub ended: bool,
+}
+
+/// Zero bytes behind a member.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// Not allowed.
+    None,
+    /// Any number of them, up to the end of the input: what tapes leave behind, and gzip passes over.
+    ToTheEnd,
+    /// Multiples of four, also between members (section 2.2 of the .xz file format).
+    Words,
+}
+
+/// One format's way to decode one member.
+pub(super) trait MemberDecoder {
+    const COMPRESSION: Compression;
+    const PADDING: Padding = Padding::None;
+
+    /// Prepares for the next member.
+    fn restart(&mut self) -> Result<()>;
+
+    /// Decodes some of `input` into some of `output`, which is not empty. No input means that there is no more.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    Inside,
+    Between,
+    Ended,
+}
+
+/// Decodes all members of an input.
+pub(super) struct Members<R, D> {
+    input: R,
+    decoder: D,
+    state: State,
+    only_one: bool,
+}
+
+impl<R: BufRead, D: MemberDecoder> Members<R, D> {
+    /// Decodes all of `input`.
+    pub fn new(input: R, decoder: D) -> Self {
+        Members { input, decoder, state: State::Start, only_one: false }
+    }
+
+    /// Decodes one member, and leaves `input` behind it.
+    pub fn only_one(input: R, decoder: D) -> Self {
+        Members { input, decoder, state: State::Start, only_one: true }
+    }
+
+    /// Goes on to the next member, or finds that there is none.
+    fn enter(&mut self) -> Result<(), io::Error> {
+        if self.state == State::Between {
+            self.skip_padding()?;
+        }
+        let empty = self.input.fill_buf()?.is_empty();
+        self.state = match (self.state, empty) {
+            (State::Start, true) => return Err(damaged(D::COMPRESSION, "there is nothing at all").into()),
+            (_, true) => State::Ended,
+            (_, false) => {
+                self.decoder.restart()?;
+                State::Inside
+            }
+        };
+        Ok(())
+    }
+
+    fn skip_padding(&mut self) -> Result<(), io::Error> {
+        if D::PADDING == Padding::None {
+            return Ok(());
+        }
+        let mut padding_bytes: u64 = 0;
+        let ended = loop {
+            let input = self.input.fill_buf()?;
+            let zeros = input.iter().take_while(|byte| **byte == 0).count();
+            let all = zeros == input.len();
+            self.input.consume(zeros);
+            padding_bytes = padding_bytes.wrapping_add(zeros as u64);
+            match (all, zeros) {
+                (true, 0) => break true,
+                (true, _) => {}
+                (false, _) => break false,
+            }
+        };
+        let allowed = match D::PADDING {
+            Padding::Words => padding_bytes.is_multiple_of(4),
+            Padding::None | Padding::ToTheEnd => ended || padding_bytes == 0,
+        };
+        if allowed { Ok(()) } else { Err(damaged(D::COMPRESSION, "strange bytes behind its end").into()) }
+    }
+
+    fn step(&mut self, buffer: &mut [u8]) -> Result<usize, io::Error> {
+        let input = self.input.fill_buf()?;
+        let at_end = input.is_empty();
+        let step = self.decoder.step(input, buffer)?;
+        self.input.consume(step.read);
+        if step.ended {
+            self.state = if self.only_one { State::Ended } else { State::Between };
+        } else if step.read == 0 && step.written == 0 {
+            let why = if at_end { "it ends too early" } else { "it leads nowhere" };
+            return Err(damaged(D::COMPRESSION, why).into());
+        }
+        Ok(step.written)
+    }
+}
+
+impl<R: BufRead, D: MemberDecoder> Read for Members<R, D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.state {
+                State::Ended => return Ok(0),
+                State::Start | State::Between => self.enter()?,
+                State::Inside => {
+                    let written = self.step(buffer)?;
+                    if written > 0 {
+                        return Ok(written);
+                    }
+                }
+            }
+        }
+    }
+}

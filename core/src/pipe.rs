@@ -1,1 +1,0 @@
-//! Producer, bounded queue, consumer (placeholder).
