@@ -1,1 +1,3 @@
-//! Where backups live in a storage (placeholder).
+//! Where backups live in a storage.
+pub mod document;
+pub mod location;
