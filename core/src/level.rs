@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::limits::{CLOCK_SLACK_SECONDS, LEVEL_MAX};
 use crate::name::Level;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
 use std::fmt;
 
 #[cfg(test)]
@@ -198,22 +197,32 @@ fn newest_of_level(backups: &[BackupEntry], level: Level) -> Option<BackupEntry>
     backups.iter().copied().filter(|backup| backup.level == level).max()
 }
 
-/// The backups that a restore of `chosen` applies, level 0 first, `chosen` last: on every level the newest that is not newer
-/// than the one built on it, since nothing is built on what comes later.
+/// The backup that `above` is an increment to, where its document does not say so: the newest of the level below that is
+/// not newer, since nothing is built on what comes later. `sorted` is a chain in its order.
+///
+/// # Errors
+/// The level for which there is none.
+pub fn parent_of(sorted: &[BackupEntry], above: BackupEntry) -> Result<BackupEntry, Level> {
+    let Some(level) = above.level.number().checked_sub(1).and_then(Level::new) else {
+        return Err(Level::FULL);
+    };
+    let bound = BackupEntry { level, timestamp: above.timestamp };
+    let after = sorted.partition_point(|backup| *backup <= bound);
+    let candidate = after.checked_sub(1).and_then(|index| sorted.get(index)).copied();
+    candidate.filter(|backup| backup.level == level).ok_or(level)
+}
+
+/// The backups that a restore of `chosen` applies, level 0 first, `chosen` last, each the [`parent_of`] the next.
 ///
 /// # Errors
 /// The highest level for which there is none.
 pub fn path_to(backups: &[BackupEntry], chosen: BackupEntry) -> Result<Vec<BackupEntry>, Level> {
-    let mut by_level: BTreeMap<Level, Vec<Timestamp>> = BTreeMap::new();
-    for backup in backups.iter().filter(|backup| backup.level < chosen.level) {
-        by_level.entry(backup.level).or_default().push(backup.timestamp);
-    }
+    let mut sorted = backups.to_vec();
+    sorted.sort_unstable();
     let mut path = vec![chosen];
     let mut above = chosen;
-    for level in (0..chosen.level.number()).rev().filter_map(Level::new) {
-        let older = by_level.get(&level).into_iter().flatten().filter(|time| **time <= above.timestamp);
-        let timestamp = *older.max().ok_or(level)?;
-        above = BackupEntry { level, timestamp };
+    while above.level != Level::FULL {
+        above = parent_of(&sorted, above)?;
         path.push(above);
     }
     path.reverse();

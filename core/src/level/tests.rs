@@ -43,7 +43,11 @@ fn the_sequences_are_freezers() {
         ("always 2", Policy { always_level: Some(2), ..policy() }, &[0, 1, 2, 2, 2, 2]),
         ("always 1", Policy { always_level: Some(1), ..policy() }, &[0, 1, 1, 1]),
         ("unset", Policy { max_level: Some(0), always_level: Some(0), ..policy() }, &[0, 1, 2, 3]),
-        ("max and always", Policy { max_level: Some(2), always_level: Some(2), ..policy() }, &[0, 1, 2, 0, 1]),
+        (
+            "max and always",
+            Policy { max_level: Some(2), always_level: Some(2), ..policy() },
+            &[0, 1, 2, 0, 1],
+        ),
     ];
     for (name, policy, expected) in cases {
         assert_eq!(sequence(&policy, expected.len()), expected, "{name}");
@@ -62,7 +66,8 @@ fn a_restart_counts_from_the_newest_increment() {
 #[test]
 fn of_duplicates_the_newest_counts_whatever_the_order() {
     let backups = [entry(1, 300), entry(0, 100), entry(1, 200)];
-    let expected = Decision::Increment { chain: Timestamp(100), parent: entry(1, 300), level: Level::new(2).unwrap() };
+    let expected =
+        Decision::Increment { chain: Timestamp(100), parent: entry(1, 300), level: Level::new(2).unwrap() };
     assert_eq!(decide_on(&policy(), &backups, 400), expected);
 }
 

@@ -4,7 +4,7 @@
 //! Icecore adds is under the one key `icecore`. `docs/format/chain.md` is normative. Invariant: [`parse`] takes any bytes
 //! and either understands them or says `Damaged` or `Unsupported`; it never guesses.
 
-mod python;
+pub(super) mod python;
 
 #[cfg(test)]
 mod tests;
@@ -175,7 +175,8 @@ impl PathKey {
 }
 
 fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        hex.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
     Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
@@ -231,7 +232,10 @@ fn details_of(keys: Addition) -> Result<Details> {
     };
     Ok(Details {
         data: Stored { size_bytes: keys.data_bytes, blake3: keys.data_blake3.0 },
-        engine_metadata: Stored { size_bytes: keys.engine_metadata_bytes, blake3: keys.engine_metadata_blake3.0 },
+        engine_metadata: Stored {
+            size_bytes: keys.engine_metadata_bytes,
+            blake3: keys.engine_metadata_blake3.0,
+        },
         parent: keys.parent.map(Timestamp),
         report,
     })
@@ -246,7 +250,9 @@ impl Document {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let line = python::to_line(&self.keys());
         if line.len() as u64 > SMALL_OBJECT_BYTES {
-            return Err(Error::new(Kind::Limit, "a metadata document is at most").on(SMALL_OBJECT_BYTES.to_string()));
+            return Err(
+                Error::new(Kind::Limit, "a metadata document is at most").on(SMALL_OBJECT_BYTES.to_string())
+            );
         }
         Ok(line)
     }

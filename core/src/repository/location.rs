@@ -97,7 +97,12 @@ pub(super) fn series_folder(tree: &str, engine: &str, name: &BackupName) -> Resu
 }
 
 /// `tree/engine/series/chain`.
-pub(super) fn chain_folder(tree: &str, engine: &str, name: &BackupName, chain: Timestamp) -> Result<ObjectName> {
+pub(super) fn chain_folder(
+    tree: &str,
+    engine: &str,
+    name: &BackupName,
+    chain: Timestamp,
+) -> Result<ObjectName> {
     series_folder(tree, engine, name)?.join(&chain.to_string())
 }
 
@@ -163,7 +168,9 @@ mod tests {
 
     #[test]
     fn a_name_that_would_be_spelled_otherwise_is_not_read() {
-        for bad in ["", "_", "0", "0_", "_1", "00_1", "0_01", "+0_1", "0_1_2", "10000_1", "a_1", "-1_1", "0_1 "] {
+        for bad in
+            ["", "_", "0", "0_", "_1", "00_1", "0_01", "+0_1", "0_1_2", "10000_1", "a_1", "-1_1", "0_1 "]
+        {
             assert_eq!(parse_entry(bad), None, "{bad:?}");
         }
         assert_eq!(parse_timestamp("007"), None);

@@ -50,7 +50,8 @@ fn freezers_own_documents_are_written_byte_for_byte() {
 fn freezers_own_documents_are_read() {
     assert_eq!(parse(FREEZER_TAR.as_bytes()).unwrap(), bare("tar", None));
     assert_eq!(parse(FREEZER_RSYNC_2.as_bytes()).unwrap(), bare("rsync", Some(4096)));
-    let brick = parse(br#"{"engine_name": "osbrick", "volume_info": {"id": [1]}, "encryption": true}"#).unwrap();
+    let brick =
+        parse(br#"{"engine_name": "osbrick", "volume_info": {"id": [1]}, "encryption": true}"#).unwrap();
     assert_eq!((brick.compression, brick.encryption), (None, true));
 }
 
@@ -73,7 +74,8 @@ fn only_the_first_line_counts_and_unknown_keys_are_passed_over() {
 
 #[test]
 fn a_newer_format_is_not_taken_for_damage() {
-    let error = parse(br#"{"engine_name": "tar", "encryption": false, "icecore": {"format": 2}}"#).unwrap_err();
+    let error =
+        parse(br#"{"engine_name": "tar", "encryption": false, "icecore": {"format": 2}}"#).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
 }
 
