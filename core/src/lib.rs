@@ -24,4 +24,14 @@ pub mod repository;
 
 pub mod engine;
 
+pub mod chain;
+pub mod select;
+
+pub mod backup;
+pub mod check;
+pub mod forget;
+pub mod info;
+pub mod list;
+pub mod restore;
+
 pub use error::{Error, Kind, Result};

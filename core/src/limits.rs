@@ -71,9 +71,25 @@ pub const LEVEL_MAX: u32 = 9_999;
 /// Paths that are named in a stored report; beyond it only the count grows.
 pub const REPORTED_PATHS: usize = 1_000;
 
-const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
-const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
+/// Seconds by which the newest name of a series may be ahead of the clock before the clock counts as set back: backups made
+/// within one second get the seconds after it as names.
+pub const CLOCK_SLACK_SECONDS: i64 = 60;
+
+/// Seconds after which the clock of another host no longer matters: data without a commit that is older than this belongs
+/// to no running backup.
+pub const ORPHAN_GRACE_SECONDS: i64 = 86_400;
+
+/// Names that are tried for a new backup when others begin one at the same time.
+pub const CLAIM_ATTEMPTS: u32 = 16;
+
+/// Bytes of the paths that one list of a `metadata` document names.
+pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
 const _: () = assert!(OPEN_DIRECTORIES >= 16);
+// Six characters of JSON for a byte at worst, two lists, and room for the rest.
+const _: () = assert!(DOCUMENT_PATH_BYTES as u64 * 6 * 2 < SMALL_OBJECT_BYTES);
+const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
+const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);

@@ -4,9 +4,9 @@ use super::{Context, RepositoryArguments, SeriesArguments, now, parse_time};
 use crate::output;
 use crate::progress::printable;
 use clap::Args;
-use icecore::error::{Error, Result};
+use icecore::error::Result;
 use icecore::forget;
-use icecore::retention::Keep;
+use icecore::retention::{self, Keep};
 use icecore::time::Timestamp;
 use serde_json::json;
 use std::process::ExitCode;
@@ -69,13 +69,10 @@ fn parse_span(text: &str) -> Result<jiff::Span, String> {
 /// Plans, prints the plan, and carries it out.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let repository = arguments.repository.open()?;
-    if arguments.older_than.is_some_and(|days| !days.is_finite() || days < 0.0) {
-        return Err(Error::invalid("not a number of days:", arguments.older_than.unwrap_or(0.0).to_string()));
-    }
     let options = forget::Options {
         filter: arguments.series.filter(),
-        keep: keep(arguments),
-        now: Timestamp(now().seconds),
+        keep: keep(arguments)?,
+        allow_last: arguments.allow_last,
         zone: jiff::tz::TimeZone::system(),
         dry_run: arguments.dry_run,
     };
@@ -95,8 +92,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn keep(arguments: &Arguments) -> Keep {
-    Keep {
+fn keep(arguments: &Arguments) -> Result<Keep> {
+    let now = Timestamp(now().seconds);
+    let older_than = arguments.older_than.map(|days| retention::days_before(now, days)).transpose()?;
+    Ok(Keep {
         last: arguments.keep_last.unwrap_or(0),
         hourly: arguments.keep_hourly.unwrap_or(0),
         daily: arguments.keep_daily.unwrap_or(0),
@@ -105,10 +104,8 @@ fn keep(arguments: &Arguments) -> Keep {
         yearly: arguments.keep_yearly.unwrap_or(0),
         within: arguments.keep_within,
         tags: arguments.keep_tag.clone(),
-        older_than_days: arguments.older_than,
-        before_date: arguments.before_date,
-        allow_last: arguments.allow_last,
-    }
+        newer_than: older_than.or(arguments.before_date),
+    })
 }
 
 fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {

@@ -1,0 +1,150 @@
+//! The stored levels of one backup as an engine reads them: fetched block by block, checked against size and hash, decoded.
+//!
+//! Nothing of a level counts as read to its end unless all of its bytes were there and, for what Icecore wrote, hash to what
+//! the document promised.
+
+use crate::codec::{self, Compression, Rest};
+use crate::engine::{self, Reading};
+use crate::error::{Error, Kind, Result};
+use crate::level::BackupEntry;
+use crate::monitor::{Event, Monitor};
+use crate::repository::Repository;
+use crate::repository::Chain;
+use crate::repository::reading::{ObjectReader, Step};
+use crate::spool::{Scratch, Spool};
+use std::io::{self, Read};
+
+/// The levels of one backup, lowest first.
+pub struct StoredChain<'a> {
+    repository: &'a Repository,
+    steps: Vec<Step>,
+    scratch: &'a Scratch,
+    workers: usize,
+    monitor: &'a dyn Monitor,
+}
+
+impl<'a> StoredChain<'a> {
+    /// The levels that a restore of `entry` replays: all there, with the sizes they had, and readable by this program.
+    ///
+    /// # Errors
+    /// `Damaged` for a gap, a missing object, a wrong size or a broken document; `Unsupported` for what this program cannot
+    /// read; as the storage has it.
+    pub fn open(
+        repository: &'a Repository,
+        chain: &Chain,
+        entry: BackupEntry,
+        scratch: &'a Scratch,
+        workers: usize,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self> {
+        let steps = repository.path(chain, entry)?;
+        for step in &steps {
+            compression(step)?;
+        }
+        repository.verify_sizes(&steps)?;
+        Ok(StoredChain { repository, steps, scratch, workers, monitor })
+    }
+
+    /// One level by itself, to be checked.
+    ///
+    /// # Errors
+    /// `Unsupported` for what this program cannot read.
+    pub fn of_one(
+        repository: &'a Repository,
+        step: Step,
+        scratch: &'a Scratch,
+        workers: usize,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self> {
+        compression(&step)?;
+        Ok(StoredChain { repository, steps: vec![step], scratch, workers, monitor })
+    }
+
+    /// The levels.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Reads every level that has a hash and compares: what fails here fails before anything is restored.
+    ///
+    /// # Errors
+    /// `Damaged` naming the object; as the storage has it.
+    pub fn verify_hashes(&self) -> Result<()> {
+        for step in self.steps.iter().filter(|step| step.document.details.is_some()) {
+            let mut reader = self.repository.data_reader(step)?;
+            while reader.next_block()?.is_some() {
+                self.monitor.check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the stream of a level is compressed.
+fn compression(step: &Step) -> Result<Compression> {
+    let object = step.location.metadata()?.to_string();
+    if step.document.encryption {
+        return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot read yet:").on(object));
+    }
+    match &step.document.compression {
+        Some(name) => Compression::parse(name).map_err(|error| error.while_doing("cannot read", object)),
+        None => Err(Error::new(Kind::Unsupported, "no compression is named in").on(object)),
+    }
+}
+
+impl engine::Chain for StoredChain<'_> {
+    fn levels(&self) -> usize {
+        self.steps.len()
+    }
+
+    fn by_icecore(&self, level: usize) -> bool {
+        self.steps[level].document.details.is_some()
+    }
+
+    fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
+        self.repository.read_engine_metadata(&self.steps[level], self.scratch)
+    }
+
+    fn stream(&mut self, level: usize, consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>) -> Result<()> {
+        let step = &self.steps[level];
+        let reader = self.repository.data_reader(step)?;
+        let object = step.location.data()?.to_string();
+        let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
+        let result = codec::decode(compression(step)?, self.workers, source, Rest::Skip, |input| {
+            if consume(input)? == Reading::ToTheEnd {
+                // An archive ends before its stream does; what is behind it belongs to what was stored.
+                io::copy(input, &mut io::sink()).map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
+            }
+            Ok(())
+        });
+        result.map_err(|error| match error.kind() {
+            Kind::Damaged | Kind::Unsupported | Kind::Limit => error.while_doing("cannot read", object),
+            _ => error,
+        })
+    }
+}
+
+/// The bytes of an object as a stream.
+struct Source<'a> {
+    reader: ObjectReader,
+    block: Vec<u8>,
+    position: usize,
+    monitor: &'a dyn Monitor,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.position == self.block.len() {
+            self.block = match self.reader.next_block()? {
+                Some(block) => block,
+                None => return Ok(0),
+            };
+            self.position = 0;
+            self.monitor.event(Event::Stored { bytes: self.block.len() as u64 });
+        }
+        let count = buffer.len().min(self.block.len() - self.position);
+        buffer[..count].copy_from_slice(&self.block[self.position..self.position + count]);
+        self.position += count;
+        Ok(count)
+    }
+}

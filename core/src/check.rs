@@ -1,0 +1,206 @@
+//! The verb `check`: whether every backup could be restored now. Without reading data: gaps, documents, objects, sizes. With it:
+//! every level is read, hashed, decompressed and parsed.
+
+use crate::chain::StoredChain;
+use crate::engine::{self, Chain as _, Reading};
+use crate::error::{Error, Kind, Result};
+use crate::monitor::{Event, Monitor};
+use crate::repository::{Chain, Repository};
+use crate::select::{self, Filter};
+use crate::spool::Scratch;
+use crate::time::Timestamp;
+
+/// What to check.
+pub struct Options {
+    /// Which series.
+    pub filter: Filter,
+    /// Read every byte.
+    pub read_data: bool,
+    /// Remove what killed runs left behind, if it was begun before this time.
+    pub clean_older_than: Option<Timestamp>,
+    /// Threads that decompress.
+    pub workers: usize,
+}
+
+/// What sort of thing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FindingKind {
+    /// Bytes are not what they should be.
+    Damaged,
+    /// An object is not there.
+    Missing,
+    /// A level is not there, so that what is above it cannot be restored.
+    Gap,
+    /// Encrypted, or of a newer version: it cannot be checked.
+    Unreadable,
+    /// What a killed run left behind (or a running one is writing).
+    Orphan,
+    /// Something that is no part of a repository.
+    Stray,
+}
+
+impl FindingKind {
+    /// The stable word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FindingKind::Damaged => "damaged",
+            FindingKind::Missing => "missing",
+            FindingKind::Gap => "gap",
+            FindingKind::Unreadable => "unreadable",
+            FindingKind::Orphan => "orphan",
+            FindingKind::Stray => "stray",
+        }
+    }
+
+    /// Whether a backup is the worse for it.
+    pub fn is_problem(self) -> bool {
+        !matches!(self, FindingKind::Orphan | FindingKind::Stray)
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What sort of thing.
+    pub kind: FindingKind,
+    /// The object or backup.
+    pub object: String,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Backups looked at.
+    pub backups: u64,
+    /// Findings that make a backup worse.
+    pub problems: u64,
+    /// What killed runs left behind.
+    pub orphans: u64,
+    /// How many of those were removed.
+    pub cleaned: u64,
+}
+
+/// Checks the series that are meant; each finding goes to `found` as it is made.
+///
+/// # Errors
+/// As the storage has it, and `Interrupted`; what is wrong with a backup is a finding.
+pub fn run(
+    repository: &Repository,
+    options: &Options,
+    scratch: &Scratch,
+    monitor: &dyn Monitor,
+    found: &mut dyn FnMut(&Finding),
+) -> Result<Report> {
+    let mut check = Check { repository, options, scratch, monitor, found, report: Report::default() };
+    let (series, strays) = select::series(repository, &options.filter)?;
+    strays.iter().for_each(|stray| check.stray(stray));
+    for one in &series {
+        let listed = repository.chains(&one.engine, &one.name)?;
+        listed.strays.iter().for_each(|stray| check.stray(stray));
+        for chain in &listed.chains {
+            check.chain(chain)?;
+        }
+    }
+    check.orphans()?;
+    Ok(check.report)
+}
+
+struct Check<'a> {
+    repository: &'a Repository,
+    options: &'a Options,
+    scratch: &'a Scratch,
+    monitor: &'a dyn Monitor,
+    found: &'a mut dyn FnMut(&Finding),
+    report: Report,
+}
+
+impl Check<'_> {
+    fn find(&mut self, kind: FindingKind, object: String, error: String) {
+        self.report.problems += u64::from(kind.is_problem());
+        (self.found)(&Finding { kind, object, error });
+    }
+
+    fn stray(&mut self, name: &str) {
+        self.find(FindingKind::Stray, name.to_owned(), "no part of a repository, passed over".to_owned());
+    }
+
+    fn chain(&mut self, chain: &Chain) -> Result<()> {
+        for entry in &chain.backups {
+            self.monitor.check()?;
+            self.report.backups += 1;
+            let location = chain.location(*entry);
+            if let Err(error) = chain.path_to(*entry) {
+                self.find(FindingKind::Gap, location.to_string(), error.to_string());
+            }
+            // The level alone: what is below it is looked at in its own turn.
+            let alone = Chain { backups: vec![*entry], ..chain.clone() };
+            match self.level(&alone) {
+                Ok(()) => {}
+                Err(error) if of_the_backup(&error) => self.wrong(&location.to_string(), &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(&mut self, backup: &str, error: &Error) {
+        let kind = match error.kind() {
+            Kind::Unsupported => FindingKind::Unreadable,
+            Kind::NotFound => FindingKind::Missing,
+            _ if error.to_string().starts_with("missing:") => FindingKind::Missing,
+            _ => FindingKind::Damaged,
+        };
+        let object = if error.subject().is_empty() { backup } else { error.subject() };
+        self.find(kind, object.to_owned(), error.to_string());
+    }
+
+    fn level(&self, alone: &Chain) -> Result<()> {
+        let entry = alone.backups[0];
+        let step = self.repository.step(alone.location(entry))?;
+        self.repository.verify_sizes(std::slice::from_ref(&step))?;
+        if !self.options.read_data {
+            return Ok(());
+        }
+        self.repository.read_engine_metadata(&step, self.scratch)?;
+        let engine = engine::by_name(&alone.engine)?;
+        let mut chain = StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
+        chain.stream(0, &mut |input| {
+            engine.verify(input, self.monitor)?;
+            Ok(Reading::ToTheEnd)
+        })
+    }
+
+    fn orphans(&mut self) -> Result<()> {
+        for orphan in self.repository.orphans(self.options.filter.engine.as_deref())? {
+            if !self.options.filter.accepts(&orphan.location.name) {
+                continue;
+            }
+            self.report.orphans += 1;
+            let by = match &orphan.claimed_by {
+                Some(claimant) => format!(", begun by process {} of {}", claimant.pid, claimant.host),
+                None => String::new(),
+            };
+            let mut text = format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
+            let old = self.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
+            if old {
+                match self.repository.remove_orphan(&orphan) {
+                    Ok(()) => {
+                        self.report.cleaned += 1;
+                        text.push_str(", removed");
+                    }
+                    Err(error) if error.kind() == Kind::Busy => self.monitor.event(Event::Warning(&error.to_string())),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.find(FindingKind::Orphan, orphan.location.to_string(), text);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is about one backup, so that the others are looked at all the same.
+fn of_the_backup(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::NotFound | Kind::Limit | Kind::Invalid)
+}

@@ -1,0 +1,105 @@
+//! The verb `list`: every backup that exists, with what its document says, oldest first.
+
+use crate::error::Result;
+use crate::repository::{BackupId, BackupLocation, Chain, Repository};
+use crate::select::{self, Filter};
+
+/// Backups and strays.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The backups, oldest first.
+    pub rows: Vec<Row>,
+    /// What was passed over.
+    pub strays: Vec<String>,
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is called by.
+    pub id: String,
+    /// The engine.
+    pub engine: String,
+    /// Host and name as one word.
+    pub series: String,
+    /// The host, where it is known apart from the name.
+    pub host: Option<String>,
+    /// The name, where it is known apart from the host.
+    pub name: Option<String>,
+    /// Its level.
+    pub level: u32,
+    /// The timestamp of its chain's level 0.
+    pub chain: i64,
+    /// Its own timestamp.
+    pub timestamp: i64,
+    /// Why it cannot be restored, as far as names and sizes tell.
+    pub problem: Option<String>,
+    /// Bytes of its stream.
+    pub stored_bytes: Option<u64>,
+    /// Entries in it.
+    pub files: Option<u64>,
+    /// Bytes of content read.
+    pub bytes: Option<u64>,
+    /// Entries that could not be read.
+    pub errors: Option<u64>,
+    /// How it is compressed.
+    pub compression: Option<String>,
+    /// Whether it is encrypted.
+    pub encryption: Option<bool>,
+    /// What the user calls it besides.
+    pub tags: Vec<String>,
+    /// Whether Icecore made it (otherwise Freezer did).
+    pub by_icecore: bool,
+}
+
+/// Lists the backups of the series that are meant.
+///
+/// # Errors
+/// As the storage has it. A document that cannot be read is a problem of its row.
+pub fn run(repository: &Repository, filter: &Filter) -> Result<Listing> {
+    let (series, mut strays) = select::series(repository, filter)?;
+    let mut rows = Vec::new();
+    for one in &series {
+        let found = repository.chains(&one.engine, &one.name)?;
+        strays.extend(found.strays);
+        for chain in &found.chains {
+            for entry in &chain.backups {
+                rows.push(row(repository, chain, chain.location(*entry))?);
+            }
+        }
+    }
+    rows.sort_by_key(|row| (row.timestamp, row.chain, row.level));
+    strays.sort_unstable();
+    strays.dedup();
+    Ok(Listing { rows, strays })
+}
+
+fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Result<Row> {
+    let path = repository.path(chain, location.entry);
+    let problem = match &path {
+        Ok(path) => repository.verify_sizes(path).err(),
+        Err(_) => None,
+    };
+    let step = repository.step(location.clone()).ok();
+    let details = step.as_ref().and_then(|step| step.document.details.as_ref());
+    let report = details.map(|details| &details.report);
+    Ok(Row {
+        id: BackupId::of(&location).to_string(),
+        engine: location.engine.clone(),
+        series: location.name.to_string(),
+        host: report.map(|report| report.host.clone()),
+        name: report.map(|report| report.name.clone()),
+        level: location.entry.level.number(),
+        chain: location.chain.0,
+        timestamp: location.entry.timestamp.0,
+        problem: path.err().or(problem).map(|error| error.to_string()),
+        stored_bytes: repository.storage().stat(&location.data()?).ok().map(|stat| stat.size_bytes),
+        files: report.map(|report| report.files),
+        bytes: report.map(|report| report.bytes),
+        errors: report.map(|report| report.errors),
+        compression: step.as_ref().and_then(|step| step.document.compression.clone()),
+        encryption: step.as_ref().map(|step| step.document.encryption),
+        tags: report.map(|report| report.tags.clone()).unwrap_or_default(),
+        by_icecore: details.is_some(),
+    })
+}

@@ -1,0 +1,173 @@
+use super::*;
+use proptest::prelude::*;
+
+const FREEZER_TAR: &str = r#"{"engine_name": "tar", "compression": "gzip", "encryption": false}"#;
+const FREEZER_RSYNC_2: &str =
+    r#"{"engine_name": "rsync", "compression": "gzip", "rsync_block_size": 4096, "encryption": false}"#;
+
+fn bare(engine: &str, rsync_block_size: Option<u64>) -> Document {
+    Document {
+        engine_name: engine.to_owned(),
+        compression: Some("gzip".to_owned()),
+        rsync_block_size,
+        encryption: false,
+        details: None,
+    }
+}
+
+fn full() -> Document {
+    let report = Report {
+        started: Timestamp(1_795_485_744),
+        finished: Timestamp(1_795_485_750),
+        host: "h".to_owned(),
+        name: "n\u{e4}".to_owned(),
+        paths: vec![b"/srv".to_vec(), b"/\xff".to_vec()],
+        files: 3,
+        bytes: 70,
+        errors: 1,
+        unread: vec!["/srv/x: denied".to_owned()],
+        tags: vec!["weekly".to_owned()],
+        program: "icecore 0.1.0".to_owned(),
+    };
+    let details = Details {
+        data: Stored { size_bytes: 5, blake3: blake3::hash(b"hello") },
+        engine_metadata: Stored { size_bytes: 0, blake3: blake3::hash(b"") },
+        parent: Some(Timestamp(1_795_485_740)),
+        report,
+    };
+    Document { details: Some(details), ..bare("tar", None) }
+}
+
+#[test]
+fn freezers_own_documents_are_written_byte_for_byte() {
+    assert_eq!(FREEZER_TAR.len(), 66);
+    assert_eq!(bare("tar", None).encode().unwrap(), FREEZER_TAR.as_bytes());
+    assert_eq!(FREEZER_RSYNC_2.len(), 94);
+    assert_eq!(bare("rsync", Some(4096)).encode().unwrap(), FREEZER_RSYNC_2.as_bytes());
+}
+
+#[test]
+fn freezers_own_documents_are_read() {
+    assert_eq!(parse(FREEZER_TAR.as_bytes()).unwrap(), bare("tar", None));
+    assert_eq!(parse(FREEZER_RSYNC_2.as_bytes()).unwrap(), bare("rsync", Some(4096)));
+    let brick =
+        parse(br#"{"engine_name": "osbrick", "volume_info": {"id": [1]}, "encryption": true}"#).unwrap();
+    assert_eq!((brick.compression, brick.encryption), (None, true));
+}
+
+#[test]
+fn the_whole_document_is_what_the_format_page_shows() {
+    let page = include_str!("../../../../docs/format/chain.md");
+    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    assert!(line.starts_with(FREEZER_TAR.strip_suffix('}').unwrap()));
+    assert!(page.lines().any(|shown| shown == line), "docs/format/chain.md does not show\n{line}");
+}
+
+#[test]
+fn only_the_first_line_counts_and_unknown_keys_are_passed_over() {
+    let bytes = [FREEZER_TAR.as_bytes(), b"\nnot json"].concat();
+    assert_eq!(parse(&bytes).unwrap(), bare("tar", None));
+    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    let more = line.replace("\"format\": 1", "\"format\": 1, \"later\": {\"x\": [null]}");
+    assert_eq!(parse(more.as_bytes()).unwrap(), full());
+}
+
+#[test]
+fn a_newer_format_is_not_taken_for_damage() {
+    let error =
+        parse(br#"{"engine_name": "tar", "encryption": false, "icecore": {"format": 2}}"#).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+}
+
+#[test]
+fn what_is_no_document_is_damaged() {
+    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    let wrong = [
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        format!("\n{FREEZER_TAR}"),
+        FREEZER_TAR.replace("false", "\"no\""),
+        FREEZER_TAR.replace("\"tar\"", "7"),
+        FREEZER_TAR.replace(", \"encryption\": false", ""),
+        FREEZER_TAR.replace("}", ", \"icecore\": {}}"),
+        line.replace("\"data_bytes\": 5", "\"data_bytes\": -5"),
+        line.replace("\"data_bytes\": 5", "\"data_bytes\": 99999999999999999999"),
+        line.replace("\"data_blake3\": \"", "\"data_blake3\": \"0"),
+        line.replace("\"hex\": \"2fff\"", "\"hex\": \"2ff\""),
+        line.replace("\"hex\": \"2fff\"", "\"hex\": \"2fgg\""),
+        "[".repeat(100_000),
+        format!("{}{}{}", FREEZER_TAR.replace('}', ", \"x\": "), "[".repeat(100_000), "]".repeat(100_000)),
+    ];
+    for bytes in wrong {
+        assert_ne!(bytes, line);
+        let error = parse(bytes.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Damaged, "{}", bytes.get(..80).unwrap_or(&bytes));
+    }
+    let long = vec![b' '; SMALL_OBJECT_BYTES as usize + 1];
+    assert_eq!(parse(&long).unwrap_err().kind(), Kind::Damaged);
+}
+
+#[test]
+fn long_lists_of_paths_are_cut_and_the_counts_stay() {
+    let mut document = full();
+    let report = &mut document.details.as_mut().unwrap().report;
+    report.unread = vec!["\u{1}".repeat(DOCUMENT_PATH_BYTES / 2); 3];
+    report.paths = vec![b"x".to_vec(); REPORTED_PATHS + 1];
+    report.errors = 3;
+    let read = parse(&document.encode().unwrap()).unwrap().details.unwrap().report;
+    assert_eq!((read.unread.len(), read.paths.len(), read.errors), (2, REPORTED_PATHS, 3));
+}
+
+prop_compose! {
+    fn any_report()(
+        times in any::<(i64, i64)>(), host in ".*", name in ".*",
+        paths in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..8), 0..4),
+        counts in any::<(u64, u64, u64)>(),
+        unread in proptest::collection::vec(".*", 0..3), tags in proptest::collection::vec(".*", 0..3),
+        program in ".*",
+    ) -> Report {
+        Report {
+            started: Timestamp(times.0), finished: Timestamp(times.1), host, name, paths,
+            files: counts.0, bytes: counts.1, errors: counts.2, unread, tags, program,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_document_is_one_ascii_line_and_comes_back(
+        report in any_report(), sizes in any::<(u64, u64)>(), hashes in any::<([u8; 32], [u8; 32])>(),
+        parent in proptest::option::of(any::<i64>()), engine in ".*", encryption in any::<bool>(),
+        compression in proptest::option::of("[a-z]*"), block in proptest::option::of(any::<u64>()),
+    ) {
+        let stored = |size_bytes, hash| Stored { size_bytes, blake3: blake3::Hash::from_bytes(hash) };
+        let details = Details {
+            data: stored(sizes.0, hashes.0), engine_metadata: stored(sizes.1, hashes.1),
+            parent: parent.map(Timestamp), report,
+        };
+        let document = Document {
+            engine_name: engine, compression, rsync_block_size: block, encryption, details: Some(details),
+        };
+        let line = document.encode().unwrap();
+        prop_assert!(line.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        prop_assert_eq!(parse(&line).unwrap(), document);
+    }
+
+    #[test]
+    fn any_bytes_are_understood_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(error) = parse(&bytes) {
+            prop_assert!(matches!(error.kind(), Kind::Damaged | Kind::Unsupported));
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut line = full().encode().unwrap();
+        let at = at.index(line.len());
+        line[at] = byte;
+        if let Err(error) = parse(&line) {
+            prop_assert!(matches!(error.kind(), Kind::Damaged | Kind::Unsupported));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Making and opening a repository: the one-line object `icecore` that says whose place this is.
+//!
+//! Freezer knows no such object and never looks beside `data` and `metadata`; a container of Freezer's is opened without one.
+
+use super::document::python;
+use super::location::{DATA, MARKER, METADATA};
+use super::{Repository, read_document};
+use crate::error::{Error, Kind, Result};
+use crate::name::ObjectName;
+use crate::storage::{Depth, PutMode, Storage};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The version of the repository's layout.
+const VERSION: u64 = 1;
+const ID_BYTES: usize = 16;
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    icecore: u64,
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct OnlyVersion {
+    icecore: u64,
+}
+
+impl Repository {
+    /// Makes a repository; its id is drawn from `entropy`, bytes that nobody else has (core has no source of its own).
+    /// A container of Freezer's becomes one in place.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is one, `Invalid` for less than 16 bytes of entropy, and what the storage reports.
+    pub fn create(storage: Arc<dyn Storage>, entropy: &[u8]) -> Result<Repository> {
+        if entropy.len() < ID_BYTES {
+            return Err(Error::invalid(
+                "a repository's id needs more entropy than",
+                entropy.len().to_string(),
+            ));
+        }
+        let hash = blake3::hash(entropy);
+        let id: String = hash.to_hex().chars().take(2 * ID_BYTES).collect();
+        let line = python::to_line(&Marker { icecore: VERSION, id: id.clone() });
+        storage.put(&marker_name()?, &line, PutMode::CreateNew).map_err(|error| {
+            let hint =
+                (error.kind() == Kind::AlreadyExists).then_some("use it as it is, or choose another place");
+            let error = error.while_doing("cannot create a repository at", storage.label());
+            hint.into_iter().fold(error, Error::hint)
+        })?;
+        Ok(Repository { storage, id: Some(id) })
+    }
+
+    /// Opens what is there: a repository of Icecore's, or a container in which Freezer has stored backups.
+    ///
+    /// # Errors
+    /// `NoRepository` when neither is there, `Unsupported` when a newer program made it, `Damaged` when the marker cannot be
+    /// read, and what the storage reports.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<Repository> {
+        match read_document(storage.as_ref(), &marker_name()?) {
+            Ok(bytes) => Ok(Repository { id: Some(parse(&bytes)?), storage }),
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            Err(_) if holds_backups(storage.as_ref())? => Ok(Repository { id: None, storage }),
+            Err(_) => Err(Error::new(Kind::NoRepository, "no repository at")
+                .on(storage.label())
+                .hint("create one with: icecore init")),
+        }
+    }
+}
+
+fn marker_name() -> Result<ObjectName> {
+    ObjectName::new(MARKER)
+}
+
+fn parse(bytes: &[u8]) -> Result<String> {
+    let damaged = |error| Error::damaged("not a marker of a repository:", MARKER).because(error);
+    let version = serde_json::from_slice::<OnlyVersion>(bytes).map_err(damaged)?.icecore;
+    if version > VERSION {
+        return Err(Error::new(Kind::Unsupported, format!("a repository of a newer version ({version}):"))
+            .on(MARKER)
+            .hint("use a newer version of icecore"));
+    }
+    let id = serde_json::from_slice::<Marker>(bytes).map_err(damaged)?.id;
+    let plain = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !plain {
+        return Err(Error::damaged("not the id of a repository:", id));
+    }
+    Ok(id)
+}
+
+fn holds_backups(storage: &dyn Storage) -> Result<bool> {
+    let mut found = false;
+    for tree in [METADATA, DATA] {
+        storage.list(Some(&ObjectName::new(tree)?), Depth::One, &mut |_| {
+            found = true;
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,207 @@
+//! Getting a backup back: its document, the path of a restore, and the stored bytes, checked on the way.
+//!
+//! Invariant: the last block of an object is handed out only after size and hash of the whole were compared with what its
+//! document promises, so a reader that comes to the end has read what was written. Freezer promises nothing; of its
+//! objects only the size at the start of the read is held to.
+
+use super::document::{self, Document, Stored};
+use super::{BackupEntry, BackupLocation, Chain, Repository, read_document};
+use crate::error::{Error, Kind, Result};
+use crate::level;
+use crate::limits::BLOCK_BYTES;
+use crate::name::{Level, ObjectName};
+use crate::spool::{Scratch, Spool};
+use crate::storage::Storage;
+use std::io::Write;
+use std::sync::Arc;
+
+/// One backup on the path of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Where it lives.
+    pub location: BackupLocation,
+    /// What its document says.
+    pub document: Document,
+}
+
+impl Step {
+    fn promised_data(&self) -> Option<Stored> {
+        self.document.details.as_ref().map(|details| details.data)
+    }
+
+    fn promised_engine_metadata(&self) -> Option<Stored> {
+        self.document.details.as_ref().map(|details| details.engine_metadata)
+    }
+}
+
+impl Repository {
+    /// Reads the document of a backup.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such backup, `Damaged` or `Unsupported` naming the object, and what the storage reports.
+    pub fn step(&self, location: BackupLocation) -> Result<Step> {
+        let name = location.metadata()?;
+        let bytes = read_document(self.storage.as_ref(), &name)?;
+        let document = document::parse(&bytes).map_err(|error| error.on(name.to_string()))?;
+        Ok(Step { location, document })
+    }
+
+    /// The backups that a restore of `chosen` applies, level 0 first, with their documents. The parent is the one the
+    /// document names; for Freezer's, which name none, the newest of the level below that is not newer.
+    ///
+    /// # Errors
+    /// `Damaged` naming the missing level or the document that cannot be read; otherwise as [`Repository::step`].
+    pub fn path(&self, chain: &Chain, chosen: BackupEntry) -> Result<Vec<Step>> {
+        let mut path = vec![self.step(chain.location(chosen))?];
+        let mut above = chosen;
+        while above.level != Level::FULL {
+            let details = path.last().and_then(|step| step.document.details.as_ref());
+            above = parent(chain, above, details.and_then(|details| details.parent))
+                .map_err(|missing| chain.gap(chosen, &missing))?;
+            path.push(self.step(chain.location(above))?);
+        }
+        path.reverse();
+        Ok(path)
+    }
+
+    /// Compares the sizes of all objects of a path with what is promised: a cheap check before the first byte is restored.
+    ///
+    /// # Errors
+    /// `Damaged` naming the object that is missing or has another size (for Freezer's: is empty), and what the storage reports.
+    pub fn verify_sizes(&self, path: &[Step]) -> Result<()> {
+        for step in path {
+            self.checked_size(&step.location.data()?, step.promised_data())?;
+            self.checked_size(&step.location.engine_metadata()?, step.promised_engine_metadata())?;
+        }
+        Ok(())
+    }
+
+    fn checked_size(&self, name: &ObjectName, promised: Option<Stored>) -> Result<u64> {
+        let Some(found) = self.size_of(name)? else {
+            return Err(Error::damaged("missing:", name.to_string()));
+        };
+        match promised {
+            Some(stored) if stored.size_bytes != found => {
+                let what = format!("{found} bytes instead of {}:", stored.size_bytes);
+                Err(Error::damaged(what, name.to_string()))
+            }
+            None if found == 0 => Err(Error::damaged("empty:", name.to_string())),
+            _ => Ok(found),
+        }
+    }
+
+    /// Opens the stream of a backup.
+    ///
+    /// # Errors
+    /// `Damaged` when it is missing or its size is not what was promised, and what the storage reports.
+    pub fn data_reader(&self, step: &Step) -> Result<ObjectReader> {
+        self.reader(step.location.data()?, step.promised_data())
+    }
+
+    /// Fetches the state of the engine after a backup, and checks it.
+    ///
+    /// # Errors
+    /// As [`Repository::data_reader`] and [`ObjectReader::next_block`], and I/O of the spool.
+    pub fn read_engine_metadata(&self, step: &Step, scratch: &Scratch) -> Result<Spool> {
+        let mut reader = self.reader(step.location.engine_metadata()?, step.promised_engine_metadata())?;
+        let mut spool = scratch.spool();
+        while let Some(block) = reader.next_block()? {
+            spool.write_all(&block).map_err(|e| Error::io("cannot write", "a temporary file", e))?;
+        }
+        spool.rewind()?;
+        Ok(spool)
+    }
+
+    fn reader(&self, name: ObjectName, promised: Option<Stored>) -> Result<ObjectReader> {
+        let size_bytes = self.checked_size(&name, promised)?;
+        Ok(ObjectReader {
+            storage: Arc::clone(&self.storage),
+            name,
+            size_bytes,
+            position_bytes: 0,
+            hasher: blake3::Hasher::new(),
+            promised,
+            checked: false,
+        })
+    }
+}
+
+/// The parent of a backup, or what to call it when it is missing.
+fn parent(
+    chain: &Chain,
+    above: BackupEntry,
+    named: Option<crate::time::Timestamp>,
+) -> Result<BackupEntry, String> {
+    let Some(timestamp) = named else {
+        return level::parent_of(&chain.backups, above).map_err(|level| format!("level {level}"));
+    };
+    let level = above.level.number().checked_sub(1).and_then(Level::new).unwrap_or(Level::FULL);
+    let parent = BackupEntry { level, timestamp };
+    let exists = chain.backups.binary_search(&parent).is_ok();
+    exists.then_some(parent).ok_or_else(|| format!("level {level} of {}", timestamp.rfc3339()))
+}
+
+/// Reads an object from its start to its end in blocks of [`BLOCK_BYTES`], and checks it.
+pub struct ObjectReader {
+    storage: Arc<dyn Storage>,
+    name: ObjectName,
+    size_bytes: u64,
+    position_bytes: u64,
+    hasher: blake3::Hasher,
+    promised: Option<Stored>,
+    checked: bool,
+}
+
+impl ObjectReader {
+    /// How long the object is.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The next block; `None` after the last. The last one is returned only when the whole is what was promised.
+    ///
+    /// # Errors
+    /// `Damaged` naming the object when it ends early or its hash is wrong, and what the storage reports.
+    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>> {
+        let left = self.size_bytes - self.position_bytes;
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_BYTES);
+        if length == 0 {
+            self.check()?;
+            return Ok(None);
+        }
+        let block =
+            self.storage.read(&self.name, self.position_bytes, length).map_err(|e| self.vanished(e))?;
+        if block.len() != length {
+            return Err(Error::damaged(
+                format!("ended {} bytes early:", left.saturating_sub(block.len() as u64)),
+                self.name.to_string(),
+            ));
+        }
+        self.hasher.update(&block);
+        self.position_bytes += length as u64;
+        if self.position_bytes == self.size_bytes {
+            self.check()?;
+        }
+        Ok(Some(block))
+    }
+
+    /// The object was there when it was opened.
+    fn vanished(&self, error: Error) -> Error {
+        match error.kind() {
+            Kind::NotFound => {
+                Error::damaged("vanished while it was read:", self.name.to_string()).because(error)
+            }
+            _ => error,
+        }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let wrong = |promised: &Stored| promised.blake3 != self.hasher.finalize();
+        if !self.checked && self.promised.as_ref().is_some_and(wrong) {
+            return Err(Error::damaged("wrong checksum of", self.name.to_string())
+                .hint("the storage has changed these bytes; restore another backup"));
+        }
+        self.checked = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Removing chains, and what runs that were killed left behind.
+//!
+//! A chain goes from its end: the documents first, the highest level first, so that whatever stops the removal leaves a
+//! shorter chain that can be restored, and data without documents, which is an orphan. An orphan looks like a backup that is
+//! being written; its age tells them apart (the caller decides, see [`may_go`]), and taking the claim settles it.
+
+use super::location::{self, BackupLocation, DATA, METADATA, chain_folder};
+use super::pending::Claimant;
+use super::{Chain, Repository};
+use crate::error::{Error, Kind, Result};
+use crate::limits::ORPHAN_GRACE_SECONDS;
+use crate::name::ObjectName;
+use crate::storage::{Depth, Listed};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// Longest claim that is looked at.
+const CLAIM_BYTES: u64 = 64 << 10;
+
+/// Data without a document: of a run that was killed, or of one that still runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The backup it would have been.
+    pub location: BackupLocation,
+    /// How many objects there are.
+    pub objects: u64,
+    /// Their size together.
+    pub size_bytes: u64,
+    /// Whether there is a claim; Freezer makes none.
+    pub claimed: bool,
+    /// Who claimed it, when the claim can be read.
+    pub claimed_by: Option<Claimant>,
+}
+
+/// Whether nobody can still be writing the orphan: it was begun more than [`ORPHAN_GRACE_SECONDS`] ago. Never for one that
+/// begins in the future, since then some clock is wrong.
+pub fn may_go(orphan: &Orphan, now: Timestamp) -> bool {
+    now.0.saturating_sub(orphan.location.entry.timestamp.0) > ORPHAN_GRACE_SECONDS
+}
+
+impl Repository {
+    /// Removes a chain, its documents first. When it fails, the rest of the chain can be restored or is an orphan.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn remove_chain(&self, chain: &Chain) -> Result<()> {
+        let mut backups = chain.backups.clone();
+        backups.sort_unstable();
+        for entry in backups.into_iter().rev() {
+            self.delete_if_there(&chain.location(entry).metadata()?)?;
+        }
+        // A backup that was committed meanwhile has lost what it builds on. See `Pending::commit`, which looks from the other side.
+        let stranded = self.committed(&Repository::documents_of(chain)?, &mut Vec::new())?;
+        for location in stranded.iter().rev() {
+            self.delete_if_there(&location.metadata()?)?;
+        }
+        self.delete_below(&chain_folder(DATA, &chain.engine, &chain.name, chain.start)?)
+    }
+
+    /// Deletes the objects below a folder that has been listed whole.
+    fn delete_below(&self, folder: &ObjectName) -> Result<()> {
+        let mut objects = Vec::new();
+        self.storage.list(Some(folder), Depth::All, &mut |row| {
+            if let Listed::Object { name, .. } = row {
+                objects.push(name);
+            }
+            Ok(())
+        })?;
+        for object in &objects {
+            self.delete_if_there(object)?;
+        }
+        Ok(())
+    }
+
+    /// What lies under `data/` without a document, of one engine or of all, sorted by place.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn orphans(&self, engine: Option<&str>) -> Result<Vec<Orphan>> {
+        let folder = |tree: &str| match engine {
+            Some(engine) => ObjectName::new(tree)?.join(engine),
+            None => ObjectName::new(tree),
+        };
+        // Data is listed before documents: what is committed in between is a backup, not an orphan.
+        let mut found = self.data_folders(&folder(DATA)?)?;
+        for committed in self.committed(&folder(METADATA)?, &mut Vec::new())? {
+            found.remove(&committed);
+        }
+        let mut orphans: Vec<Orphan> = found.into_values().collect();
+        for orphan in orphans.iter_mut().filter(|orphan| orphan.claimed) {
+            orphan.claimed_by = self.claimant(&orphan.location)?;
+        }
+        Ok(orphans)
+    }
+
+    fn data_folders(&self, folder: &ObjectName) -> Result<BTreeMap<BackupLocation, Orphan>> {
+        let mut found: BTreeMap<BackupLocation, Orphan> = BTreeMap::new();
+        self.storage.list(Some(folder), Depth::All, &mut |row| {
+            let Listed::Object { name, size_bytes } = row else { return Ok(()) };
+            let Some((location, _)) = location::parse_object(DATA, &name) else { return Ok(()) };
+            let is_claim = location.claim()? == name;
+            let orphan = found.entry(location).or_insert_with_key(|location| Orphan {
+                location: location.clone(),
+                objects: 0,
+                size_bytes: 0,
+                claimed: false,
+                claimed_by: None,
+            });
+            orphan.objects = orphan.objects.saturating_add(1);
+            orphan.size_bytes = orphan.size_bytes.saturating_add(size_bytes);
+            orphan.claimed |= is_claim;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Who claimed a place. A claim that is gone or cannot be understood names nobody; it is there for people only.
+    fn claimant(&self, location: &BackupLocation) -> Result<Option<Claimant>> {
+        match self.storage.read_small(&location.claim()?, CLAIM_BYTES) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Limit) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an orphan. Its claim goes first: a run that still writes then cannot commit any more, and one that has just
+    /// begun to commit has taken the claim itself and is left alone.
+    ///
+    /// # Errors
+    /// `Busy` when it has become a backup, or is about to, and what the storage reports.
+    pub fn remove_orphan(&self, orphan: &Orphan) -> Result<()> {
+        let location = &orphan.location;
+        let busy = || Error::new(Kind::Busy, "is being committed, not an orphan:").on(location.to_string());
+        if self.size_of(&location.metadata()?)?.is_some() {
+            return Err(busy());
+        }
+        if orphan.claimed && !self.delete_if_there(&location.claim()?)? {
+            return Err(busy());
+        }
+        self.delete_below(&location.data_folder()?)
+    }
+}

@@ -1,0 +1,192 @@
+//! The verb `restore`: everything that can be known without reading the streams is checked first (gaps, sizes), then, when all
+//! of a backup is wanted, its hashes; only then is the target touched.
+
+use crate::chain::StoredChain;
+use crate::engine::{self, Chain as _, RestoreJob};
+use crate::error::{Error, Kind, Result};
+use crate::monitor::{Counting, Event, Monitor};
+use crate::repository::{BackupId, Repository};
+use crate::select::{self, Filter};
+use crate::spool::Scratch;
+use crate::time::Timestamp;
+use crate::tree::owner::Owners;
+use crate::tree::target::{self, Target};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What to restore, and where to.
+pub struct Options<'a> {
+    /// Which series.
+    pub filter: Filter,
+    /// The name of this machine, to choose among several series.
+    pub this_host: String,
+    /// Which backup: an id, the head of one, `latest`, `latest~N`.
+    pub backup: String,
+    /// The newest backup that is not newer than this.
+    pub at: Option<Timestamp>,
+    /// Wanted paths of the tree; empty means all.
+    pub include: Vec<Vec<u8>>,
+    /// Whether the target may hold something already.
+    pub overwrite: bool,
+    /// Whether what is not in the backup goes.
+    pub delete: bool,
+    /// Whether owners are numbers, whatever their names are here.
+    pub numeric_owner: bool,
+    /// Where to.
+    pub target: &'a Path,
+    /// Read and check everything, write nothing.
+    pub dry_run: bool,
+    /// Threads that decompress.
+    pub workers: usize,
+}
+
+/// What a restore came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The backup.
+    pub id: BackupId,
+    /// Its series.
+    pub series: String,
+    /// The levels that were replayed.
+    pub levels: Vec<u32>,
+    /// Entries written, counted at every level.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Entries that lack an attribute (an owner, an extended attribute) that could not be given here.
+    pub problems: u64,
+}
+
+/// Restores a backup.
+///
+/// # Errors
+/// `NotFound`, `Invalid` (which backup?), `AlreadyExists` for a target that is not empty, `Damaged`, `Unsupported`, `NoSpace`, `Interrupted`, and `Io`
+/// when something of the backup could not be restored (each was told to the monitor).
+pub fn run(repository: &Repository, options: &Options<'_>, scratch: &Scratch, monitor: &dyn Monitor) -> Result<Report> {
+    let monitor = Counting::new(monitor);
+    let include = options.include.iter().map(|path| tree_path(path)).collect::<Result<Vec<_>>>()?;
+    let selected = select::one(repository, &options.filter, &options.this_host, &options.backup, options.at)?;
+    for stray in &selected.strays {
+        monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
+    }
+    let location = selected.chain.location(selected.entry);
+    let mut chain = StoredChain::open(repository, &selected.chain, selected.entry, scratch, options.workers, &monitor)?;
+    let engine = engine::by_name(&location.engine)?;
+    check_target(options)?;
+    if include.is_empty() {
+        chain.verify_hashes()?;
+    }
+    let levels = chain.steps().iter().map(|step| step.location.entry.level.number()).collect();
+    tell_what_is_missing(&chain, &monitor);
+    let job = RestoreJob { include: &include, delete: options.delete, scratch, monitor: &monitor };
+    if options.dry_run {
+        engine.restore(job, &mut chain, None)?;
+    } else {
+        write(engine, job, &mut chain, options, scratch, &monitor)?;
+    }
+    if monitor.lost() > 0 {
+        let what = format!("{} entries could not be restored; they are named above", monitor.lost());
+        return Err(Error::new(Kind::Io, what));
+    }
+    if !include.is_empty() && monitor.entries() == 0 {
+        return Err(Error::new(Kind::NotFound, "nothing in the backup matches --include"));
+    }
+    Ok(Report {
+        id: BackupId::of(&location),
+        series: location.name.to_string(),
+        levels,
+        files: monitor.entries(),
+        bytes: monitor.bytes(),
+        problems: monitor.problems(),
+    })
+}
+
+fn write(
+    engine: &dyn engine::Engine,
+    job: RestoreJob<'_>,
+    chain: &mut StoredChain<'_>,
+    options: &Options<'_>,
+    scratch: &Scratch,
+    monitor: &Counting<'_>,
+) -> Result<()> {
+    std::fs::create_dir_all(options.target)
+        .map_err(|e| Error::io("cannot make the target", options.target.display().to_string(), e))?;
+    let mut target = Target::open(options.target, scratch, settings(options), monitor)?;
+    let replayed = engine.restore(job, chain, Some(&mut target));
+    // Also after a failure: what was restored keeps its times and modes.
+    let finished = target.finish();
+    replayed.and(finished).map_err(|error| {
+        if matches!(error.kind(), Kind::Damaged | Kind::NoSpace | Kind::Interrupted) {
+            let have = format!("{} entries of {} levels were written before that", monitor.entries(), chain.levels());
+            error.hint(format!("{have}; the target is not a whole restore"))
+        } else {
+            error
+        }
+    })
+}
+
+fn settings(options: &Options<'_>) -> target::Options {
+    let owners = rustix::process::geteuid().is_root();
+    if options.numeric_owner {
+        return target::Options::numeric(owners);
+    }
+    let users = Arc::new(Owners::new());
+    let groups = Arc::clone(&users);
+    target::Options {
+        numeric_owner: false,
+        owners,
+        uid_of: Box::new(move |name| users.uid_of(name)),
+        gid_of: Box::new(move |name| groups.gid_of(name)),
+    }
+}
+
+/// A target that holds something is left alone unless the user said otherwise.
+fn check_target(options: &Options<'_>) -> Result<()> {
+    let subject = || options.target.display().to_string();
+    let first = match std::fs::read_dir(options.target) {
+        Ok(mut entries) => entries.next(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("cannot look into the target", subject(), error)),
+    };
+    if first.is_some() && !options.overwrite && !options.dry_run {
+        return Err(Error::new(Kind::AlreadyExists, "the target is not empty:")
+            .on(subject())
+            .hint("choose another directory, or say --overwrite to restore over what is there"));
+    }
+    Ok(())
+}
+
+/// A path given by the user, relative to the root of the tree.
+fn tree_path(path: &[u8]) -> Result<Vec<u8>> {
+    let parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    if parts.contains(&&b".."[..]) {
+        return Err(Error::invalid("a wanted path is relative to the root of the backup, without '..':", String::from_utf8_lossy(path)));
+    }
+    Ok(parts.join(&b"/"[..]))
+}
+
+/// What the backup itself lacks, since it could not be read then.
+fn tell_what_is_missing(chain: &StoredChain<'_>, monitor: &dyn Monitor) {
+    let Some(details) = chain.steps().last().and_then(|step| step.document.details.as_ref()) else { return };
+    let report = &details.report;
+    for unread in &report.unread {
+        monitor.event(Event::Warning(&format!("not whole in this backup: {unread}")));
+    }
+    let unnamed = report.errors.saturating_sub(report.unread.len() as u64);
+    if unnamed > 0 {
+        monitor.event(Event::Warning(&format!("{unnamed} more entries are not whole in this backup")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wanted_paths_are_relative_to_the_tree() {
+        assert_eq!(tree_path(b"./a//b/").unwrap(), b"a/b");
+        assert_eq!(tree_path(b"/a").unwrap(), b"a");
+        assert_eq!(tree_path(b".").unwrap(), b"");
+        assert!(tree_path(b"a/../b").is_err());
+    }
+}
