@@ -304,6 +304,19 @@ fn frames_of_every_sort_keep_their_order() {
     }
 }
 
+/// A frame that says it holds nothing and goes on for ever: cut out whole it would fill the memory.
+#[test]
+fn a_frame_of_countless_empty_blocks_is_decoded_as_a_stream() {
+    let count = ::zstd::zstd_safe::compress_bound(PARALLEL_FRAME_BYTES) / 3 + 10;
+    let mut stream = vec![0x28, 0xB5, 0x2F, 0xFD, 0x20, 0];
+    stream.resize(stream.len() + 3 * count, 0);
+    stream.extend_from_slice(&[1, 0, 0]);
+    let tail = compress(Compression::Zstd, &[b"tail"]);
+    stream.extend_from_slice(&tail);
+    assert_eq!(read(Compression::Zstd, &stream).unwrap(), b"tail");
+    assert_eq!(read_in_parallel(Compression::Zstd, &stream).unwrap(), b"tail");
+}
+
 fn zstd_without_size(content: &[u8]) -> Vec<u8> {
     let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();

@@ -139,6 +139,10 @@ impl<'a> BlockWriter<'a> {
         }
         if self.block.is_empty() {
             self.block = self.pool.take();
+            if self.block.capacity() < self.block_bytes {
+                // Zero pages of the kernel, touched only as far as bytes come.
+                self.block = vec![0; self.block_bytes];
+            }
             self.block.resize(self.block_bytes, 0);
         }
         Ok(&mut self.block[self.filled..])
