@@ -7,7 +7,7 @@ pub mod tar;
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
-use crate::pipe::stream::BlockWriter;
+use crate::pipe::BlockWriter;
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
 use crate::tree::filter::Filter;

@@ -18,7 +18,7 @@ use crate::engine::{BackupJob, Source};
 use crate::error::{Error, Kind, Result};
 use crate::limits::PATH_BYTES;
 use crate::monitor::{Event, Monitor};
-use crate::pipe::stream::BlockWriter;
+use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::time::FileTime;
 use crate::tree::attributes::{Attributes, FileKind, Metadata};

@@ -10,7 +10,7 @@ use super::writer::ArchiveWriter;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{READ_BYTES, SMALL_FILE_BYTES};
 use crate::monitor::Monitor;
-use crate::pipe::stream::BlockWriter;
+use crate::pipe::BlockWriter;
 use crate::tree::attributes::{Attributes, Metadata};
 use crate::tree::directory::{Directory, metadata_of};
 use crate::tree::sparse;

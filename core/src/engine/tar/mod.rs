@@ -21,7 +21,7 @@ pub mod writer;
 use super::{BackupJob, Chain, Engine, RestoreJob};
 use crate::error::Result;
 use crate::monitor::Monitor;
-use crate::pipe::stream::BlockWriter;
+use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::tree::target::Target;
 use std::io::Read;
