@@ -50,6 +50,16 @@ pub const PATH_BYTES: usize = 1 << 20;
 /// Deepest nesting of directories.
 pub const DEPTH_MAX: usize = 32_768;
 
+/// Bytes of all names of one directory. With the code and the NUL that each name takes in a dumpdir it still fits there:
+/// more than 65 792 names are longer than two bytes on average.
+pub const LISTING_BYTES: usize = 512 << 20;
+
+/// Bytes the kernel is asked for at a time when a directory is listed: some two thousand names.
+pub const LISTING_READ_BYTES: usize = 64 << 10;
+
+/// Names of owners remembered at once, of users and of groups each.
+pub const OWNERS_REMEMBERED: usize = 16_384;
+
 /// Directory handles kept open at once; older ones are closed and found again through `..`.
 pub const OPEN_DIRECTORIES: usize = 128;
 
@@ -93,3 +103,5 @@ const _: () = assert!(OPEN_DIRECTORIES >= 16);
 const _: () = assert!(DOCUMENT_PATH_BYTES as u64 * 6 * 2 < SMALL_OBJECT_BYTES);
 const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
+const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
+const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
