@@ -18,6 +18,7 @@ struct State {
     changes_left: Option<u64>,
     lists_fail: bool,
     lose_answers: bool,
+    taken_on_commit: Option<String>,
 }
 
 impl State {
@@ -38,6 +39,11 @@ impl State {
             return Err(Error::new(Kind::AlreadyExists, "exists:").on(name));
         }
         self.objects.insert(name.to_owned(), bytes.to_vec());
+        if name.starts_with("metadata/")
+            && let Some(taken) = self.taken_on_commit.take()
+        {
+            self.objects.remove(&taken).unwrap();
+        }
         if self.lose_answers && name.starts_with("metadata/") {
             return Err(Error::new(Kind::Io, "no answer"));
         }
@@ -95,6 +101,11 @@ impl Shelf {
 
     pub(super) fn fail_lists(&self, fail: bool) {
         self.state().lists_fail = fail;
+    }
+
+    /// Somebody takes an object away at the moment the next document is put.
+    pub(super) fn take_on_commit(&self, name: &str) {
+        self.state().taken_on_commit = Some(name.to_owned());
     }
 
     pub(super) fn lose_answers(&self, lose: bool) {
