@@ -356,6 +356,42 @@ fn a_commit_whose_answer_was_lost_stands() {
 }
 
 #[test]
+fn nothing_is_taken_away_while_the_document_may_be_there() {
+    let shelf = Shelf::default();
+    let repository = repository(&shelf);
+    shelf.lose_answers(true);
+    shelf.fail_reads(true);
+    assert_eq!(back_up(&repository, &FULL, 1000, b"data").unwrap_err().kind(), Kind::Io);
+    shelf.fail_reads(false);
+    let path = path_of(&repository, 0, 1000);
+    assert_eq!(read_all(&repository, &path[0]).unwrap(), b"data");
+}
+
+#[test]
+fn a_document_of_somebody_else_is_left_alone() {
+    let shelf = Shelf::default();
+    let repository = repository(&shelf);
+    let mut pending = begin(&repository, &FULL, 1000);
+    let (data, state) = fill(&mut pending, b"data").unwrap();
+    shelf.set("metadata/tar/h_n/1000/0_1000/metadata", b"{}");
+    assert_eq!(pending.commit(data, state, contents()).unwrap_err().kind(), Kind::AlreadyExists);
+    assert!(shelf.names().contains(&"data/tar/h_n/1000/0_1000/data".to_owned()));
+}
+
+#[test]
+fn a_name_beside_which_something_appeared_is_given_up() {
+    for other in ["data/tar/h_n/1000/0_1000/data", "metadata/tar/h_n/1000/0_1000/metadata"] {
+        let shelf = Shelf::default();
+        let repository = repository(&shelf);
+        shelf.put_before_claim(other);
+        let pending = begin(&repository, &FULL, 1000);
+        assert_eq!(pending.location().entry, entry(0, 1001));
+        drop(pending);
+        assert!(shelf.names() == ["icecore", other] || shelf.names() == [other, "icecore"]);
+    }
+}
+
+#[test]
 fn what_is_not_in_storage_as_it_was_written_is_not_committed() {
     let shelf = Shelf::default();
     let repository = repository(&shelf);
