@@ -56,7 +56,8 @@ impl Repository {
     /// or had, as far as anything is left of it.
     ///
     /// # Errors
-    /// `Busy` when others keep taking the names, `Limit` when the series has the last name there is, and what the storage reports.
+    /// `Busy` when others keep taking the names, `Limit` when the series has the last name there is, and what the
+    /// storage reports.
     pub fn begin(
         &self,
         engine: &str,

@@ -49,7 +49,7 @@ impl Repository {
         for entry in backups.into_iter().rev() {
             self.delete_if_there(&chain.location(entry).metadata()?)?;
         }
-        // A backup that was committed meanwhile has lost what it builds on. See `Pending::commit`, which looks from the other side.
+        // A backup that was committed meanwhile has lost what it builds on. `Pending::commit` looks from the other side.
         let stranded = self.committed(&Repository::documents_of(chain)?, &mut Vec::new())?;
         for location in stranded.iter().rev() {
             self.delete_if_there(&location.metadata()?)?;
