@@ -109,7 +109,8 @@ impl Policy {
     /// Refuses what makes no sense before anything is done.
     ///
     /// # Errors
-    /// [`crate::Kind::Invalid`]: a level rule without `incremental`, a level beyond [`LEVEL_MAX`], days that are negative or not a number.
+    /// [`crate::Kind::Invalid`]: a level rule without `incremental`, a level beyond [`LEVEL_MAX`], days that are
+    /// negative or not a number.
     pub fn validate(&self) -> Result<()> {
         for (option, level) in [("--max-level", self.max_level()), ("--always-level", self.always_level())] {
             let Some(level) = level else { continue };

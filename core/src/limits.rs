@@ -90,7 +90,7 @@ pub const CLOCK_SLACK_SECONDS: i64 = 60;
 pub const ORPHAN_GRACE_SECONDS: i64 = 86_400;
 
 /// Names that are tried for a new backup when others begin one at the same time.
-pub const CLAIM_ATTEMPTS: u32 = 16;
+pub const CLAIM_ATTEMPTS: u32 = 64;
 
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;

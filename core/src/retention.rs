@@ -196,7 +196,8 @@ pub fn before_date(date: &str, zone: &TimeZone) -> Result<Timestamp> {
 
 /// Plans what to keep of the chains of one series. The plan has the chains in the order they were given.
 ///
-/// A backup that cannot be restored is judged by the same rules, but uses up none of their numbers: it never takes the place of a good one.
+/// A backup that cannot be restored is judged by the same rules, but uses up none of their numbers: it never takes
+/// the place of a good one.
 ///
 /// # Errors
 /// [`crate::Kind::Invalid`] when `keep` says nothing, or when a time cannot be placed in a calendar.

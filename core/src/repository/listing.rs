@@ -81,11 +81,15 @@ impl Chain {
         level::path_to(&self.backups, chosen).map_err(|missing| self.gap(chosen, &format!("level {missing}")))
     }
 
+    /// The lowest level that is missing: what is below it can be restored, as far as names tell.
+    pub fn missing_level(&self) -> Option<Level> {
+        let increments = self.backups.iter().filter(|backup| backup.level != Level::FULL);
+        increments.filter_map(|backup| level::parent_of(&self.backups, *backup).err()).min()
+    }
+
     /// Whether every backup can be restored, as far as names tell.
     pub fn is_complete(&self) -> bool {
-        self.backups
-            .iter()
-            .all(|backup| backup.level == Level::FULL || level::parent_of(&self.backups, *backup).is_ok())
+        self.missing_level().is_none()
     }
 
     pub(super) fn gap(&self, chosen: BackupEntry, missing: &str) -> Error {

@@ -1,9 +1,10 @@
 //! A backup that is being written: claimed by name first, committed by its document last.
 //!
 //! Any number of programs may write at once. A name is taken by putting `claim` with `CreateNew`; whoever finds it taken,
-//! or finds anything beside it, moves on by a second. The claim is given up just before the document is put, and a
-//! clean-up must take the claim before it takes anything else, so of a commit and a clean-up exactly one goes through.
-//! Invariant: as long as the document may exist, nothing of the backup is deleted.
+//! or finds anything beside it, moves on by a second. The claim stays until the document is there, so data without a
+//! document and without a claim belongs to nobody who still runs. A clean-up takes the claim before it looks for the document
+//! and before it takes anything else, and a commit gives up the claim after it has put the document: one of the two always
+//! notices the other. Invariant: as long as the document may exist, nothing of the backup is deleted.
 
 use super::document::{Details, Document, Report, Stored, python};
 use super::location::{self, DATA, METADATA, series_folder};
@@ -55,7 +56,8 @@ impl Repository {
     /// or had, as far as anything is left of it.
     ///
     /// # Errors
-    /// `Busy` when others keep taking the names, `Limit` when the series has the last name there is, and what the storage reports.
+    /// `Busy` when others keep taking the names, `Limit` when the series has the last name there is, and what the
+    /// storage reports.
     pub fn begin(
         &self,
         engine: &str,
@@ -195,13 +197,12 @@ impl Pending {
         self.check_size(&self.location.data()?, data.size_bytes)?;
         self.check_size(&self.location.engine_metadata()?, engine_metadata.size_bytes)?;
         self.check_parent()?;
-        if !self.repository.delete_if_there(&self.location.claim()?)? {
-            return Err(Error::new(Kind::Busy, "somebody cleaned up the unfinished backup")
-                .on(self.location.to_string()));
+        if self.repository.size_of(&self.location.claim()?)?.is_none() {
+            return Err(self.cleaned_up());
         }
         self.put_document(&line)?;
         self.settled = true;
-        self.check_parent_again()?;
+        self.check_again()?;
         Ok(self.location.entry)
     }
 
@@ -237,15 +238,24 @@ impl Pending {
         if self.parent_exists()? { Ok(()) } else { Err(self.chain_is_gone()) }
     }
 
-    /// A chain may be removed between the first look and the commit. Whoever removes one looks again as well, after the
-    /// documents are gone, so one of the two notices. When this look fails, the backup stands: it was committed in order.
-    fn check_parent_again(&self) -> Result<()> {
-        if self.parent_exists().unwrap_or(true) {
+    /// A clean-up may take the claim, and somebody may remove the chain, between the first look and the commit. They look
+    /// again as well, after they took it. When these looks fail, the backup stands: it was committed in order, and a claim
+    /// that is left beside a document means nothing.
+    fn check_again(&self) -> Result<()> {
+        let error = if !self.repository.delete_if_there(&self.location.claim()?).unwrap_or(true) {
+            self.cleaned_up()
+        } else if !self.parent_exists().unwrap_or(true) {
+            self.chain_is_gone()
+        } else {
             return Ok(());
-        }
+        };
         self.repository.delete_if_there(&self.location.metadata()?)?;
         self.take_away();
-        Err(self.chain_is_gone())
+        Err(error)
+    }
+
+    fn cleaned_up(&self) -> Error {
+        Error::new(Kind::Busy, "somebody cleaned up the unfinished backup").on(self.location.to_string())
     }
 
     fn chain_is_gone(&self) -> Error {

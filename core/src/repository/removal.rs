@@ -2,7 +2,7 @@
 //!
 //! A chain goes from its end: the documents first, the highest level first, so that whatever stops the removal leaves a
 //! shorter chain that can be restored, and data without documents, which is an orphan. An orphan looks like a backup that is
-//! being written; its age tells them apart (the caller decides, see [`may_go`]), and taking the claim settles it.
+//! being written; its age tells them apart (the caller decides, see [`may_go`]), and whoever takes the claim is right.
 
 use super::location::{self, BackupLocation, DATA, METADATA, chain_folder};
 use super::pending::Claimant;
@@ -49,7 +49,7 @@ impl Repository {
         for entry in backups.into_iter().rev() {
             self.delete_if_there(&chain.location(entry).metadata()?)?;
         }
-        // A backup that was committed meanwhile has lost what it builds on. See `Pending::commit`, which looks from the other side.
+        // A backup that was committed meanwhile has lost what it builds on. `Pending::commit` looks from the other side.
         let stranded = self.committed(&Repository::documents_of(chain)?, &mut Vec::new())?;
         for location in stranded.iter().rev() {
             self.delete_if_there(&location.metadata()?)?;
@@ -123,18 +123,18 @@ impl Repository {
         }
     }
 
-    /// Removes an orphan. Its claim goes first: a run that still writes then cannot commit any more, and one that has just
-    /// begun to commit has taken the claim itself and is left alone.
+    /// Removes an orphan. Its claim goes first, then its document is looked for: a run that still writes cannot commit any
+    /// more, and one that has just committed is left alone.
     ///
     /// # Errors
     /// `Busy` when it has become a backup, or is about to, and what the storage reports.
     pub fn remove_orphan(&self, orphan: &Orphan) -> Result<()> {
         let location = &orphan.location;
         let busy = || Error::new(Kind::Busy, "is being committed, not an orphan:").on(location.to_string());
-        if self.size_of(&location.metadata()?)?.is_some() {
+        if orphan.claimed && !self.delete_if_there(&location.claim()?)? {
             return Err(busy());
         }
-        if orphan.claimed && !self.delete_if_there(&location.claim()?)? {
+        if self.size_of(&location.metadata()?)?.is_some() {
             return Err(busy());
         }
         self.delete_below(&location.data_folder()?)

@@ -18,6 +18,9 @@ struct State {
     changes_left: Option<u64>,
     lists_fail: bool,
     lose_answers: bool,
+    taken_on_commit: Option<String>,
+    put_before_claim: Option<String>,
+    reads_fail: bool,
 }
 
 impl State {
@@ -38,6 +41,16 @@ impl State {
             return Err(Error::new(Kind::AlreadyExists, "exists:").on(name));
         }
         self.objects.insert(name.to_owned(), bytes.to_vec());
+        if name.ends_with("/claim")
+            && let Some(other) = self.put_before_claim.take()
+        {
+            self.objects.insert(other, Vec::new());
+        }
+        if name.starts_with("metadata/")
+            && let Some(taken) = self.taken_on_commit.take()
+        {
+            self.objects.remove(&taken).unwrap();
+        }
         if self.lose_answers && name.starts_with("metadata/") {
             return Err(Error::new(Kind::Io, "no answer"));
         }
@@ -97,6 +110,20 @@ impl Shelf {
         self.state().lists_fail = fail;
     }
 
+    /// Somebody takes an object away at the moment the next document is put.
+    pub(super) fn take_on_commit(&self, name: &str) {
+        self.state().taken_on_commit = Some(name.to_owned());
+    }
+
+    /// Another run has been faster: an object of its is there just before the next claim.
+    pub(super) fn put_before_claim(&self, name: &str) {
+        self.state().put_before_claim = Some(name.to_owned());
+    }
+
+    pub(super) fn fail_reads(&self, fail: bool) {
+        self.state().reads_fail = fail;
+    }
+
     pub(super) fn lose_answers(&self, lose: bool) {
         self.state().lose_answers = lose;
     }
@@ -122,6 +149,9 @@ impl Storage for Shelf {
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
         let state = self.state();
+        if state.reads_fail {
+            return Err(Error::new(Kind::Io, "the storage cannot be read"));
+        }
         let bytes = state.objects.get(name.as_str()).ok_or_else(|| missing(name))?;
         let start = usize::try_from(offset).unwrap().min(bytes.len());
         let end = start.saturating_add(length_bytes).min(bytes.len());
