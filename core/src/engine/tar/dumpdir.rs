@@ -175,7 +175,11 @@ impl Order {
     }
 }
 
-fn check_entry(name: &[u8]) -> Result<()> {
+/// Whether a name can be one of a directory's entries.
+///
+/// # Errors
+/// `Damaged`.
+pub(super) fn check_entry(name: &[u8]) -> Result<()> {
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
         return Err(broken("an entry that is not a name"));
     }

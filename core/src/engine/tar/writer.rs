@@ -216,7 +216,9 @@ fn cannot_write(error: std::io::Error) -> Error {
 
 fn stored_bytes(member: &Member) -> u64 {
     match &member.kind {
-        MemberKind::File { sparse: Some(regions), .. } => regions.iter().map(|(_, length)| length).sum(),
+        MemberKind::File { sparse: Some(regions), .. } => {
+            regions.iter().fold(0u64, |sum, (_, length)| sum.saturating_add(*length))
+        }
         MemberKind::File { size_bytes, sparse: None } => *size_bytes,
         _ => 0,
     }
