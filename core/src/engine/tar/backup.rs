@@ -13,7 +13,7 @@ use super::member::{Member, MemberKind};
 use super::renames::Renames;
 use super::snapshot::{Record, Snapshot, SnapshotWriter};
 use super::writer::ArchiveWriter;
-use super::{join, stored_name};
+use super::path::{join, stored_name};
 use crate::engine::{BackupJob, Source};
 use crate::error::{Error, Kind, Result};
 use crate::limits::PATH_BYTES;

@@ -4,18 +4,25 @@
 //! this archive holds; what a directory of an earlier level had and this one does not list was deleted. The engine metadata
 //! is GNU tar's [`snapshot`] file. Both are as GNU tar writes them, so `tar --incremental -x` restores our chains and
 //! `tar --listed-incremental` continues them, and the other way round. `docs/format/tar.md` has the details.
+//!
+//! The codec, pure bytes: [`member`] is what both ends share, [`writer`] and [`reader`] turn it into archives and back with
+//! the help of [`header`], [`pax`], [`sparse`] and [`input`]; [`dumpdir`] is the listing inside a directory's member, and
+//! [`snapshot`] the file that an incremental backup starts from.
 
 mod backup;
 pub mod dumpdir;
 mod file;
 pub mod header;
+pub mod input;
 pub mod member;
+mod path;
 pub mod pax;
 pub mod reader;
 mod renames;
 mod restore;
 mod selection;
 pub mod snapshot;
+pub mod sparse;
 pub mod writer;
 
 use super::{BackupJob, Chain, Engine, RestoreJob};
@@ -53,71 +60,5 @@ impl Engine for Tar {
     }
 }
 
-/// The name of a path of the tree inside an archive: `./a/b`, and `.` for the root.
-fn stored_name(path: &[u8]) -> Vec<u8> {
-    if path.is_empty() { b".".to_vec() } else { [b"./", path].concat() }
-}
-
-/// The path in the tree of a stored name: without `/` or `./` at its head and `/` at its end; the root is empty.
-fn tree_path(stored: &[u8]) -> &[u8] {
-    let mut path = without_leading_slashes(stored);
-    while let Some(rest) = path.strip_prefix(b"./") {
-        path = without_leading_slashes(rest);
-    }
-    while let Some(rest) = path.strip_suffix(b"/") {
-        path = rest;
-    }
-    if path == b"." { b"" } else { path }
-}
-
-fn without_leading_slashes(path: &[u8]) -> &[u8] {
-    let first = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
-    &path[first..]
-}
-
-/// `parent/name`, where the parent may be the root.
-fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
-}
-
-/// What is left of `path` when it is `ancestor` or below it: empty, or starting with a slash.
-fn below<'p>(path: &'p [u8], ancestor: &[u8]) -> Option<&'p [u8]> {
-    if ancestor.is_empty() {
-        return Some(path);
-    }
-    path.strip_prefix(ancestor).filter(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// The path without its last component, and that component; `None` for the root.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    if path.is_empty() {
-        return None;
-    }
-    Some(match path.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stored_names_and_tree_paths_are_inverse() {
-        for (path, stored) in [(&b""[..], &b"."[..]), (b"a", b"./a"), (b"a/b c", b"./a/b c")] {
-            assert_eq!(stored_name(path), stored);
-            assert_eq!(tree_path(stored), path);
-        }
-        assert_eq!(tree_path(b"./"), b"");
-        assert_eq!(tree_path(b"a/"), b"a");
-    }
-
-    #[test]
-    fn a_path_is_below_its_ancestors_only() {
-        assert_eq!(below(b"a/b", b"a"), Some(&b"/b"[..]));
-        assert_eq!(below(b"a", b"a"), Some(&b""[..]));
-        assert_eq!(below(b"ab", b"a"), None);
-        assert_eq!(below(b"ab", b""), Some(&b"ab"[..]));
-    }
-}
+mod tests;

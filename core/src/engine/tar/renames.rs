@@ -6,7 +6,7 @@
 //! moved (swaps, moves into new directories) is stored whole: more bytes, never a wrong tree.
 
 use super::snapshot::Snapshot;
-use super::{below, join, split, stored_name, tree_path};
+use super::path::{below, join, split, stored_name, tree_path};
 use crate::error::{Kind, Result};
 use crate::monitor::{Monitor, Quiet};
 use crate::tree::attributes::FileKind;

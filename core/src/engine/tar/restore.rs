@@ -11,7 +11,7 @@ use super::reader::ArchiveReader;
 use super::renames::Renames;
 use super::selection::{Selection, Wanted};
 use super::snapshot::{Record, Snapshot, SnapshotWriter};
-use super::{below, join, split, stored_name, tree_path};
+use super::path::{below, join, split, stored_name, tree_path};
 use crate::engine::{Chain, Reading, RestoreJob};
 use crate::error::{Error, Kind, Result};
 use crate::limits::READ_BYTES;

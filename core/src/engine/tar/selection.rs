@@ -3,7 +3,7 @@
 //! The wanted paths are those of the last level. Directories may have been renamed on the way there, so what is wanted of the
 //! level below are the places those paths came from, and whatever was renamed into them.
 
-use super::below;
+use super::path::below;
 use super::renames::Renames;
 
 /// Wanted paths, each with everything below it.
