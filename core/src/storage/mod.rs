@@ -60,7 +60,8 @@ pub enum Listed {
         /// The full name, without a slash at the end.
         name: ObjectName,
     },
-    /// Something that is not a usable object name (not UTF-8, for instance); passed over by readers, reported by `check`.
+    /// Something that is not a usable object name (not UTF-8, for instance), or what is left of an object that was (or still
+    /// is) being written; passed over by readers, reported by `check`.
     Stray {
         /// What it is called, for people.
         label: String,

@@ -155,12 +155,18 @@ fn create(root: &Root, folder: &Directory) -> Result<(File, Option<String>), Err
         match rustix::fs::openat(folder, ".", flags | OFlags::TMPFILE, FILE_MODE) {
             Ok(handle) => return Ok((File::from(handle), None)),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {}
+            // ext4 says this, of all things, of a folder that was removed.
+            Err(Errno::PERM) if is_removed(folder) => return Err(Errno::NOENT),
             Err(e) => return Err(e),
         }
     }
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     let (handle, name) = with_temporary_name(|name| rustix::fs::openat(folder, name, flags, FILE_MODE))?;
     Ok((File::from(handle), Some(name)))
+}
+
+fn is_removed(folder: &Directory) -> bool {
+    folder.metadata().is_ok_and(|found| found.links == 0)
 }
 
 /// Calls `make` with random names until one is free.
