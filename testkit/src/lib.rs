@@ -1,1 +1,4 @@
 //! For tests only: trees, faults, conformance suites.
+
+pub mod conformance;
+pub mod fault;

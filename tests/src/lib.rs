@@ -1,1 +1,4 @@
 //! What a user can do, a file per capability.
+
+#[cfg(test)]
+mod storage;

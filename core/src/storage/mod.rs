@@ -3,11 +3,17 @@
 //! Every provider guarantees, and the conformance suite of the test kit checks on real servers:
 //!
 //! * **Whole or nothing.** An object is visible under its name only with all its bytes. A `put` or a `finish` that fails,
-//!   a writer that is dropped, or a process that is killed leaves no object under the name.
-//! * **Durable.** What `put` and `finish` reported as done survives a crash of the machine.
-//! * **Read what was written.** After `put` or `finish` returns, `read`, `stat` and `list` see the object.
+//!   a writer that is dropped, or a process that is killed leaves no object under the name. One failure is ambiguous on
+//!   every storage: the last step may have happened although its success could not be told (a lost answer, a disk that
+//!   fails while the directory is made durable). Then the object is there whole, or the name is as before; never a part.
+//! * **Durable.** What `put` and `finish` reported as done survives a crash of the machine. A `delete` may be undone by one.
+//! * **Read what was written.** After `put` or `finish` returns, `read`, `stat` and `list` see the object. One `read` gives
+//!   bytes of one version of an object that is being replaced; two reads may not.
 //! * **Honest lists.** `list` gives every object and folder, or fails. An error is never an empty list; only a prefix
-//!   under which nothing exists is.
+//!   under which nothing exists is. What comes or goes during a listing may be in it or not (or twice, when replaced);
+//!   everything else is in it exactly once.
+//! * **Folders are not objects.** No name is both an object and a folder of others: where a file system could not hold both,
+//!   the second is refused (`Invalid`), and callers never try. To `read`, `stat` and `delete`, a folder is `NotFound`.
 //! * **Errors by kind.** `NotFound` for what is not there, `AlreadyExists` for [`PutMode::CreateNew`] on what is,
 //!   `NoSpace`, `Denied`; `retry` says whether a later attempt may help.
 //!
@@ -54,7 +60,8 @@ pub enum Listed {
         /// The full name, without a slash at the end.
         name: ObjectName,
     },
-    /// Something that is not a usable object name (not UTF-8, for instance); passed over by readers, reported by `check`.
+    /// Something that is not a usable object name (not UTF-8, for instance), or what is left of an object that was (or still
+    /// is) being written; passed over by readers, reported by `check`.
     Stray {
         /// What it is called, for people.
         label: String,
@@ -103,7 +110,7 @@ pub trait Storage: Send + Sync {
     /// Begins one long object.
     ///
     /// # Errors
-    /// As the storage has it.
+    /// As the storage has it. With [`PutMode::CreateNew`] a name that is taken may be refused here or only at the end.
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>>;
 
     /// Reads up to `length_bytes` from `offset`; fewer only where the object ends.
