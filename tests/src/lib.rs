@@ -4,6 +4,8 @@
 mod place;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod running;
 
 #[cfg(test)]
 mod corpus;
