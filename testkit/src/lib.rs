@@ -1,4 +1,12 @@
-//! For tests only: trees, faults, conformance suites.
+//! For tests only: trees, what they must look like afterwards, faults, conformance suites.
+//!
+//! What judges a restore is written apart from what restores: [`manifest`] and [`freezer`] use nothing of `icecore`.
 
 pub mod conformance;
 pub mod fault;
+pub mod freezer;
+pub mod handle;
+pub mod manifest;
+pub mod random;
+pub mod sha256;
+pub mod tree;

@@ -1,0 +1,249 @@
+//! Backups that real Freezer wrote must restore, for ever; what is damaged or incomplete among them must be refused.
+//!
+//! The cases and what is right for each are described in `tests/corpus/freezer/README.md`.
+
+use crate::place::entries;
+use crate::program::{Outcome, Program, not_run};
+use icecore_testkit::freezer::{Skip, verify};
+use icecore_testkit::tree::is_root;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A private copy of a case, so that a test may do to it what it likes.
+struct Case {
+    program: Program,
+    directory: TempDir,
+    storage: PathBuf,
+    expected: PathBuf,
+}
+
+impl Case {
+    /// `inside` is where the repository lies in the case's storage (dumps of remote storages lie deeper).
+    fn new(name: &str, inside: &str) -> Case {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/freezer").join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let storage = directory.path().join("storage");
+        copy(&corpus.join("storage").join(inside), &storage);
+        Case { program: Program::new(), directory, storage, expected: corpus.join("expected") }
+    }
+
+    fn run(&self, verb: &str, more: &[&str]) -> Outcome {
+        let storage = self.storage.to_str().unwrap();
+        self.program.run(&[&[verb, "-r", storage, "--json"], more].concat())
+    }
+
+    /// The backups listed, oldest first.
+    fn backups(&self) -> Vec<Value> {
+        self.run("list", &[]).expect(0).of_type("backup")
+    }
+
+    fn restore(&self, backup: &str) -> (Outcome, PathBuf) {
+        let target = self.directory.path().join(format!("target-{}", backup.replace('/', "-")));
+        let outcome = self.run("restore", &["--target", target.to_str().unwrap(), backup]);
+        (outcome, target)
+    }
+
+    /// Restores backup `number` and compares it with its manifest.
+    fn verify(&self, backup: &Value, number: usize, skip: &Skip) {
+        let (outcome, target) = self.restore(backup["id"].as_str().unwrap());
+        outcome.expect(0);
+        let manifest = self.expected.join(format!("level{number}.jsonl"));
+        let outcome = verify(&target, &manifest, skip).unwrap();
+        assert!(outcome.failed.is_empty() && outcome.passed > 0, "backup {number}: {outcome:#?}");
+    }
+
+    /// Asks for every backup, and for the latest: each must fail in words, and leave the target as it was.
+    fn refuses(&self, ids: &[&str]) {
+        for id in ids {
+            let (outcome, target) = self.restore(id);
+            outcome.expect(1).explained();
+            assert!(entries(&target).is_empty(), "{id}: the target was touched: {:?}", entries(&target));
+        }
+    }
+
+    fn id_of_level(&self, level: u64) -> String {
+        let backups = self.backups();
+        let found = backups.iter().find(|backup| backup["level"] == level);
+        found.unwrap_or_else(|| panic!("no level {level} in {backups:?}"))["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn copy(source: &Path, target: &Path) {
+    fs::create_dir_all(target).unwrap();
+    for path in entries(source) {
+        let to = target.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::write(to, fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+fn usual() -> Skip {
+    Skip { types: vec!["socket"], ..Skip::default() }
+}
+
+/// All backups of a case, listed and restored.
+fn restores(name: &str, inside: &str, skip: &Skip) {
+    if !is_root() {
+        return not_run("only root can restore the owners in the corpus");
+    }
+    let case = Case::new(name, inside);
+    let expected = entries(&case.expected)
+        .iter()
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("level"))
+        .count();
+    let backups = case.backups();
+    assert!(expected > 0 && backups.len() == expected, "{} listed, {expected} expected", backups.len());
+    for (number, backup) in backups.iter().enumerate() {
+        assert_eq!(backup["by_icecore"], false);
+        case.verify(backup, number, skip);
+    }
+    let summary = case.run("check", &["--read-data"]).expect(0).summary();
+    assert_eq!(summary["ok"], true);
+}
+
+#[test]
+fn tar_gzip_l0() {
+    restores("tar-gzip-l0", "", &usual());
+}
+
+#[test]
+fn tar_gzip_l2() {
+    restores("tar-gzip-l2", "", &usual());
+}
+
+#[test]
+fn tar_bzip2_l1() {
+    restores("tar-bzip2-l1", "", &usual());
+}
+
+#[test]
+fn tar_xz_l0() {
+    restores("tar-xz-l0", "", &usual());
+}
+
+#[test]
+fn tar_gzip_dirrename_l2() {
+    restores("tar-gzip-dirrename-l2", "", &usual());
+}
+
+#[test]
+fn tar_gzip_exclude() {
+    restores("tar-gzip-exclude", "", &usual());
+}
+
+#[test]
+fn tar_gzip_maxlevel1_x4() {
+    restores("tar-gzip-maxlevel1-x4", "", &usual());
+}
+
+/// The source was one file; the manifest speaks of it alone.
+#[test]
+fn tar_gzip_single_file() {
+    restores("tar-gzip-single-file", "", &Skip { root: true, ..usual() });
+}
+
+/// The archive holds what the links point to, the manifest the links.
+#[test]
+fn tar_gzip_deref_soft() {
+    restores("tar-gzip-deref-soft", "", &Skip { paths: vec!["docs/ln-up", "ln-dir", "ln-rel"], ..usual() });
+}
+
+#[test]
+fn ssh_tar_gzip_l1() {
+    restores("ssh-tar-gzip-l1", "", &usual());
+}
+
+/// A bucket with a prefix, dumped as files, is a tree like any other.
+#[test]
+fn patched_s3_tar_gzip_l1() {
+    restores("patched-s3-tar-gzip-l1", "frzs1/pre/fix", &usual());
+}
+
+/// Encryption is not read yet: that must be said, and nothing written.
+#[test]
+fn encrypted_backups_are_refused_in_words() {
+    for name in ["tar-enc-gzip-l0", "tar-enc-gzip-l2"] {
+        let case = Case::new(name, "");
+        let ids: Vec<String> =
+            case.backups().iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
+        assert!(!ids.is_empty());
+        case.refuses(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+/// Cut in half, or a byte changed: Freezer stored neither length nor hash, so only the stream tells.
+#[test]
+fn damage_that_only_the_stream_shows_fails_the_restore() {
+    for name in ["damaged-flip-byte-l0", "damaged-truncated-l0"] {
+        let case = Case::new(name, "");
+        assert_eq!(case.backups().len(), 3, "{name}");
+        for level in 0..3 {
+            let (outcome, _) = case.restore(&case.id_of_level(level));
+            outcome.expect(1).explained();
+        }
+        let check = case.run("check", &["--read-data"]).expect(1);
+        assert!(check.names("0_1795486676/data"), "{name}: {check:?}");
+        assert_eq!(check.summary()["ok"], false);
+    }
+}
+
+#[test]
+fn data_of_no_bytes_is_refused_before_the_target_is_touched() {
+    let case = Case::new("damaged-empty-data-l0", "");
+    let ids: Vec<String> = (0..3).map(|level| case.id_of_level(level)).collect();
+    case.refuses(&[&ids[0], &ids[1], &ids[2]]);
+    assert!(case.run("check", &[]).expect(1).names("0_1795486676/data"));
+}
+
+/// Level 1 is gone: level 0 stands, and what was built on the hole is refused.
+#[test]
+fn a_gap_in_a_chain_is_refused_before_the_target_is_touched() {
+    let case = Case::new("damaged-missing-level1-metadata", "");
+    let ids: Vec<String> = [2, 3].map(|level| case.id_of_level(level)).to_vec();
+    case.refuses(&[&ids[0], &ids[1]]);
+    let complete: Vec<(u64, bool)> = case
+        .backups()
+        .iter()
+        .map(|backup| (backup["level"].as_u64().unwrap(), backup["complete"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(complete, [(0, true), (2, false), (3, false)]);
+    let check = case.run("check", &[]).expect(1);
+    assert!(check.of_type("problem").iter().any(|problem| problem["kind"] == "gap"), "{check:?}");
+    if is_root() {
+        case.verify(&case.backups()[0], 0, &usual());
+    }
+}
+
+#[test]
+fn a_stray_folder_is_reported_and_passed_over() {
+    if !is_root() {
+        return not_run("only root can restore the owners in the corpus");
+    }
+    let case = Case::new("damaged-stray-folder", "");
+    // Git keeps no empty folder.
+    fs::create_dir_all(case.storage.join("metadata/tar/h_n/lost+found")).unwrap();
+    let list = case.run("list", &[]).expect(0);
+    assert!(list.of_type("stray").iter().any(|line| line.to_string().contains("lost+found")), "{list:?}");
+    let backups = list.of_type("backup");
+    assert_eq!(backups.len(), 3);
+    for (number, backup) in backups.iter().enumerate() {
+        case.verify(backup, number, &usual());
+    }
+}
+
+#[test]
+fn an_incomplete_backup_is_none() {
+    for (name, inside) in [("incomplete-no-metadata", ""), ("s3-unpatched-failed-backup", "frzs2/x")] {
+        let case = Case::new(name, inside);
+        assert_eq!(case.backups(), Vec::<Value>::new(), "{name}");
+        case.refuses(&["latest"]);
+        let check = case.run("check", &[]);
+        assert_eq!(check.summary()["backups"], 0);
+        assert!(check.summary()["orphans"].as_u64().unwrap() > 0, "{name}: {check:?}");
+    }
+}

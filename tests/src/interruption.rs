@@ -1,0 +1,143 @@
+//! Runs that are killed, stopped by the user, or meet another run: the next one needs nobody.
+
+use crate::place::{Place, assert_equal, entries, id};
+use crate::running::Running;
+use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
+use icecore_testkit::tree::Features;
+use rustix::process::Signal;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Runs what `start` starts and kills it after a random part of the time that a whole run takes.
+fn kill_at_random(times: usize, seed: u64, start: impl Fn() -> Running) {
+    let clock = Instant::now();
+    start().wait().expect(0);
+    let whole = clock.elapsed();
+    let mut random = Random::new(seed);
+    for _ in 0..times {
+        let run = start();
+        // Not for synchronisation: the moment shall be any.
+        std::thread::sleep(Duration::from_micros(random.below(whole.as_micros() as u64)));
+        run.signal(Signal::KILL);
+        let status = run.wait().status;
+        // It may have been done already.
+        assert!(status == 128 + 9 || status == 0, "{status}");
+    }
+}
+
+#[test]
+fn a_backup_killed_at_any_moment_needs_nobody() {
+    let place = Place::new();
+    let mut tree = place.tree(31, Features::all());
+    let arguments = place.backup_arguments(&["--incremental", "--max-level", "3"]);
+    kill_at_random(30, 1, || Running::start(place.program.command(&arguments)));
+    tree.mutate(1).unwrap();
+    let expected = Manifest::of(tree.root()).unwrap();
+    let last = place.backup(&["--incremental", "--max-level", "3"]).expect(0).summary();
+    place.check_is_clean();
+    assert_equal(&expected, &place.restored("last", &id(&last)), "after thirty kills");
+    // Whatever counts is whole.
+    for (number, id) in place.ids().iter().enumerate() {
+        place.restore(&number.to_string(), &[id]).expect(0);
+    }
+}
+
+#[test]
+fn full_backups_killed_at_any_moment_leave_none_that_counts() {
+    let place = Place::new();
+    place.tree(32, Features::all());
+    let expected = Manifest::of(&place.source()).unwrap();
+    let arguments = place.backup_arguments(&[]);
+    kill_at_random(20, 2, || Running::start(place.program.command(&arguments)));
+    for (number, id) in place.ids().iter().enumerate() {
+        assert_equal(&expected, &place.restored(&number.to_string(), id), id);
+    }
+    place.backup(&[]).expect(0);
+    place.check_is_clean();
+}
+
+#[test]
+fn a_restore_killed_at_any_moment_can_be_run_again() {
+    let place = Place::new();
+    let tree = place.tree(33, Features::all());
+    let expected = Manifest::of(tree.root()).unwrap();
+    place.increment();
+    fs::create_dir(place.path().join("targets")).unwrap();
+    let repository = Manifest::of(&place.repository()).unwrap();
+    let arguments = place.restore_arguments(&place.target("t"), &["--overwrite", "--delete", "latest"]);
+    kill_at_random(10, 3, || Running::start(place.program.command(&arguments)));
+    place.program.run(&arguments).expect(0);
+    assert_equal(&expected, &Manifest::of(&place.target("t")).unwrap(), "after ten kills");
+    assert_equal(&repository, &Manifest::of(&place.repository()).unwrap(), "the repository");
+}
+
+/// Holds a backup that is reading a large file and ends it with `signal`.
+fn end_midway(signal: Signal, status: i32) {
+    for mebibytes in [64, 256, 1024] {
+        let place = Place::new();
+        place.write(&[("a", "1")]);
+        place.increment();
+        let large = place.source().join("large");
+        fs::write(&large, Random::new(9).bytes(mebibytes << 20)).unwrap();
+        let mut run = Running::start(place.program.command(&place.backup_arguments(&["--incremental"])));
+        if !run.hold_when_open(&large) {
+            run.wait().expect(0);
+            continue;
+        }
+        run.signal(signal);
+        run.resume();
+        run.wait().expect(status);
+        assert_eq!(place.list().len(), 1, "the interrupted run counts");
+        let expected = Manifest::of(&place.source()).unwrap();
+        let summary = place.increment();
+        assert_eq!(summary["level"], 1);
+        assert_equal(&expected, &place.restored("t", &id(&summary)), "the run after");
+        return place.check_is_clean();
+    }
+    panic!("a file of 1 GiB was read before it could be caught");
+}
+
+#[test]
+fn ctrl_c_ends_a_backup_with_130_and_nothing_that_counts() {
+    end_midway(Signal::INT, 130);
+}
+
+#[test]
+fn a_kill_in_the_middle_leaves_nothing_that_counts() {
+    end_midway(Signal::KILL, 128 + 9);
+}
+
+#[test]
+fn two_runs_at_once_are_both_right_or_one_is_told() {
+    let place = Place::new();
+    place.tree(34, Features::all());
+    let expected = Manifest::of(&place.source()).unwrap();
+    place.increment();
+    for round in 0..5 {
+        let before = place.list().len();
+        let start = || Running::start(place.program.command(&place.backup_arguments(&["--incremental"])));
+        let outcomes = [start(), start()].map(Running::wait);
+        let ended = |status: i32| outcomes.iter().filter(|outcome| outcome.status == status).count();
+        assert!(ended(0) >= 1 && ended(0) + ended(11) == 2, "{outcomes:?}");
+        assert_eq!(place.list().len(), before + ended(0), "round {round}");
+    }
+    for (number, id) in place.ids().iter().enumerate() {
+        assert_equal(&expected, &place.restored(&number.to_string(), id), id);
+    }
+    place.check_is_clean();
+}
+
+#[test]
+fn two_first_runs_at_once_make_one_repository() {
+    let place = Place::new();
+    place.write(&[("a", "1")]);
+    let start = || Running::start(place.program.command(&place.backup_arguments(&["--incremental"])));
+    let outcomes = [start(), start()].map(Running::wait);
+    let done = outcomes.iter().filter(|outcome| outcome.status == 0).count();
+    assert!(done >= 1 && outcomes.iter().all(|outcome| [0, 11].contains(&outcome.status)), "{outcomes:?}");
+    assert_eq!(place.list().len(), done);
+    place.restore("t", &["latest"]).expect(0);
+    assert_eq!(entries(&place.target("t")).len(), 1);
+    assert_eq!(place.increment()["level"].as_u64().map(|level| level > 0), Some(true));
+}
