@@ -57,15 +57,16 @@ pub fn write_entry(directory: &Directory, name: &[u8], xattrs: &Xattrs) -> Resul
 ///
 /// # Errors
 /// As the system has it; the first one that cannot be removed ends it.
-pub fn remove_file(handle: impl AsFd, mut unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
-    let handle = handle.as_fd();
-    for name in names(&Place::Handle(handle))?.into_iter().filter(|name| unwanted(name)) {
-        match rustix::fs::fremovexattr(handle, name.as_slice()) {
-            Ok(()) | Err(Errno::NODATA) => {}
-            Err(e) => return Err(Error::io("cannot remove the attribute", lossy(&name), e)),
-        }
-    }
-    Ok(())
+pub fn remove_file(handle: impl AsFd, unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    remove(&Place::Handle(handle.as_fd()), unwanted)
+}
+
+/// Removes the attributes of the entry `name` (neither opened nor followed) for which `unwanted` is true.
+///
+/// # Errors
+/// As [`remove_file`].
+pub fn remove_entry(directory: &Directory, name: &[u8], unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    remove(&Place::entry(directory, name), unwanted)
 }
 
 /// Where attributes are: behind a handle, or at a path whose directory is a handle of ours.
@@ -92,6 +93,13 @@ impl Place<'_> {
         match self {
             Place::Handle(handle) => rustix::fs::fgetxattr(handle, name, buffer),
             Place::Path(path) => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
+        }
+    }
+
+    fn remove(&self, name: &[u8]) -> Result<(), Errno> {
+        match self {
+            Place::Handle(handle) => rustix::fs::fremovexattr(handle, name),
+            Place::Path(path) => rustix::fs::lremovexattr(path.as_slice(), name),
         }
     }
 
@@ -148,6 +156,16 @@ fn whole(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
     let length = call(&mut long)?;
     long.truncate(length);
     Ok(long)
+}
+
+fn remove(place: &Place<'_>, mut unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    for name in names(place)?.into_iter().filter(|name| unwanted(name)) {
+        match place.remove(&name) {
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(e) => return Err(Error::io("cannot remove the attribute", lossy(&name), e)),
+        }
+    }
+    Ok(())
 }
 
 fn write(place: &Place<'_>, xattrs: &Xattrs) -> Result<()> {
