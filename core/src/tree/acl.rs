@@ -7,7 +7,7 @@
 
 use super::directory::lossy;
 use crate::error::{Error, Kind, Result};
-use crate::limits::XATTR_BYTES;
+use crate::limits::{ACL_ENTRIES, XATTR_BYTES};
 use std::fmt::Write;
 
 /// The attribute that holds the list of an entry.
@@ -19,9 +19,6 @@ pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 4;
 const ENTRY_BYTES: usize = 8;
-
-/// Most entries of one list: what an attribute of 64 KiB can hold.
-const ENTRIES_MAX: usize = ((64 << 10) - HEADER_BYTES) / ENTRY_BYTES;
 
 /// The id of entries that name nobody.
 const NOBODY: u32 = u32::MAX;
@@ -116,9 +113,9 @@ pub fn from_text(text: &[u8], resolve: &mut dyn FnMut(Qualifier, &[u8]) -> Optio
         if words.is_empty() {
             continue;
         }
-        if entries.len() == ENTRIES_MAX {
+        if entries.len() == ACL_ENTRIES {
             return Err(Error::new(Kind::Limit, "more entries in an access control list than")
-                .on(ENTRIES_MAX.to_string()));
+                .on(ACL_ENTRIES.to_string()));
         }
         let bad = || Error::invalid("not an entry of an access control list:", lossy(words));
         entries.push(parse_entry(words, resolve).ok_or_else(bad)?);
@@ -194,7 +191,7 @@ fn parse_binary(binary: &[u8]) -> Result<Vec<Entry>> {
         }
     }
     let (entries, rest) = body.as_chunks::<ENTRY_BYTES>();
-    if !rest.is_empty() || entries.len() > ENTRIES_MAX {
+    if !rest.is_empty() || entries.len() > ACL_ENTRIES {
         return Err(broken());
     }
     entries.iter().map(|bytes| parse_binary_entry(bytes).ok_or_else(broken)).collect()
@@ -293,7 +290,7 @@ mod tests {
         }
         let long = vec![b','; XATTR_BYTES + 1];
         assert_eq!(from_text(&long, &mut nobody).unwrap_err().kind(), Kind::Limit);
-        let many = (0..=ENTRIES_MAX).map(|id| format!("user:{id}:r--")).collect::<Vec<_>>().join(",");
+        let many = (0..=ACL_ENTRIES).map(|id| format!("user:{id}:r--")).collect::<Vec<_>>().join(",");
         assert_eq!(from_text(many.as_bytes(), &mut nobody).unwrap_err().kind(), Kind::Limit);
     }
 

@@ -5,6 +5,7 @@
 
 use super::path::depth;
 use crate::error::{Error, Result};
+use crate::limits::DEFERRED_BYTES;
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
 use crate::tree::attributes::Attributes;
@@ -12,9 +13,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::BinaryHeap;
 use std::io::Write;
-
-/// Bytes of records gathered before they are spilled.
-const RUN_BYTES: usize = 4 << 20;
 
 /// Bytes of a run that are read at once while runs are merged.
 const MERGE_BYTES: usize = 32 << 10;
@@ -37,7 +35,7 @@ impl Pending {
         Pending {
             gathered: BTreeMap::new(),
             gathered_bytes: 0,
-            run_bytes: RUN_BYTES,
+            run_bytes: DEFERRED_BYTES,
             spool: scratch.spool(),
             runs: Vec::new(),
         }
@@ -275,7 +273,7 @@ mod tests {
 
         #[test]
         fn deepest_first_and_the_last_word_counts(
-            run_bytes in prop::sample::select(vec![1, 400, 1000, RUN_BYTES]),
+            run_bytes in prop::sample::select(vec![1, 400, 1000, DEFERRED_BYTES]),
             calls in proptest::collection::vec(("[ab](/[ab]){0,3}", 0_u32..0o7777), 0..60),
         ) {
             let mut pending = Pending::new(&Scratch::new(std::env::temp_dir()));

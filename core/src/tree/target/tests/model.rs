@@ -9,10 +9,12 @@ use std::path::Path;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    Directory(BTreeMap<Vec<u8>, Node>),
+    Directory(Children),
     File(Vec<u8>),
     Link(Vec<u8>),
 }
+
+type Children = BTreeMap<Vec<u8>, Node>;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -33,7 +35,7 @@ impl Node {
         Node::Directory(BTreeMap::new())
     }
 
-    fn children(&mut self) -> Result<&mut BTreeMap<Vec<u8>, Node>, Refused> {
+    fn children(&mut self) -> Result<&mut Children, Refused> {
         match self {
             Node::Directory(children) => Ok(children),
             _ => Err(Refused),
@@ -41,10 +43,7 @@ impl Node {
     }
 
     /// The children of the directory above `path`, made where it is missing.
-    fn made_parent<'a>(
-        &mut self,
-        path: &'a str,
-    ) -> Result<(&mut BTreeMap<Vec<u8>, Node>, &'a [u8]), Refused> {
+    fn made_parent<'a>(&mut self, path: &'a str) -> Result<(&mut Children, &'a [u8]), Refused> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut node = self;
         for part in parent.split('/').filter(|part| !part.is_empty()) {
