@@ -141,6 +141,11 @@ fn extended_attributes_and_access_lists_are_set() {
     let file = fs::File::open(fixture.root().join("file")).unwrap();
     assert_eq!(xattr::read_file(&file).unwrap(), wanted.xattrs);
     assert_eq!(fixture.monitor.problems(), []);
+    // A list that says otherwise does not change the mode that was asked for, even one the file was made with.
+    wanted.mode = 0o640;
+    write(&mut target, b"disagreeing", b"x", &wanted);
+    assert_has(&target.kind(b"disagreeing").unwrap().unwrap(), &wanted, FileKind::File);
+    assert_eq!(fixture.monitor.problems(), []);
     // What the system refuses is told, and the entry is there nevertheless.
     wanted.xattrs = vec![(b"nonsense".to_vec(), b"1".to_vec())];
     write(&mut target, b"other", b"x", &wanted);
