@@ -66,6 +66,12 @@ pub const OPEN_DIRECTORIES: usize = 128;
 /// Bytes of all extended attributes of one file.
 pub const XATTR_BYTES: usize = 4 << 20;
 
+/// Most entries of one access control list: what an attribute of 64 KiB can hold.
+pub const ACL_ENTRIES: usize = 8191;
+
+/// Bytes of directories' attributes that are gathered in memory until they move to a temporary file.
+pub const DEFERRED_BYTES: usize = 4 << 20;
+
 /// Bytes of the PAX records of one member. Holds every attribute, a path and a link target.
 pub const PAX_BYTES: usize = 8 << 20;
 
