@@ -117,7 +117,7 @@ impl SmallDisk {
         std::fs::create_dir(&path).unwrap();
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "icecore-test"]).arg(&path).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(SmallDisk(path))
+        mounted.is_ok_and(|output| output.status.success()).then(|| SmallDisk(path))
     }
 }
 
