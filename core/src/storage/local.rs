@@ -119,23 +119,10 @@ impl Local {
             Err(e) if e.kind() == Kind::NotFound => return Err(self.missing(place.name)),
             Err(e) => return Err(e.while_doing("cannot read", self.root.path_of(place.name.as_str()))),
         };
-        let metadata =
-            metadata_of(&file).map_err(|e| Error::io("cannot stat", self.root.path_of(place.name.as_str()), e))?;
+        let metadata = metadata_of(&file)
+            .map_err(|e| Error::io("cannot stat", self.root.path_of(place.name.as_str()), e))?;
         self.require_object(&metadata, place)?;
         Ok((file, metadata))
-    }
-
-    /// Removes the folders of a deleted object that are empty now, from the deepest up. A folder that cannot be removed
-    /// (not empty, somebody else was faster, not permitted) stays; it does no harm.
-    fn remove_empty_folders(&self, mut folder: Option<&str>) {
-        while let Some(path) = folder {
-            let (parent, last) = folders::split(path);
-            let Ok(Some(parent_handle)) = self.root.folder(parent) else { return };
-            if rustix::fs::unlinkat(&parent_handle, last, AtFlags::REMOVEDIR).is_err() {
-                return;
-            }
-            folder = parent;
-        }
     }
 }
 
@@ -183,7 +170,7 @@ impl Storage for Local {
             Err(Errno::NOENT | Errno::ISDIR) => return Err(self.missing(name)),
             Err(e) => return Err(Error::io("cannot delete", self.root.path_of(name.as_str()), e)),
         }
-        self.remove_empty_folders(place.folder);
+        self.root.remove_empty_folders(place.folder);
         Ok(())
     }
 

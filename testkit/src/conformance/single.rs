@@ -104,6 +104,7 @@ pub(super) fn dropped_writer(storage: &dyn Storage) -> Result<()> {
         writer.write(b"never to be seen")?;
         drop(writer);
         assert_eq!(rows(storage, None, Depth::All)?, [""; 0]);
+        assert_eq!(rows(storage, None, Depth::One)?, [""; 0], "a folder was left behind");
     }
     put(storage, "dropped/object", b"kept")?;
     let mut writer = storage.writer(&name("dropped/object"), PutMode::Replace)?;
@@ -139,7 +140,10 @@ pub(super) fn odd_names(storage: &dyn Storage) -> Result<()> {
     }
     for (number, part) in odd.iter().enumerate() {
         assert_eq!(read_all(storage, &format!("odd/{part}/object"))?, [number as u8], "{part:?}");
-        assert_eq!(rows(storage, Some(&format!("odd/{part}")), Depth::One)?, [format!("odd/{part}/object 1")]);
+        assert_eq!(
+            rows(storage, Some(&format!("odd/{part}")), Depth::One)?,
+            [format!("odd/{part}/object 1")]
+        );
     }
     let mut expected: Vec<String> = odd.iter().map(|part| format!("odd/as object/{part} 2")).collect();
     expected.sort();
@@ -149,7 +153,14 @@ pub(super) fn odd_names(storage: &dyn Storage) -> Result<()> {
 
 pub(super) fn not_found(storage: &dyn Storage) -> Result<()> {
     put(storage, "there/is/one", b"1")?;
-    for text in ["absent", "there/absent", "there/is/absent", "absent/absent/absent", "there/is", "there/is/one/below"] {
+    for text in [
+        "absent",
+        "there/absent",
+        "there/is/absent",
+        "absent/absent/absent",
+        "there/is",
+        "there/is/one/below",
+    ] {
         let object = name(text);
         assert_eq!(kind_of(storage.read(&object, 0, 1)), Some(Kind::NotFound), "read {text}");
         assert_eq!(kind_of(storage.stat(&object)), Some(Kind::NotFound), "stat {text}");

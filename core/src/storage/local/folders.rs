@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::Directory;
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ impl<'a> Place<'a> {
     /// # Errors
     /// `Invalid` for a name that cannot be a file here.
     pub fn of(name: &'a ObjectName) -> Result<Self> {
-        if name.as_str().split('/').any(|part| part.len() > COMPONENT_BYTES || is_temporary(part.as_bytes())) {
+        if name.as_str().split('/').any(|part| part.len() > COMPONENT_BYTES || is_temporary(part.as_bytes()))
+        {
             return Err(Error::invalid("not a name for a file:", name.to_string())
                 .hint("components have at most 255 bytes, and `.icecore-tmp-` is reserved"));
         }
@@ -126,6 +127,19 @@ impl Root {
         Err(Error::new(Kind::NotFound, "the folder was removed while it was used:").on(self.label()))
     }
 
+    /// Removes a folder and those above it while they are empty, from the deepest up. One that cannot be removed (not empty,
+    /// somebody else was faster, not permitted) stays; it does no harm.
+    pub fn remove_empty_folders(&self, mut folder: Option<&str>) {
+        while let Some(path) = folder {
+            let (parent, last) = split(path);
+            let Ok(Some(parent_handle)) = self.folder(parent) else { return };
+            if rustix::fs::unlinkat(&parent_handle, last, AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+            folder = parent;
+        }
+    }
+
     fn reopen(&self) -> Result<Directory> {
         self.handle.open_child(b".").map_err(|e| e.while_doing("cannot open", self.label()))
     }
@@ -152,7 +166,9 @@ impl Root {
         }
         let subject = || self.path_of(path.unwrap_or_default());
         match rustix::fs::mkdirat(parent, part, FOLDER_MODE) {
-            Ok(()) => sync_folder(parent).map_err(|e| Error::io("cannot sync the folder of", subject(), e))?,
+            Ok(()) => {
+                sync_folder(parent).map_err(|e| Error::io("cannot sync the folder of", subject(), e))?
+            }
             Err(Errno::EXIST) if is_in_the_way(parent, part) => {
                 return Err(Error::invalid("an object is in the way of the folder", subject()));
             }

@@ -9,7 +9,7 @@
 //! `delete` removes folders that become empty, and a nameless file does not keep its folder from being empty: publishing
 //! makes the folder anew when it is gone.
 
-use super::folders::{ATTEMPTS, Place, Root, TEMPORARY_PREFIX, sync_folder};
+use super::folders::{ATTEMPTS, Place, Root, TEMPORARY_PREFIX, split, sync_folder};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::storage::{ObjectWriter, PutMode};
@@ -32,30 +32,38 @@ pub(super) struct Writer {
     mode: PutMode,
     folder: Directory,
     file: File,
-    /// The name of the file while it has one that must go when the writer does.
+    /// The name of the file while it has one that must go with an unfinished writer.
     temporary: Option<String>,
+    published: bool,
 }
 
 impl Writer {
     pub fn begin(root: &Arc<Root>, name: &ObjectName, mode: PutMode) -> Result<Writer> {
         let place = Place::of(name)?;
-        let mut vanished = Errno::NOENT;
+        let begun = Writer::begin_at(root, &place, mode);
+        if begun.is_err() {
+            root.remove_empty_folders(place.folder);
+        }
+        begun
+    }
+
+    fn begin_at(root: &Arc<Root>, place: &Place<'_>, mode: PutMode) -> Result<Writer> {
         for _ in 0..ATTEMPTS {
             let folder = root.make_folder(place.folder)?;
             if mode == PutMode::CreateNew {
-                refuse_taken(root, &folder, &place)?;
+                refuse_taken(root, &folder, place)?;
             }
             match create(root, &folder) {
                 Ok((file, temporary)) => {
-                    let (root, name) = (Arc::clone(root), name.clone());
-                    return Ok(Writer { root, name, mode, folder, file, temporary });
+                    let (root, name) = (Arc::clone(root), place.name.clone());
+                    return Ok(Writer { root, name, mode, folder, file, temporary, published: false });
                 }
                 // The folder became empty and was removed since we found it.
-                Err(Errno::NOENT) => vanished = Errno::NOENT,
-                Err(e) => return Err(Error::io("cannot create", root.path_of(name.as_str()), e)),
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(Error::io("cannot create", root.path_of(place.name.as_str()), e)),
             }
         }
-        Err(Error::io("cannot create", root.path_of(name.as_str()), vanished))
+        Err(Error::io("cannot create", root.path_of(place.name.as_str()), Errno::NOENT))
     }
 
     fn path(&self) -> String {
@@ -103,7 +111,8 @@ impl Writer {
         match errno {
             Errno::EXIST => taken(&self.root, place),
             Errno::OPNOTSUPP | Errno::PERM if self.mode == PutMode::CreateNew => {
-                Error::new(Kind::Unsupported, "this file system cannot create a file whole, once:").on(self.path())
+                Error::new(Kind::Unsupported, "this file system cannot create a file whole, once:")
+                    .on(self.path())
             }
             other => Error::io("cannot create", self.path(), other),
         }
@@ -119,17 +128,21 @@ impl ObjectWriter for Writer {
         rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.file))
             .map_err(|e| Error::io("cannot write", self.path(), e))?;
         self.publish()?;
-        self.temporary = None;
+        self.published = true;
         sync_folder(&self.folder).map_err(|e| Error::io("cannot sync the folder of", self.path(), e))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if self.published {
+            return;
+        }
         if let Some(temporary) = &self.temporary {
             // There is nobody to tell; what stays is a stray that `Local::clean_temporaries` removes.
             rustix::fs::unlinkat(&self.folder, temporary, AtFlags::empty()).ok();
         }
+        self.root.remove_empty_folders(split(self.name.as_str()).0);
     }
 }
 
@@ -173,7 +186,8 @@ fn is_removed(folder: &Directory) -> bool {
 fn with_temporary_name<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> Result<(T, String), Errno> {
     for attempt in 0..ATTEMPTS {
         // Each RandomState has keys of its own, from the system's randomness: names need to be distinct, not secret.
-        let name = format!("{TEMPORARY_PREFIX}{:016x}", RandomState::new().hash_one((std::process::id(), attempt)));
+        let name =
+            format!("{TEMPORARY_PREFIX}{:016x}", RandomState::new().hash_one((std::process::id(), attempt)));
         match make(&name) {
             Err(Errno::EXIST) => {}
             other => return other.map(|made| (made, name)),
