@@ -133,7 +133,7 @@ impl<W: Write> ArchiveWriter<W> {
         self.end()?;
         self.write_raw(&ZEROS)?;
         self.write_raw(&ZEROS)?;
-        while self.written_bytes % RECORD_BYTES != 0 {
+        while !self.written_bytes.is_multiple_of(RECORD_BYTES) {
             self.write_raw(&ZEROS)?;
         }
         Ok(self.out)
