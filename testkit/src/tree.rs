@@ -23,12 +23,25 @@ pub struct Features {
     pub devices: bool,
     /// Files of several mebibytes.
     pub large_files: bool,
+    /// Directories that change names with each other, in twos and threes. GNU tar 1.34 stores the first level after that
+    /// rightly, but its snapshot file keeps the old names, so that its next level turns them once more.
+    pub circles: bool,
+    /// Whether a new directory may get the inode number of one deleted in the same step. GNU tar takes it for the old one
+    /// renamed, and cannot restore its own archive where the new name was that of a file.
+    pub inodes_reused: bool,
 }
 
 impl Features {
     /// Everything but sockets.
     pub fn all() -> Self {
-        Features { long_paths: true, sockets: false, devices: true, large_files: true }
+        Features {
+            long_paths: true,
+            sockets: false,
+            devices: true,
+            large_files: true,
+            circles: true,
+            inodes_reused: true,
+        }
     }
 
     /// What programs that work by path can handle too.
@@ -73,6 +86,7 @@ impl Tree {
     /// # Errors
     /// As the system has it; a scripted step out of order fails.
     pub fn mutate(&mut self, step: u32) -> io::Result<()> {
+        let _held = if self.features.inodes_reused { Vec::new() } else { history::hold(&self.root)? };
         match step {
             1 => self.first_changes(),
             2 => self.second_changes(),

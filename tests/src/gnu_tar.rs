@@ -5,7 +5,7 @@
 use crate::place::{Place, SERIES, assert_alike, assert_equal, id};
 use crate::program::not_run;
 use icecore_testkit::manifest::{Manifest, Options};
-use icecore_testkit::tree::{Features, SCRIPTED_STEPS, Tree, is_root};
+use icecore_testkit::tree::{Features, SCRIPTED_STEPS, Tree};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,7 +47,8 @@ fn extract(data: &Path, compression: &str, target: &Path) {
         "--xattrs",
         "--acls",
     ]);
-    tar.args(["--xattrs-include=*", "--delay-directory-restore", "--file=-"]).arg("--directory").arg(target);
+    // Not --directory: tar makes the temporary directory of a rename in a circle where it was started.
+    tar.args(["--xattrs-include=*", "--delay-directory-restore", "--file=-"]).current_dir(target);
     let source = File::open(data).unwrap();
     let output = match compression {
         "none" => tar.stdin(source).output().unwrap(),
@@ -156,13 +157,39 @@ fn gnu_tar_restores_random_histories() {
     }
 }
 
+/// A tree whose history GNU tar can tell: see [`Features`] for what it cannot.
+fn for_gnu_tar() -> Features {
+    Features { circles: false, inodes_reused: false, ..Features::plain() }
+}
+
+/// Without the program: what is asked of both is what GNU tar does alone. (Beyond step 2 it fails: where a child becomes the
+/// parent of its parent, it stores a rename of what is no longer there.)
+#[test]
+fn gnu_tar_restores_what_it_wrote() {
+    for format in [Format::Gnu, Format::Posix] {
+        let place = Place::new();
+        let mut tree = place.tree(45, for_gnu_tar());
+        let mut snapshot: Option<PathBuf> = None;
+        for level in 0..=2 {
+            if level > 0 {
+                tree.mutate(level).unwrap();
+            }
+            snapshot = Some(gnu_level(&place, level as usize, snapshot.as_deref(), format));
+            extract(&place.stored_levels()[level as usize].join("data"), "gzip", &place.target("gnu"));
+            let restored = Manifest::of(&place.target("gnu")).unwrap();
+            let expected = Manifest::of(tree.root()).unwrap();
+            assert_alike(&expected, &restored, &format.keeps(), &format!("{format:?}, level {level}"));
+        }
+    }
+}
+
 /// GNU tar writes the chain, the program lists, checks and restores it.
 fn we_restore_what_gnu_tar_wrote(format: Format) {
     if let Some(reason) = missing(&["tar", "gzip"]) {
         return not_run(&reason);
     }
     let place = Place::new();
-    let mut tree = place.tree(42, Features::plain());
+    let mut tree = place.tree(42, Features { circles: false, ..Features::plain() });
     let mut snapshot: Option<PathBuf> = None;
     let mut expected = Vec::new();
     for level in 0..=SCRIPTED_STEPS {
@@ -190,6 +217,19 @@ fn we_restore_chains_of_gnu_tar_in_its_own_format() {
 #[test]
 fn we_restore_chains_of_gnu_tar_in_posix_format() {
     we_restore_what_gnu_tar_wrote(Format::Posix);
+}
+
+/// Directories that GNU tar saw change names with each other, by two and by three.
+#[test]
+fn we_restore_the_circles_of_gnu_tar() {
+    let place = Place::new();
+    let mut tree = place.tree(46, Features::plain());
+    tree.mutate(1).unwrap();
+    let snapshot = gnu_level(&place, 0, None, Format::Posix);
+    tree.mutate(2).unwrap();
+    gnu_level(&place, 1, Some(&snapshot), Format::Posix);
+    let restored = place.restored("t", "latest");
+    assert_equal(&Manifest::of(tree.root()).unwrap(), &restored, "after the circles");
 }
 
 #[test]
@@ -223,11 +263,8 @@ fn we_go_on_where_gnu_tar_stopped() {
 
 #[test]
 fn gnu_tar_goes_on_where_we_stopped() {
-    if !is_root() {
-        return not_run("the tree of root has owners that only root restores");
-    }
     let place = Place::new();
-    let mut tree = place.tree(44, Features::plain());
+    let mut tree = place.tree(44, Features { inodes_reused: false, ..Features::plain() });
     place.increment();
     tree.mutate(1).unwrap();
     place.increment();

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 const BASE: [&str; 5] = ["error", "limits", "time", "name", "monitor"];
 
 /// Everything else, each using only what stands before it.
-const ORDER: [&str; 9] =
-    ["level", "retention", "pipe", "spool", "codec", "tree", "storage", "repository", "engine"];
+const ORDER: [&str; 10] =
+    ["level", "retention", "pipe", "spool", "codec", "tree", "storage", "repository", "engine", "select"];
 
 /// The verbs stand last, beside each other; they alone know both an engine and a repository.
 const VERBS: [&str; 6] = ["backup", "restore", "list", "check", "forget", "info"];
