@@ -122,14 +122,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn filter(arguments: &Arguments) -> Result<Filter> {
-    let mut filter = Filter::builder().exclude_caches(arguments.exclude_caches);
-    for pattern in &arguments.exclude {
-        filter = filter.exclude(pattern);
-    }
+    let mut filter = Filter::none().exclude(&arguments.exclude)?.exclude_caches(arguments.exclude_caches);
     for name in &arguments.exclude_if_present {
         filter = filter.exclude_if_present(name.as_bytes());
     }
-    filter.build()
+    Ok(filter)
 }
 
 /// The name of the series: what was asked for, or the last part of the path.
@@ -173,7 +170,7 @@ fn print(context: &Context<'_>, report: &Report) {
 fn summary(report: &Report) -> Value {
     json!({
         "type": "summary",
-        "id": report.id,
+        "id": report.id.as_ref().map(ToString::to_string),
         "engine": report.engine,
         "name": report.name,
         "host": report.host,

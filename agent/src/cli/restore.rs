@@ -78,7 +78,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     if context.global.json {
         output::json(&json!({
             "type": "summary",
-            "id": report.id,
+            "id": report.id.to_string(),
             "series": report.series,
             "levels": report.levels,
             "files": report.files,

@@ -338,7 +338,7 @@ fn an_empty_stream_is_one_empty_block() {
         Ok(())
     });
     writer.finish().unwrap();
-    assert_eq!(blocks, [Vec::new()]);
+    assert_eq!(blocks, [Vec::<u8>::new()]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::dumpdir::{self, Code};
 use super::file::FileReader;
 use super::member::{Member, MemberKind};
 use super::renames::Renames;
-use super::snapshot::{Record, Snapshot, SnapshotWriter};
+use super::snapshot::{self, Record, Snapshot, SnapshotWriter};
 use super::writer::ArchiveWriter;
 use super::path::{join, stored_name};
 use crate::engine::{BackupJob, Source};
@@ -25,14 +25,14 @@ use crate::tree::attributes::{Attributes, FileKind, Metadata};
 use crate::tree::directory::{Directory, lossy, path_bytes};
 use crate::tree::owner::Owners;
 use crate::tree::walk::{self, Visit, Visitor};
-use crate::tree::xattr;
+use crate::tree::{acl, xattr};
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path};
 
 /// Writes one level of `job.source` to `out` and gives back its snapshot file.
 pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
     let snapshot = SnapshotWriter::new(job.scratch.spool(), job.now)?;
-    let archive = ArchiveWriter::new(out);
+    let archive = ArchiveWriter::new(out).acl_to_text(|acl| acl::to_text(acl).ok().map(String::into_bytes));
     let mut level = LevelWriter {
         archive,
         snapshot,
@@ -65,7 +65,7 @@ impl Base {
     fn record(&mut self, path: &[u8], inode: u64) -> Result<Option<Record>> {
         let Some(origin) = self.renames.origin(path) else { return Ok(None) };
         let record = self.snapshot.by_name(&stored_name(&origin))?;
-        Ok(record.filter(|record| record.inode == inode))
+        Ok(record.filter(|record| record.directory.inode == inode))
     }
 
     /// Whether an entry has not changed since the level below was begun.
@@ -106,7 +106,8 @@ impl LevelWriter<'_, '_> {
         let options = walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
         if let Some(spool) = job.base {
             let mut snapshot = Snapshot::load(spool)?;
-            let start = snapshot.start();
+            // With a clock that was set back, no time tells what has changed: everything is stored.
+            let start = if job.now < snapshot.start() { FileTime::new(i64::MIN, 0) } else { snapshot.start() };
             let renames = Renames::find(&root, &options, &mut snapshot, job.monitor)?;
             self.base = Some(Base { snapshot, renames, start });
         }
@@ -146,7 +147,8 @@ impl LevelWriter<'_, '_> {
         };
         let mut known: HashSet<&[u8]> = HashSet::new();
         if let Some(record) = &record {
-            known.extend(record.entries().filter(|(code, _)| *code != Code::Directory).map(|(_, name)| name));
+            let entries = dumpdir::parse(&record.listing)?;
+            known.extend(entries.iter().filter(|entry| entry.code != Code::Directory).map(|entry| entry.name));
         }
         let mut codes = Vec::with_capacity(visit.listing.len());
         for entry in visit.listing.iter() {
@@ -156,7 +158,7 @@ impl LevelWriter<'_, '_> {
                     left_out(monitor, &join(visit.path, entry.name));
                     None
                 }
-                _ if !known.contains(entry.name) => Some(Code::Here),
+                _ if !known.contains(entry.name) => Some(Code::Stored),
                 _ => self.compare(visit, entry.name, monitor),
             });
         }
@@ -167,8 +169,8 @@ impl LevelWriter<'_, '_> {
     fn compare(&self, visit: &Visit<'_>, name: &[u8], monitor: &dyn Monitor) -> Option<Code> {
         let base = self.base.as_ref()?;
         match visit.directory.stat(name) {
-            Ok(metadata) if base.is_older(&metadata) => Some(Code::Elsewhere),
-            Ok(_) => Some(Code::Here),
+            Ok(metadata) if base.is_older(&metadata) => Some(Code::Kept),
+            Ok(_) => Some(Code::Stored),
             Err(error) => {
                 problem(monitor, &join(visit.path, name), &error);
                 None
@@ -181,11 +183,14 @@ impl LevelWriter<'_, '_> {
         if visit.path.is_empty()
             && let Some(base) = &self.base
         {
-            base.renames.iter().for_each(|(old, new)| listing.rename(&stored_name(old), &stored_name(new)));
+            for (old, new) in base.renames.iter() {
+                listing.push(Code::RenameFrom, &stored_name(old))?;
+                listing.push(Code::RenameTo, &stored_name(new))?;
+            }
         }
         for (entry, code) in visit.listing.iter().zip(codes) {
             if let Some(code) = code {
-                listing.entry(*code, entry.name);
+                listing.push(*code, entry.name)?;
             }
         }
         let xattrs = xattr::read_file(visit.directory).unwrap_or_else(|error| {
@@ -193,7 +198,7 @@ impl LevelWriter<'_, '_> {
             Vec::new()
         });
         let attributes = self.attributes(visit.metadata, xattrs);
-        let listing = (!visit.mount_point).then(|| listing.finish());
+        let listing = if visit.mount_point { None } else { Some(listing.finish()?) };
         let member = Member { path: stored_name(visit.path), kind: MemberKind::Directory { listing }, attributes };
         self.archive.begin(&member)?;
         self.archive.end()
@@ -350,10 +355,16 @@ impl Visitor for LevelWriter<'_, '_> {
         if visit.mount_point {
             return Ok(());
         }
-        self.snapshot.begin_directory(visit.metadata, &stored_name(visit.path))?;
+        self.snapshot.begin_directory(&snapshot::Directory {
+            nfs: false,
+            mtime: visit.metadata.mtime,
+            device: visit.metadata.device,
+            inode: visit.metadata.inode,
+            name: stored_name(visit.path),
+        })?;
         for (listed, code) in visit.listing.iter().zip(&codes) {
             let Some(code) = *code else { continue };
-            if code == Code::Here {
+            if code == Code::Stored {
                 let path = join(visit.path, listed.name);
                 let stored = stored_name(&path);
                 let entry = Entry { directory: visit.directory, name: listed.name, path: &path, stored };

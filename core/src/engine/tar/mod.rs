@@ -30,6 +30,8 @@ use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
+use crate::tree::acl;
+use crate::tree::owner::Owners;
 use crate::tree::target::Target;
 use std::io::Read;
 
@@ -50,7 +52,7 @@ impl Engine for Tar {
     }
 
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-        let mut archive = reader::ArchiveReader::new(input);
+        let mut archive = open_archive(input);
         let mut buffer = vec![0; crate::limits::READ_BYTES];
         while archive.next()?.is_some() {
             monitor.check()?;
@@ -58,6 +60,18 @@ impl Engine for Tar {
         }
         Ok(())
     }
+}
+
+/// An archive whose ACLs, which name users and groups as text, become the kernel's with the names that are known here.
+fn open_archive<R: Read>(input: R) -> reader::ArchiveReader<R> {
+    let owners = Owners::new();
+    reader::ArchiveReader::new(input).acl_from_text(move |text| {
+        let mut resolve = |qualifier, name: &[u8]| match qualifier {
+            acl::Qualifier::User => owners.uid_of(name),
+            acl::Qualifier::Group => owners.gid_of(name),
+        };
+        acl::from_text(text, &mut resolve).ok()
+    })
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 //! moved (swaps, moves into new directories) is stored whole: more bytes, never a wrong tree.
 
 use super::snapshot::Snapshot;
-use super::path::{below, join, split, stored_name, tree_path};
+use super::dumpdir;
+use super::path::{below, split, stored_name, tree_path};
 use crate::error::{Kind, Result};
 use crate::monitor::{Monitor, Quiet};
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::Directory;
-use crate::tree::filter::Filter;
 use crate::tree::walk::{self, Visit, Visitor};
 
 /// Renames in the order in which they are replayed; paths in the tree.
@@ -24,6 +24,11 @@ impl Renames {
     /// Appends a rename that is replayed after the others.
     pub(super) fn push(&mut self, old: Vec<u8>, new: Vec<u8>) {
         self.list.push((old, new));
+    }
+
+    /// Appends a rename, if there is one.
+    pub(super) fn extend(&mut self, rename: Option<(Vec<u8>, Vec<u8>)>) {
+        self.list.extend(rename);
     }
 
     /// The renames in order: old path, new path.
@@ -68,10 +73,13 @@ impl Renames {
 /// searched.
 fn any_missing(root: &Directory, base: &mut Snapshot) -> Result<bool> {
     let mut missing = false;
-    base.for_each(&mut |record| {
-        missing = missing || !stands(root, tree_path(&record.name), record.inode);
-        Ok(())
-    })?;
+    for record in base.records() {
+        let directory = record?.directory;
+        if !stands(root, tree_path(&directory.name), directory.inode) {
+            missing = true;
+            break;
+        }
+    }
     Ok(missing)
 }
 
@@ -102,22 +110,23 @@ impl Search<'_> {
     fn in_place(&mut self, path: &[u8], inode: u64) -> Result<Option<Vec<u8>>> {
         let Some(origin) = self.found.origin(path) else { return Ok(None) };
         let record = self.base.by_name(&stored_name(&origin))?;
-        Ok(record.filter(|record| record.inode == inode).map(|_| origin))
+        Ok(record.filter(|record| record.directory.inode == inode).map(|_| origin))
     }
 
     /// The place in the base that this directory was renamed from, if replaying that is safe.
-    fn renamed_from(&mut self, path: &[u8], device: u64, inode: u64) -> Result<Option<Vec<u8>>> {
+    fn renamed_from(&mut self, path: &[u8], inode: u64) -> Result<Option<Vec<u8>>> {
         let Some((_, name)) = split(path) else { return Ok(None) };
         let Some(parent) = self.ancestors.last().and_then(|parent| parent.origin.clone()) else { return Ok(None) };
-        let Some(record) = self.base.by_inode(device, inode)? else { return Ok(None) };
-        let old = tree_path(&record.name).to_vec();
+        // Device numbers may change from one start of the system to the next.
+        let Some(record) = self.base.by_inode_number(inode)?.into_iter().next() else { return Ok(None) };
+        let old = tree_path(&record.directory.name).to_vec();
         let nested = |a: &[u8], b: &[u8]| below(a, b).is_some() || below(b, a).is_some();
         let entangled = self.found.iter().any(|(earlier, _)| nested(earlier, &old));
         if old.is_empty() || nested(&old, path) || entangled || stands(self.root, &old, inode) {
             return Ok(None);
         }
         let taken = match self.base.by_name(&stored_name(&parent))? {
-            Some(record) => record.entries().any(|(_, entry)| entry == name),
+            Some(record) => dumpdir::lookup(&record.listing, name)?.is_some(),
             None => true,
         };
         Ok((!taken).then_some(old))
@@ -132,7 +141,7 @@ impl Visitor for Search<'_> {
         }
         let mut origin = self.in_place(visit.path, visit.metadata.inode)?;
         if origin.is_none() {
-            origin = self.renamed_from(visit.path, visit.metadata.device, visit.metadata.inode)?;
+            origin = self.renamed_from(visit.path, visit.metadata.inode)?;
             if let Some(old) = &origin {
                 self.found.push(old.clone(), visit.path.to_vec());
             }

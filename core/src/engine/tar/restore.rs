@@ -8,9 +8,10 @@
 use super::dumpdir::{self, Code};
 use super::member::{Member, MemberKind};
 use super::reader::ArchiveReader;
+use super::open_archive;
 use super::renames::Renames;
 use super::selection::{Selection, Wanted};
-use super::snapshot::{Record, Snapshot, SnapshotWriter};
+use super::snapshot::{self, Record, Snapshot, SnapshotWriter};
 use super::path::{below, join, split, stored_name, tree_path};
 use crate::engine::{Chain, Reading, RestoreJob};
 use crate::error::{Error, Kind, Result};
@@ -90,15 +91,16 @@ impl Replay<'_, '_, '_> {
             Err(error) => return Err(error),
         };
         let mut found = level == 0 && snapshot.is_empty();
-        snapshot.for_each(&mut |record| {
-            let directory = tree_path(&record.name);
-            found = found
-                || selection.wants(directory) != Wanted::No
-                    && record.entries().any(|(code, name)| {
-                        code == Code::Here && selection.wants(&join(directory, name)) == Wanted::Yes
-                    });
-            Ok(())
-        })?;
+        for record in snapshot.records() {
+            let record = record?;
+            let directory = tree_path(&record.directory.name);
+            if found || selection.wants(directory) == Wanted::No {
+                continue;
+            }
+            found = dumpdir::parse(&record.listing)?.iter().any(|entry| {
+                entry.code == Code::Stored && selection.wants(&join(directory, entry.name)) == Wanted::Yes
+            });
+        }
         // Renames must be replayed even where nothing is stored.
         Ok(found || (level > 0 && !first_renames(chain, level)?.is_empty()))
     }
@@ -110,7 +112,7 @@ impl Replay<'_, '_, '_> {
         // Ours are in the order of the walk, so that the end of the wanted part can be seen.
         let ordered = chain.by_icecore(level) && !selection.is_everything();
         chain.stream(level, &mut |input| {
-            let mut archive = ArchiveReader::new(input);
+            let mut archive = open_archive(input);
             while let Some(member) = archive.next()? {
                 self.job.monitor.check()?;
                 let path = tree_path(&member.path).to_vec();
@@ -177,7 +179,7 @@ fn forget_waiting(waiting: &mut HashMap<Vec<u8>, Vec<Vec<u8>>>, path: &[u8]) {
 fn first_renames(chain: &mut dyn Chain, level: usize) -> Result<Renames> {
     let mut renames = Renames::default();
     chain.stream(level, &mut |input| {
-        if let Some(Member { kind: MemberKind::Directory { listing: Some(listing) }, .. }) = ArchiveReader::new(input).next()? {
+        if let Some(Member { kind: MemberKind::Directory { listing: Some(listing) }, .. }) = open_archive(input).next()? {
             read_renames(&listing, &mut renames)?;
         }
         Ok(Reading::Enough)
@@ -191,9 +193,12 @@ const TEMPORARY: &[u8] = b".icecore-rename";
 /// Appends the rename records of a listing. GNU tar writes an empty name for its temporary directory.
 fn read_renames(listing: &[u8], renames: &mut Renames) -> Result<()> {
     let path = |stored: &[u8]| if stored.is_empty() { TEMPORARY.to_vec() } else { tree_path(stored).to_vec() };
+    let mut old = None;
     for record in dumpdir::parse(listing)? {
-        if let dumpdir::Record::Rename { old, new } = record {
-            renames.push(path(&old), path(&new));
+        match record.code {
+            Code::RenameFrom => old = Some(path(record.name)),
+            Code::RenameTo => renames.extend(old.take().map(|old| (old, path(record.name)))),
+            _ => {}
         }
     }
     Ok(())
@@ -264,11 +269,11 @@ impl Apply<'_, '_, '_, '_> {
             self.rename(old, new)?;
             self.renames.push(old.clone(), new.clone());
         }
-        self.listings.begin_directory(&nameless(), &stored_name(path))?;
-        for record in dumpdir::parse(listing)? {
-            if let dumpdir::Record::Entry { code, name } = record {
-                self.listings.entry(code, &name)?;
-            }
+        self.listings.begin_directory(&snapshot::Directory { name: stored_name(path), ..Default::default() })?;
+        let mut entries = entries(listing)?;
+        entries.sort_unstable_by_key(|entry| entry.name);
+        for entry in entries {
+            self.listings.entry(entry.code, entry.name)?;
         }
         self.listings.end_directory()
     }
@@ -291,7 +296,10 @@ impl Apply<'_, '_, '_, '_> {
     fn known_below(&mut self, path: &[u8]) -> Result<bool> {
         let Some((parent, name)) = split(path) else { return Ok(false) };
         let record = self.below(parent)?;
-        Ok(record.is_some_and(|record| record.entries().any(|(_, entry)| entry == name)))
+        Ok(match record {
+            Some(record) => dumpdir::lookup(&record.listing, name)?.is_some(),
+            None => false,
+        })
     }
 
     fn directory(&mut self, path: &[u8], listing: Option<&[u8]>, attributes: &Attributes) -> Result<()> {
@@ -327,13 +335,7 @@ impl Apply<'_, '_, '_, '_> {
     /// Removes what the level below had in this directory and this level has not, or has as something else; with `delete`
     /// also what nobody put there.
     fn purge(&mut self, path: &[u8], listing: &[u8], record_below: Option<&Record>) -> Result<()> {
-        let mut kept: HashMap<&[u8], Code> = HashMap::new();
-        let records = dumpdir::parse(listing)?;
-        for record in &records {
-            if let dumpdir::Record::Entry { code, name } = record {
-                kept.insert(name, *code);
-            }
-        }
+        let kept: HashMap<&[u8], Code> = entries(listing)?.iter().map(|entry| (entry.name, entry.code)).collect();
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
         if self.replay.job.delete {
             for name in target.names(path)? {
@@ -348,7 +350,9 @@ impl Apply<'_, '_, '_, '_> {
             }
             return Ok(());
         }
-        for (code, name) in record_below.into_iter().flat_map(Record::entries) {
+        let Some(record_below) = record_below else { return Ok(()) };
+        for entry in entries(&record_below.listing)? {
+            let (code, name) = (entry.code, entry.name);
             let same = kept.get(name).is_some_and(|now| (*now == Code::Directory) == (code == Code::Directory));
             // What was renamed away to be renamed back in under the same name belongs to this level.
             let renamed_in = self.renames.iter().any(|(_, new)| *new == join(path, name));
@@ -427,7 +431,7 @@ impl Apply<'_, '_, '_, '_> {
     ) -> Result<()> {
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
         make_parent(target, path)?;
-        let mut file = target.file(path)?;
+        let mut file = target.file(path, &member.attributes)?;
         let whole = [(0, size_bytes)];
         let mut position = 0;
         for &(offset, length) in sparse.unwrap_or(&whole) {
@@ -476,23 +480,11 @@ fn of_the_stream(error: Error) -> Error {
     if of_one_path(&error) { Error::new(Kind::Damaged, "cannot read the backup").because(error) } else { error }
 }
 
-/// Listings kept for the level above need only names.
-fn nameless() -> Metadata {
-    Metadata {
-        kind: FileKind::Directory,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        size_bytes: 0,
-        allocated_bytes: 0,
-        mtime: FileTime::default(),
-        ctime: FileTime::default(),
-        atime: FileTime::default(),
-        device: 0,
-        inode: 0,
-        links: 0,
-        rdev: (0, 0),
-    }
+/// The records of a listing that are not about renames.
+fn entries(listing: &[u8]) -> Result<Vec<dumpdir::Record<'_>>> {
+    let mut records = dumpdir::parse(listing)?;
+    records.retain(|record| record.code.is_entry());
+    Ok(records)
 }
 
 #[cfg(test)]
