@@ -400,7 +400,8 @@ fn put_owner(field: &mut [u8], name: &[u8]) {
     }
 }
 
-fn put_checksum(block: &mut Block) {
+/// Makes the checksum of a header right.
+pub(super) fn put_checksum(block: &mut Block) {
     let (sum, _) = checksums(block);
     // At most 512 × 255: six digits.
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());

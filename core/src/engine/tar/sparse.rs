@@ -130,6 +130,7 @@ pub fn padding(size_bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tar::header::{Fields, put_checksum};
 
     fn before_data(text: &str) -> Result<Map> {
         let mut bytes = text.as_bytes().to_vec();
@@ -147,5 +148,38 @@ mod tests {
             assert_eq!(before_data(bad).unwrap_err().kind(), Kind::Damaged, "{bad:?}");
         }
         assert_eq!(before_data("99999999999\n").unwrap_err().kind(), Kind::Limit);
+    }
+
+    /// A header of star's: its own magic, the map and the length where it has them.
+    fn star_header(entries: &[Region], extended: bool) -> Header {
+        let mut block =
+            Fields { posix: true, name: b"a", typeflag: b'S', ..Fields::default() }.encode().unwrap();
+        block[508..].copy_from_slice(b"tar\0");
+        put_entries(&mut block[356..], entries);
+        block[355] = u8::from(extended);
+        block[452..464].copy_from_slice(b"00000010000\0");
+        put_checksum(&mut block);
+        Header::parse(&block).unwrap()
+    }
+
+    fn put_entries(target: &mut [u8], entries: &[Region]) {
+        for ((offset, length), field) in entries.iter().zip(target.chunks_exact_mut(ENTRY_BYTES)) {
+            field.copy_from_slice(format!("{offset:011o}\0{length:011o}\0").as_bytes());
+        }
+    }
+
+    #[test]
+    fn maps_of_star_go_on_in_blocks() {
+        let regions: Vec<Region> = (0..5).map(|n| (n * 512, 10)).collect();
+        let mut block = [0; BLOCK];
+        put_entries(&mut block, &regions[4..]);
+        let header = star_header(&regions[..4], true);
+        let (map, size) = Map::read_old(&header, &mut Input::new(&block[..])).unwrap();
+        assert_eq!((size, map.finish(size, 50).unwrap()), (4096, regions.clone()));
+        let cut = Map::read_old(&header, &mut Input::new(&block[..100]));
+        assert_eq!(cut.unwrap_err().kind(), Kind::Damaged);
+        let (map, size) =
+            Map::read_old(&star_header(&regions[..2], false), &mut Input::new(&block[..])).unwrap();
+        assert_eq!(map.finish(size, 20).unwrap(), regions[..2]);
     }
 }

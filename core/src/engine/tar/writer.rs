@@ -321,7 +321,8 @@ fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
 
 fn check(member: &Member) -> Result<()> {
     check_path(&member.path, "name")?;
-    if member.path.ends_with(b"/") && member.path != b"/" {
+    let is_root = member.path == b"/" && matches!(member.kind, MemberKind::Directory { .. });
+    if member.path.ends_with(b"/") && !is_root {
         return Err(Error::new(Kind::Invalid, "a name with a slash at its end"));
     }
     let attributes = &member.attributes;

@@ -35,7 +35,11 @@ fn file(path: &[u8], size_bytes: u64) -> Stored {
 }
 
 fn member(path: &[u8], kind: MemberKind) -> Stored {
-    (Member { path: path.to_vec(), kind, attributes: attributes() }, Vec::new())
+    let mut attributes = attributes();
+    if matches!(kind, MemberKind::Directory { .. }) {
+        attributes.mode = 0o750;
+    }
+    (Member { path: path.to_vec(), kind, attributes }, Vec::new())
 }
 
 fn archive(members: &[Stored]) -> Vec<u8> {

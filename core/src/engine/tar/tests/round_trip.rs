@@ -147,6 +147,7 @@ fn what_cannot_be_stored_is_refused_before_a_byte_is_written() {
         member(b"", MemberKind::Fifo),
         member(b"a\0b", MemberKind::Fifo),
         member(b"a/", MemberKind::Fifo),
+        member(b"/", MemberKind::Fifo),
         member(b"a", MemberKind::Symlink(b"".to_vec())),
         member(b"a", MemberKind::Directory { listing: Some(b"Ya".to_vec()) }),
         member(b"a", MemberKind::Directory { listing: Some(b"Ya\0\0".to_vec()) }),
