@@ -26,7 +26,8 @@ impl<'g> Terminal<'g> {
     /// A monitor for one run; `doing` is the word at the head of the progress line.
     pub fn new(global: &'g Global, stop: Arc<AtomicBool>, doing: &'static str) -> Self {
         let visible = !global.json && !global.quiet && std::io::stderr().is_terminal();
-        let target = if visible { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if visible { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg}  {elapsed_precise}") {
             bar.set_style(style);
@@ -47,8 +48,19 @@ impl<'g> Terminal<'g> {
         let entries = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if entries % REDRAW_EVERY == 1 && !self.bar.is_hidden() {
-            let name: String = String::from_utf8_lossy(path).chars().rev().take(50).collect::<Vec<_>>().into_iter().rev().collect();
-            self.bar.set_message(format!("{entries} entries, {}  {}", output::bytes(total), printable(&name)));
+            let name: String = String::from_utf8_lossy(path)
+                .chars()
+                .rev()
+                .take(50)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            self.bar.set_message(format!(
+                "{entries} entries, {}  {}",
+                output::bytes(total),
+                printable(&name)
+            ));
         }
     }
 
@@ -61,9 +73,12 @@ impl Monitor for Terminal<'_> {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Entry { path, bytes } => self.entry(path, bytes),
+            Event::Directory { path } => self.entry(path, 0),
             Event::Problem { path, error, lost } => {
                 if self.global.json {
-                    output::json(&json!({"type": "problem", "path": path, "error": error.to_string(), "lost": lost}));
+                    output::json(
+                        &json!({"type": "problem", "path": path, "error": error.to_string(), "lost": lost}),
+                    );
                 } else if lost || !self.global.quiet {
                     let word = if lost { "error" } else { "note" };
                     self.say(&format!("{word}: {}: {error}", printable(path)));
@@ -87,5 +102,7 @@ impl Monitor for Terminal<'_> {
 
 /// A name that cannot move the cursor or break a line.
 pub fn printable(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    name.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }

@@ -62,7 +62,7 @@ pub struct Report {
     pub chain: i64,
     /// Its own timestamp.
     pub timestamp: i64,
-    /// Entries in it, directories among them.
+    /// Entries in it that are not directories.
     pub files: u64,
     /// Bytes of content read.
     pub bytes: u64,
@@ -115,17 +115,24 @@ impl Run<'_> {
         }
         let newest = found.chains.iter().max_by_key(|chain| chain.start);
         let decision = level::decide(&self.options.policy, newest.map(Chain::view), now)?;
-        let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else { return Ok((decision, None)) };
+        let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
+            return Ok((decision, None));
+        };
         let state = self.repository.step(chain.location(*parent)).and_then(|step| {
             if step.document.encryption {
-                return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot build on yet"));
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    "encrypted, which this version cannot build on yet",
+                ));
             }
             self.repository.read_engine_metadata(&step, self.scratch)
         });
         match state {
             Ok(state) => Ok((decision, Some(state))),
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
-                self.monitor.event(Event::Warning(&format!("a new full backup, since the last one is damaged: {error}")));
+                self.monitor.event(Event::Warning(&format!(
+                    "a new full backup, since the last one is damaged: {error}"
+                )));
                 Ok((Decision::Full(level::Reason::Damaged), None))
             }
             Err(error) => Err(error),
@@ -135,7 +142,11 @@ impl Run<'_> {
     fn job(&self, base: Option<Spool>) -> BackupJob<'_> {
         let source = &self.options.source;
         BackupJob {
-            source: Source { path: source.path, filter: source.filter, one_file_system: source.one_file_system },
+            source: Source {
+                path: source.path,
+                filter: source.filter,
+                one_file_system: source.one_file_system,
+            },
             base,
             now: self.options.now,
             scratch: self.scratch,
@@ -161,7 +172,12 @@ impl Run<'_> {
         Ok(self.report(decision, None, chain, now, 0))
     }
 
-    fn carry_out(&self, decision: &Decision, base: Option<Spool>, clock: &dyn Fn() -> FileTime) -> Result<Report> {
+    fn carry_out(
+        &self,
+        decision: &Decision,
+        base: Option<Spool>,
+        clock: &dyn Fn() -> FileTime,
+    ) -> Result<Report> {
         let now = Timestamp(self.options.now.seconds);
         let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process };
         let mut pending = self.repository.begin(self.engine.name(), &self.name, decision, now, &claimant)?;
@@ -216,12 +232,20 @@ impl Run<'_> {
         }
     }
 
-    fn report(&self, decision: &Decision, id: Option<BackupId>, chain: Timestamp, timestamp: Timestamp, stored: u64) -> Report {
+    fn report(
+        &self,
+        decision: &Decision,
+        id: Option<BackupId>,
+        chain: Timestamp,
+        timestamp: Timestamp,
+        stored: u64,
+    ) -> Report {
         let (level, reason) = match decision {
             Decision::Full(reason) => (0, format!("full backup: {reason}")),
-            Decision::Increment { parent, level, .. } => {
-                (level.number(), format!("what changed since level {} of {}", parent.level, parent.timestamp.rfc3339()))
-            }
+            Decision::Increment { parent, level, .. } => (
+                level.number(),
+                format!("what changed since level {} of {}", parent.level, parent.timestamp.rfc3339()),
+            ),
         };
         Report {
             id,

@@ -8,8 +8,8 @@ use crate::engine::{self, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
 use crate::monitor::{Event, Monitor};
-use crate::repository::Repository;
 use crate::repository::Chain;
+use crate::repository::Repository;
 use crate::repository::reading::{ObjectReader, Step};
 use crate::spool::{Scratch, Spool};
 use std::io::{self, Read};
@@ -84,7 +84,9 @@ impl<'a> StoredChain<'a> {
 fn compression(step: &Step) -> Result<Compression> {
     let object = step.location.metadata()?.to_string();
     if step.document.encryption {
-        return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot read yet:").on(object));
+        return Err(
+            Error::new(Kind::Unsupported, "encrypted, which this version cannot read yet:").on(object)
+        );
     }
     match &step.document.compression {
         Some(name) => Compression::parse(name).map_err(|error| error.while_doing("cannot read", object)),
@@ -105,7 +107,11 @@ impl engine::Chain for StoredChain<'_> {
         self.repository.read_engine_metadata(&self.steps[level], self.scratch)
     }
 
-    fn stream(&mut self, level: usize, consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>) -> Result<()> {
+    fn stream(
+        &mut self,
+        level: usize,
+        consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>,
+    ) -> Result<()> {
         let step = &self.steps[level];
         let reader = self.repository.data_reader(step)?;
         let object = step.location.data()?.to_string();
@@ -113,7 +119,8 @@ impl engine::Chain for StoredChain<'_> {
         let result = codec::decode(compression(step)?, self.workers, source, Rest::Skip, |input| {
             if consume(input)? == Reading::ToTheEnd {
                 // An archive ends before its stream does; what is behind it belongs to what was stored.
-                io::copy(input, &mut io::sink()).map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
+                io::copy(input, &mut io::sink())
+                    .map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
             }
             Ok(())
         });

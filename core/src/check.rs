@@ -165,7 +165,8 @@ impl Check<'_> {
         }
         self.repository.read_engine_metadata(&step, self.scratch)?;
         let engine = engine::by_name(&alone.engine)?;
-        let mut chain = StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
+        let mut chain =
+            StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
         chain.stream(0, &mut |input| {
             engine.verify(input, self.monitor)?;
             Ok(Reading::ToTheEnd)
@@ -182,15 +183,19 @@ impl Check<'_> {
                 Some(claimant) => format!(", begun by process {} of {}", claimant.pid, claimant.host),
                 None => String::new(),
             };
-            let mut text = format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
-            let old = self.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
+            let mut text =
+                format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
+            let old =
+                self.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
             if old {
                 match self.repository.remove_orphan(&orphan) {
                     Ok(()) => {
                         self.report.cleaned += 1;
                         text.push_str(", removed");
                     }
-                    Err(error) if error.kind() == Kind::Busy => self.monitor.event(Event::Warning(&error.to_string())),
+                    Err(error) if error.kind() == Kind::Busy => {
+                        self.monitor.event(Event::Warning(&error.to_string()))
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -36,7 +36,7 @@ pub struct Row {
     pub problem: Option<String>,
     /// Bytes of its stream.
     pub stored_bytes: Option<u64>,
-    /// Entries in it.
+    /// Entries in it that are not directories.
     pub files: Option<u64>,
     /// Bytes of content read.
     pub bytes: Option<u64>,

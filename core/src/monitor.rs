@@ -20,7 +20,12 @@ pub enum Event<'a> {
     },
     /// Something worth a person's attention that lost nothing.
     Warning(&'a str),
-    /// One more entry is done; `bytes` of content were read or written for it.
+    /// One more directory is done.
+    Directory {
+        /// The path in the tree, raw.
+        path: &'a [u8],
+    },
+    /// One more entry that is not a directory is done; `bytes` of content were read or written for it.
     Entry {
         /// The path in the tree, raw.
         path: &'a [u8],
@@ -63,6 +68,7 @@ impl Monitor for Quiet {
 /// Passes everything on to another monitor and keeps count, so that the end of a run can say what happened.
 pub struct Counting<'a> {
     inner: &'a dyn Monitor,
+    directories: AtomicU64,
     entries: AtomicU64,
     bytes: AtomicU64,
     lost: AtomicU64,
@@ -75,6 +81,7 @@ impl<'a> Counting<'a> {
     pub fn new(inner: &'a dyn Monitor) -> Self {
         Counting {
             inner,
+            directories: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -83,7 +90,12 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Entries done.
+    /// Directories done.
+    pub fn directories(&self) -> u64 {
+        self.directories.load(Ordering::Relaxed)
+    }
+
+    /// Entries done that are not directories.
     pub fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
@@ -127,6 +139,9 @@ impl Monitor for Counting<'_> {
             Event::Entry { bytes, .. } => {
                 self.entries.fetch_add(1, Ordering::Relaxed);
                 self.bytes.fetch_add(*bytes, Ordering::Relaxed);
+            }
+            Event::Directory { .. } => {
+                self.directories.fetch_add(1, Ordering::Relaxed);
             }
             Event::Problem { path, error, lost } => self.count_problem(path, error, *lost),
             Event::Warning(_) | Event::Stored { .. } => {}

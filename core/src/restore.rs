@@ -49,7 +49,7 @@ pub struct Report {
     pub series: String,
     /// The levels that were replayed.
     pub levels: Vec<u32>,
-    /// Entries written, counted at every level.
+    /// Entries written that are not directories, counted at every level.
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
@@ -62,7 +62,12 @@ pub struct Report {
 /// # Errors
 /// `NotFound`, `Invalid` (which backup?), `AlreadyExists` for a target that is not empty, `Damaged`, `Unsupported`, `NoSpace`, `Interrupted`, and `Io`
 /// when something of the backup could not be restored (each was told to the monitor).
-pub fn run(repository: &Repository, options: &Options<'_>, scratch: &Scratch, monitor: &dyn Monitor) -> Result<Report> {
+pub fn run(
+    repository: &Repository,
+    options: &Options<'_>,
+    scratch: &Scratch,
+    monitor: &dyn Monitor,
+) -> Result<Report> {
     let monitor = Counting::new(monitor);
     let include = options.include.iter().map(|path| tree_path(path)).collect::<Result<Vec<_>>>()?;
     let selected = select::one(repository, &options.filter, &options.this_host, &options.backup, options.at)?;
@@ -70,7 +75,8 @@ pub fn run(repository: &Repository, options: &Options<'_>, scratch: &Scratch, mo
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
     let location = selected.chain.location(selected.entry);
-    let mut chain = StoredChain::open(repository, &selected.chain, selected.entry, scratch, options.workers, &monitor)?;
+    let mut chain =
+        StoredChain::open(repository, &selected.chain, selected.entry, scratch, options.workers, &monitor)?;
     let engine = engine::by_name(&location.engine)?;
     check_target(options)?;
     if include.is_empty() {
@@ -88,7 +94,7 @@ pub fn run(repository: &Repository, options: &Options<'_>, scratch: &Scratch, mo
         let what = format!("{} entries could not be restored; they are named above", monitor.lost());
         return Err(Error::new(Kind::Io, what));
     }
-    if !include.is_empty() && monitor.entries() == 0 {
+    if !include.is_empty() && monitor.entries() + monitor.directories() == 0 {
         return Err(Error::new(Kind::NotFound, "nothing in the backup matches --include"));
     }
     Ok(Report {
@@ -117,7 +123,11 @@ fn write(
     let finished = target.finish();
     replayed.and(finished).map_err(|error| {
         if matches!(error.kind(), Kind::Damaged | Kind::NoSpace | Kind::Interrupted) {
-            let have = format!("{} entries of {} levels were written before that", monitor.entries(), chain.levels());
+            let have = format!(
+                "{} entries of {} levels were written before that",
+                monitor.entries(),
+                chain.levels()
+            );
             error.hint(format!("{have}; the target is not a whole restore"))
         } else {
             error
@@ -158,9 +168,13 @@ fn check_target(options: &Options<'_>) -> Result<()> {
 
 /// A path given by the user, relative to the root of the tree.
 fn tree_path(path: &[u8]) -> Result<Vec<u8>> {
-    let parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    let parts: Vec<&[u8]> =
+        path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
     if parts.contains(&&b".."[..]) {
-        return Err(Error::invalid("a wanted path is relative to the root of the backup, without '..':", String::from_utf8_lossy(path)));
+        return Err(Error::invalid(
+            "a wanted path is relative to the root of the backup, without '..':",
+            String::from_utf8_lossy(path),
+        ));
     }
     Ok(parts.join(&b"/"[..]))
 }

@@ -56,7 +56,13 @@ pub struct Selected {
 ///
 /// # Errors
 /// `NotFound` when there is none, `Invalid` when it is not clear which one is meant; as the storage has it.
-pub fn one(repository: &Repository, filter: &Filter, this_host: &str, text: &str, at: Option<Timestamp>) -> Result<Selected> {
+pub fn one(
+    repository: &Repository,
+    filter: &Filter,
+    this_host: &str,
+    text: &str,
+    at: Option<Timestamp>,
+) -> Result<Selected> {
     let (mut meant, mut strays) = series(repository, filter)?;
     let by_id = at.is_none() && !text.starts_with("latest");
     if !by_id && meant.len() > 1 {
@@ -70,24 +76,29 @@ pub fn one(repository: &Repository, filter: &Filter, this_host: &str, text: &str
     };
     let chains = repository.chains(&found.engine, &found.name)?.chains;
     let chain = chains.into_iter().find(|chain| chain.start == found.chain);
-    let chain = chain.ok_or_else(|| Error::new(Kind::NotFound, "was removed meanwhile:").on(found.to_string()))?;
+    let chain =
+        chain.ok_or_else(|| Error::new(Kind::NotFound, "was removed meanwhile:").on(found.to_string()))?;
     Ok(Selected { chain, entry: found.entry, strays })
 }
 
 fn newest_at(backups: &[BackupLocation], at: Timestamp) -> Result<&BackupLocation> {
     let in_time = backups.iter().filter(|backup| backup.entry.timestamp <= at);
     in_time.max_by_key(|backup| (backup.entry.timestamp, backup.chain)).ok_or_else(|| {
-        Error::new(Kind::NotFound, "no backup is as old as").on(at.rfc3339()).hint("icecore list shows what there is")
+        Error::new(Kind::NotFound, "no backup is as old as")
+            .on(at.rfc3339())
+            .hint("icecore list shows what there is")
     })
 }
 
 fn the_one_of_this_host(meant: Vec<Series>, filter: &Filter, this_host: &str) -> Result<Vec<Series>> {
     let own = Filter { host: filter.host.clone().or_else(|| Some(this_host.to_owned())), ..filter.clone() };
-    let of_this_host: Vec<Series> = meant.iter().filter(|series| own.accepts(&series.name)).cloned().collect();
+    let of_this_host: Vec<Series> =
+        meant.iter().filter(|series| own.accepts(&series.name)).cloned().collect();
     if of_this_host.len() == 1 {
         return Ok(of_this_host);
     }
-    let names: Vec<String> = meant.iter().take(8).map(|series| format!("{} ({})", series.name, series.engine)).collect();
+    let names: Vec<String> =
+        meant.iter().take(8).map(|series| format!("{} ({})", series.name, series.engine)).collect();
     Err(Error::invalid("several series match; which one is meant?", "")
         .hint(format!("say --name and --host, or give the id of a backup: {}", names.join(", "))))
 }

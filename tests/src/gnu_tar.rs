@@ -235,7 +235,8 @@ fn we_restore_the_circles_of_gnu_tar() {
 #[test]
 fn we_go_on_where_gnu_tar_stopped() {
     let place = Place::new();
-    let mut tree = place.tree(43, Features::plain());
+    // GNU tar takes a directory with the inode of a removed one for that one renamed, and cannot replay it.
+    let mut tree = place.tree(43, Features { inodes_reused: false, ..Features::plain() });
     let snapshot = gnu_level(&place, 0, None, Format::Posix);
     tree.mutate(1).unwrap();
     gnu_level(&place, 1, Some(&snapshot), Format::Posix);

@@ -10,10 +10,21 @@ use std::path::{Path, PathBuf};
 const BASE: [&str; 5] = ["error", "limits", "time", "name", "monitor"];
 
 /// Everything else, each using only what stands before it.
-const ORDER: [&str; 10] =
-    ["level", "retention", "pipe", "spool", "codec", "tree", "storage", "repository", "engine", "select"];
+const ORDER: [&str; 11] = [
+    "level",
+    "retention",
+    "pipe",
+    "spool",
+    "codec",
+    "tree",
+    "storage",
+    "repository",
+    "engine",
+    "select",
+    "chain",
+];
 
-/// The verbs stand last, beside each other; they alone know both an engine and a repository.
+/// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
 const VERBS: [&str; 6] = ["backup", "restore", "list", "check", "forget", "info"];
 
 /// What core never does: it is silent, and is handed the environment, the clock and connections.

@@ -92,8 +92,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     }
     let path = absolute(&arguments.path)?;
     let filter = filter(arguments)?;
-    let repository =
-        if arguments.init && !arguments.dry_run { arguments.repository.create()? } else { arguments.repository.open()? };
+    let repository = if arguments.init && !arguments.dry_run {
+        arguments.repository.create()?
+    } else {
+        arguments.repository.open()?
+    };
     let options = backup::Options {
         engine: arguments.engine.clone(),
         host: arguments.host.clone().unwrap_or_else(host_name),
@@ -135,11 +138,17 @@ fn name(arguments: &Arguments, path: &Path) -> Result<String> {
         return Ok(name.clone());
     }
     // `.` and `..` are called what they are; links are called what the user calls them.
-    let ends_in_dots = arguments.path.components().next_back().is_none_or(|last| !matches!(last, std::path::Component::Normal(_)));
-    let path = if ends_in_dots { std::fs::canonicalize(path).unwrap_or(path.to_owned()) } else { path.to_owned() };
+    let ends_in_dots = arguments
+        .path
+        .components()
+        .next_back()
+        .is_none_or(|last| !matches!(last, std::path::Component::Normal(_)));
+    let path =
+        if ends_in_dots { std::fs::canonicalize(path).unwrap_or(path.to_owned()) } else { path.to_owned() };
     match path.file_name() {
         Some(name) => name.to_str().map(str::to_owned).ok_or_else(|| {
-            Error::invalid("not a usable backup name:", path.display().to_string()).hint("give one with --name")
+            Error::invalid("not a usable backup name:", path.display().to_string())
+                .hint("give one with --name")
         }),
         None => Ok("root".to_owned()),
     }
@@ -155,15 +164,20 @@ fn print(context: &Context<'_>, report: &Report) {
         return;
     }
     let verb = if report.dry_run { "would back up" } else { "backed up" };
-    let what = output::count(report.files, "entry", "entries");
+    let what = output::count(report.files, "file", "files");
     output::line(context.global, &format!("{verb} {what}, {}", output::bytes(report.bytes)));
-    output::line(context.global, &format!("level {} of {}: {}", report.level, printable(&report.series), report.reason));
+    output::line(
+        context.global,
+        &format!("level {} of {}: {}", report.level, printable(&report.series), report.reason),
+    );
     if let Some(id) = &report.id {
         output::line(context.global, &format!("backup {id}, {} stored", output::bytes(report.stored_bytes)));
     }
     if report.errors > 0 {
         let errors = output::count(report.errors, "entry", "entries");
-        output::warning(&format!("icecore: {errors} could not be read whole; they are named above and tried again next time"));
+        output::warning(&format!(
+            "icecore: {errors} could not be read whole; they are named above and tried again next time"
+        ));
     }
 }
 

@@ -39,7 +39,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let options = check::Options {
         filter: arguments.series.filter(),
         read_data: arguments.read_data,
-        clean_older_than: arguments.clean.then(|| icecore::time::Timestamp(now().seconds - i64::from(arguments.grace) * 3600)),
+        clean_older_than: arguments
+            .clean
+            .then(|| icecore::time::Timestamp(now().seconds - i64::from(arguments.grace) * 3600)),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut found = |finding: &Finding| print(context, finding);
@@ -76,6 +78,11 @@ fn print(context: &Context<'_>, finding: &Finding) {
             "error": finding.error,
         }));
     } else {
-        output::warning(&format!("{}: {}: {}", finding.kind.name(), printable(&finding.object), finding.error));
+        output::warning(&format!(
+            "{}: {}: {}",
+            finding.kind.name(),
+            printable(&finding.object),
+            finding.error
+        ));
     }
 }

@@ -121,8 +121,12 @@ fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {
         }));
     } else if row.remove || arguments.dry_run {
         let backups = output::count(row.backups, "backup", "backups");
-        let reasons = if row.reasons.is_empty() { String::new() } else { format!(": {}", row.reasons.join(", ")) };
+        let reasons =
+            if row.reasons.is_empty() { String::new() } else { format!(": {}", row.reasons.join(", ")) };
         let time = Timestamp(row.chain).rfc3339();
-        output::line(context.global, &format!("{action:6} {} of {time}, {backups}{reasons}", printable(&row.series)));
+        output::line(
+            context.global,
+            &format!("{action:6} {} of {time}, {backups}{reasons}", printable(&row.series)),
+        );
     }
 }

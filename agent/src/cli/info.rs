@@ -39,7 +39,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         Some(id) => output::answer(&format!("id {id}")),
         None => output::answer("written by Freezer"),
     }
-    output::answer(&format!("{}, {}", output::count(facts.backups, "backup", "backups"), output::bytes(facts.stored_bytes)));
+    output::answer(&format!(
+        "{}, {}",
+        output::count(facts.backups, "backup", "backups"),
+        output::bytes(facts.stored_bytes)
+    ));
     for series in &facts.series {
         let chains = output::count(series.chains, "chain", "chains");
         let backups = output::count(series.backups, "backup", "backups");

@@ -28,7 +28,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         listing.strays.iter().for_each(|name| output::json(&json!({"type": "stray", "name": name})));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["ID", "TIME", "SERIES", "LEVEL", "ENTRIES", "STORED", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ID", "TIME", "SERIES", "LEVEL", "FILES", "STORED", ""].map(str::to_owned).to_vec()];
     rows.extend(listing.rows.iter().map(cells));
     if listing.rows.is_empty() {
         output::line(context.global, "no backups");

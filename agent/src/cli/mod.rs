@@ -104,18 +104,29 @@ impl RepositoryArguments {
     fn create(&self) -> Result<Repository> {
         let storage = Arc::new(Local::create(&absolute(&self.repository)?)?);
         match Repository::open(Arc::clone(&storage) as _) {
-            Err(error) if error.kind() == Kind::NoRepository => Repository::create(storage, &entropy()?),
+            Err(error) if error.kind() == Kind::NoRepository => {
+                match Repository::create(Arc::clone(&storage) as _, &entropy()?) {
+                    // Somebody else made it in the meantime.
+                    Err(error) if error.kind() == Kind::AlreadyExists => Repository::open(storage),
+                    made => made,
+                }
+            }
             other => other,
         }
     }
 
     fn none(&self) -> Error {
-        self.advise(Error::new(Kind::NoRepository, "there is no repository in").on(self.repository.display().to_string()))
+        self.advise(
+            Error::new(Kind::NoRepository, "there is no repository in")
+                .on(self.repository.display().to_string()),
+        )
     }
 
     fn advise(&self, error: Error) -> Error {
         if error.kind() == Kind::NoRepository {
-            error.hint("check the path given with -r, or make a repository there with: icecore backup --init …")
+            error.hint(
+                "check the path given with -r, or make a repository there with: icecore backup --init …",
+            )
         } else {
             error
         }
@@ -138,7 +149,11 @@ pub struct SeriesArguments {
 
 impl SeriesArguments {
     fn filter(&self) -> icecore::select::Filter {
-        icecore::select::Filter { name: self.name.clone(), host: self.host.clone(), engine: self.engine.clone() }
+        icecore::select::Filter {
+            name: self.name.clone(),
+            host: self.host.clone(),
+            engine: self.engine.clone(),
+        }
     }
 }
 
@@ -176,10 +191,15 @@ fn entropy() -> Result<[u8; 32]> {
 /// Parses `RFC3339` or `@UNIX` for an option.
 fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
     if let Some(seconds) = text.strip_prefix('@') {
-        return seconds.parse().map(icecore::time::Timestamp).map_err(|_| format!("{text:?} is not @ and a number of seconds"));
+        return seconds
+            .parse()
+            .map(icecore::time::Timestamp)
+            .map_err(|_| format!("{text:?} is not @ and a number of seconds"));
     }
     match text.parse::<jiff::Timestamp>() {
         Ok(time) => Ok(icecore::time::Timestamp(time.as_second())),
-        Err(_) => Err(format!("{text:?} is not a time such as 2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914")),
+        Err(_) => Err(format!(
+            "{text:?} is not a time such as 2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914"
+        )),
     }
 }

@@ -89,12 +89,17 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let verb = if arguments.dry_run { "checked" } else { "restored" };
-    let entries = output::count(report.files, "entry", "entries");
+    let files = output::count(report.files, "file", "files");
     let levels = output::count(report.levels.len() as u64, "level", "levels");
-    output::line(context.global, &format!("{verb} {entries}, {} from {levels} of backup {}", output::bytes(report.bytes), report.id));
+    output::line(
+        context.global,
+        &format!("{verb} {files}, {} from {levels} of backup {}", output::bytes(report.bytes), report.id),
+    );
     if report.problems > 0 {
         let problems = output::count(report.problems, "entry", "entries");
-        output::warning(&format!("icecore: {problems} could not be given everything the backup holds; they are named above"));
+        output::warning(&format!(
+            "icecore: {problems} could not be given everything the backup holds; they are named above"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

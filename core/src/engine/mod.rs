@@ -26,7 +26,9 @@ pub fn by_name(name: &str) -> Result<&'static dyn Engine> {
     let found = ENGINES.iter().find(|engine| engine.name() == name).copied();
     found.ok_or_else(|| {
         let known: Vec<_> = ENGINES.iter().map(|engine| engine.name()).collect();
-        Error::new(Kind::Unsupported, "there is no engine").on(name).hint(format!("engines: {}", known.join(", ")))
+        Error::new(Kind::Unsupported, "there is no engine")
+            .on(name)
+            .hint(format!("engines: {}", known.join(", ")))
     })
 }
 
@@ -93,7 +95,11 @@ pub trait Chain {
     ///
     /// # Errors
     /// What `consume` or the storage failed with; `Damaged` when the stream is not what was stored.
-    fn stream(&mut self, level: usize, consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>) -> Result<()>;
+    fn stream(
+        &mut self,
+        level: usize,
+        consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>,
+    ) -> Result<()>;
 }
 
 /// A way of making backups.
@@ -112,7 +118,12 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// `Damaged` streams, a full target, `Interrupted`. What concerns one path is a problem told to the monitor.
-    fn restore(&self, job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()>;
+    fn restore(
+        &self,
+        job: RestoreJob<'_>,
+        chain: &mut dyn Chain,
+        target: Option<&mut Target<'_>>,
+    ) -> Result<()>;
 
     /// Reads one decoded level to its end and checks its syntax.
     ///

@@ -1,3 +1,5 @@
+//! Levels: tables of outcomes, and properties of any history.
+
 use super::*;
 use crate::error::Kind;
 use proptest::prelude::*;

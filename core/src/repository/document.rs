@@ -67,7 +67,7 @@ pub struct Report {
     pub name: String,
     /// What was backed up, as the user gave it: raw bytes.
     pub paths: Vec<Vec<u8>>,
-    /// Entries in the backup.
+    /// Entries in the backup that are not directories.
     pub files: u64,
     /// Bytes of content read.
     pub bytes: u64,

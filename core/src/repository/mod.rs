@@ -18,8 +18,6 @@ pub mod removal;
 pub mod select;
 
 #[cfg(test)]
-mod shelf;
-#[cfg(test)]
 mod tests;
 
 pub use crate::level::BackupEntry;

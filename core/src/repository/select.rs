@@ -38,7 +38,7 @@ impl fmt::Display for BackupId {
 /// Finds a backup by what a user typed: an id or its first characters, `latest`, or `latest~2` for the second before it.
 ///
 /// # Errors
-/// `NotFound` when nothing matches, `Invalid` when the text is none of these or more than one backup matches.
+/// `NotFound` when nothing matches or the text is none of these, `Invalid` when more than one backup matches.
 pub fn find<'a>(backups: &'a [BackupLocation], text: &str) -> Result<&'a BackupLocation> {
     match text.strip_prefix("latest") {
         Some(rest) => find_latest(backups, rest, text),
@@ -73,7 +73,7 @@ fn find_by_id<'a>(backups: &'a [BackupLocation], text: &str) -> Result<&'a Backu
 }
 
 fn not_an_id(text: &str) -> Error {
-    Error::invalid("not the id of a backup:", text).hint(
+    Error::new(Kind::NotFound, "not the id of a backup:").on(text).hint(
         "an id has 16 hexadecimal digits, of which the first 4 or more will do; or say latest, or latest~1",
     )
 }

@@ -1,15 +1,19 @@
+//! The repository: written, listed, read, removed, and interrupted at every change.
+
 use super::document::{Report, Stored};
 use super::pending::{Claimant, Contents};
 use super::reading::Step;
 use super::removal::may_go;
 use super::select::{BackupId, find, newest};
-use super::shelf::Shelf;
+mod shelf;
+
 use super::*;
 use crate::level::{Decision, Policy, Reason, decide};
 use crate::limits::{BLOCK_BYTES, ORPHAN_GRACE_SECONDS};
 use crate::name::{BackupName, Level};
 use crate::spool::{Scratch, Spool};
 use crate::time::Timestamp;
+use shelf::Shelf;
 use std::io::{Read, Write};
 
 mod corpus;
@@ -420,7 +424,7 @@ fn backups_are_found_by_id_by_latest_and_by_time() {
     let kind = |text: &str| find(&backups, text).unwrap_err().kind();
     assert_eq!((kind("latest~4"), kind("0123456789abcdef")), (Kind::NotFound, Kind::NotFound));
     for bad in ["", "abc", "latest~", "latest~-1", "latest2", "zzzz", "0123456789abcdef0"] {
-        assert_eq!(kind(bad), Kind::Invalid, "{bad:?}");
+        assert_eq!(kind(bad), Kind::NotFound, "{bad:?}");
     }
 
     let chains = chains(&repository);

@@ -1,3 +1,5 @@
+//! Retention: tables of plans, and properties of any set of chains.
+
 use super::*;
 use crate::error::Kind;
 use proptest::prelude::*;

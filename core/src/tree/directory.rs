@@ -35,7 +35,8 @@ impl Directory {
     /// # Errors
     /// As the system has it.
     pub fn open_again(&self) -> Result<Directory> {
-        let handle = rustix::fs::openat(&self.handle, ".", OPEN, Mode::empty()).map_err(|e| Error::io("cannot open", ".", e))?;
+        let handle = rustix::fs::openat(&self.handle, ".", OPEN, Mode::empty())
+            .map_err(|e| Error::io("cannot open", ".", e))?;
         Ok(Directory { handle })
     }
 

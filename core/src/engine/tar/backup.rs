@@ -10,10 +10,10 @@
 use super::dumpdir::{self, Code};
 use super::file::FileReader;
 use super::member::{Member, MemberKind};
+use super::path::{join, stored_name};
 use super::renames::Renames;
 use super::snapshot::{self, Record, Snapshot, SnapshotWriter};
 use super::writer::ArchiveWriter;
-use super::path::{join, stored_name};
 use crate::engine::{BackupJob, Source};
 use crate::error::{Error, Kind, Result};
 use crate::limits::PATH_BYTES;
@@ -103,11 +103,13 @@ struct Link {
 impl LevelWriter<'_, '_> {
     fn tree(&mut self, job: BackupJob<'_>) -> Result<()> {
         let root = Directory::open(job.source.path)?;
-        let options = walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
+        let options =
+            walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
         if let Some(spool) = job.base {
             let mut snapshot = Snapshot::load(spool)?;
             // With a clock that was set back, no time tells what has changed: everything is stored.
-            let start = if job.now < snapshot.start() { FileTime::new(i64::MIN, 0) } else { snapshot.start() };
+            let start =
+                if job.now < snapshot.start() { FileTime::new(i64::MIN, 0) } else { snapshot.start() };
             let renames = Renames::find(&root, &options, &mut snapshot, job.monitor)?;
             self.base = Some(Base { snapshot, renames, start });
         }
@@ -134,7 +136,8 @@ impl LevelWriter<'_, '_> {
         let entry = Entry { directory: &file, name: &real, path: &name, stored: name.clone() };
         match self.entry(&entry, None, monitor)? {
             Stored::Whole => Ok(()),
-            Stored::Not => Err(Error::new(Kind::Io, "cannot read").on(source.path.display().to_string())
+            Stored::Not => Err(Error::new(Kind::Io, "cannot read")
+                .on(source.path.display().to_string())
                 .hint("the reason is in the problem reported above")),
         }
     }
@@ -148,7 +151,8 @@ impl LevelWriter<'_, '_> {
         let mut known: HashSet<&[u8]> = HashSet::new();
         if let Some(record) = &record {
             let entries = dumpdir::parse(&record.listing)?;
-            known.extend(entries.iter().filter(|entry| entry.code != Code::Directory).map(|entry| entry.name));
+            known
+                .extend(entries.iter().filter(|entry| entry.code != Code::Directory).map(|entry| entry.name));
         }
         let mut codes = Vec::with_capacity(visit.listing.len());
         for entry in visit.listing.iter() {
@@ -178,7 +182,12 @@ impl LevelWriter<'_, '_> {
         }
     }
 
-    fn directory_member(&mut self, visit: &Visit<'_>, codes: &[Option<Code>], monitor: &dyn Monitor) -> Result<()> {
+    fn directory_member(
+        &mut self,
+        visit: &Visit<'_>,
+        codes: &[Option<Code>],
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
         let mut listing = dumpdir::Builder::new();
         if visit.path.is_empty()
             && let Some(base) = &self.base
@@ -199,7 +208,8 @@ impl LevelWriter<'_, '_> {
         });
         let attributes = self.attributes(visit.metadata, xattrs);
         let listing = if visit.mount_point { None } else { Some(listing.finish()?) };
-        let member = Member { path: stored_name(visit.path), kind: MemberKind::Directory { listing }, attributes };
+        let member =
+            Member { path: stored_name(visit.path), kind: MemberKind::Directory { listing }, attributes };
         self.archive.begin(&member)?;
         self.archive.end()
     }
@@ -263,7 +273,8 @@ impl LevelWriter<'_, '_> {
             Vec::new()
         });
         let attributes = self.attributes(&metadata, xattrs);
-        let stored = self.reader.store(opened, &entry.stored, attributes, &mut self.archive, entry.path, monitor)?;
+        let stored =
+            self.reader.store(opened, &entry.stored, attributes, &mut self.archive, entry.path, monitor)?;
         if stored == Stored::Whole {
             self.remember_link(entry, &metadata);
             monitor.event(Event::Entry { path: entry.path, bytes: metadata.size_bytes });
@@ -295,7 +306,8 @@ impl LevelWriter<'_, '_> {
             attribute_problem(monitor, entry.path, &error);
             Vec::new()
         });
-        let member = Member { path: entry.stored.clone(), kind, attributes: self.attributes(&metadata, xattrs) };
+        let member =
+            Member { path: entry.stored.clone(), kind, attributes: self.attributes(&metadata, xattrs) };
         self.archive.begin(&member)?;
         self.archive.end()?;
         self.remember_link(entry, &metadata);
@@ -304,7 +316,12 @@ impl LevelWriter<'_, '_> {
     }
 
     /// Stores an entry as a hard link when an earlier name of its inode is in this archive.
-    fn further_name(&mut self, entry: &Entry<'_>, metadata: &Metadata, monitor: &dyn Monitor) -> Result<Option<Stored>> {
+    fn further_name(
+        &mut self,
+        entry: &Entry<'_>,
+        metadata: &Metadata,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Stored>> {
         if metadata.links < 2 {
             return Ok(None);
         }
@@ -324,7 +341,11 @@ impl LevelWriter<'_, '_> {
     }
 
     fn link_member(&mut self, stored: Vec<u8>, first: Vec<u8>, metadata: &Metadata) -> Result<()> {
-        let member = Member { path: stored, kind: MemberKind::HardLink(first), attributes: self.attributes(metadata, Vec::new()) };
+        let member = Member {
+            path: stored,
+            kind: MemberKind::HardLink(first),
+            attributes: self.attributes(metadata, Vec::new()),
+        };
         self.archive.begin(&member)?;
         self.archive.end()
     }
@@ -351,7 +372,7 @@ impl Visitor for LevelWriter<'_, '_> {
     fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
         let codes = self.codes(visit, monitor)?;
         self.directory_member(visit, &codes, monitor)?;
-        monitor.event(Event::Entry { path: visit.path, bytes: 0 });
+        monitor.event(Event::Directory { path: visit.path });
         if visit.mount_point {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 //!
 //! Small files are read whole before their header is written, and again when they changed meanwhile. Long files are streamed
 //! behind a header that has promised their length; when one changed, it is stored a second time (the last member of a name
-//! counts). What changes under every read is reported: its last version is stored, and the next level tries again.
+//! counts). Whatever changed is reported; what changed under every read is stored as it was read last, and the next level
+//! tries again.
 
 use super::backup::{Stored, problem};
 use super::member::{Member, MemberKind, Region};
@@ -51,6 +52,51 @@ impl Opened {
     }
 }
 
+/// How the reading of a file went.
+#[derive(Debug)]
+enum Outcome {
+    /// It did not change.
+    Steady,
+    /// It changed during the first read, and not during the second, which is what is stored.
+    Settled,
+    /// It changed during every read.
+    Restless,
+    /// It could not be read.
+    Failed(Error),
+}
+
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Outcome) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl Outcome {
+    /// The outcome of the `read`-th read of a file that is (or is not) the same as before it.
+    fn after(read: u32, same: bool) -> Outcome {
+        match (same, read) {
+            (true, 0) => Outcome::Steady,
+            (true, _) => Outcome::Settled,
+            (false, _) => Outcome::Restless,
+        }
+    }
+
+    /// What there is to say of it.
+    fn into_problem(self) -> Option<Error> {
+        let changed = |what: &str| Some(Error::new(Kind::Changed, what));
+        match self {
+            Outcome::Steady => None,
+            Outcome::Settled => {
+                changed("changed while it was read; stored as it was when it was read once more")
+            }
+            Outcome::Restless => changed(
+                "changed while it was read, twice; stored as it was read last, perhaps not as it was at one moment",
+            ),
+            Outcome::Failed(error) => Some(error),
+        }
+    }
+}
+
 /// Where a file goes: the archive, under a name, with attributes whose times follow the file.
 struct Place<'p, 'o, 'b> {
     archive: &'p mut ArchiveWriter<&'o mut BlockWriter<'b>>,
@@ -90,37 +136,37 @@ impl FileReader {
     ) -> Result<Stored> {
         let mut place = Place { archive, stored, attributes, monitor };
         let small = opened.metadata.size_bytes <= SMALL_FILE_BYTES;
-        let outcome = if small { self.small(&mut opened, &mut place)? } else { self.long(&mut opened, &mut place)? };
-        match outcome {
-            Ok(()) => Ok(Stored::Whole),
-            Err(error) => {
-                problem(monitor, path, &error);
-                Ok(Stored::Not)
-            }
+        let outcome =
+            if small { self.small(&mut opened, &mut place)? } else { self.long(&mut opened, &mut place)? };
+        let whole = matches!(outcome, Outcome::Steady | Outcome::Settled);
+        if let Some(error) = outcome.into_problem() {
+            problem(monitor, path, &error);
         }
+        Ok(if whole { Stored::Whole } else { Stored::Not })
     }
 
-    /// The outer result is the run's, the inner one the file's.
-    fn small(&mut self, opened: &mut Opened, place: &mut Place<'_, '_, '_>) -> Result<Result<()>> {
-        let mut same = false;
-        for _ in 0..READS {
+    fn small(&mut self, opened: &mut Opened, place: &mut Place<'_, '_, '_>) -> Result<Outcome> {
+        let mut outcome = Outcome::Steady;
+        for read in 0..READS {
             if let Err(error) = self.read_whole(&opened.file, opened.metadata.size_bytes) {
-                return Ok(Err(error));
+                return Ok(Outcome::Failed(error));
             }
-            match opened.refresh() {
-                Ok(unchanged) => same = unchanged,
-                Err(error) => return Ok(Err(error)),
-            }
-            if same {
+            outcome = match opened.refresh() {
+                Ok(same) => Outcome::after(read, same),
+                Err(error) => return Ok(Outcome::Failed(error)),
+            };
+            if outcome != Outcome::Restless {
                 break;
             }
             if opened.metadata.size_bytes > SMALL_FILE_BYTES {
                 // It has outgrown the buffer since it was opened.
-                return self.long(opened, place);
+                let outcome = self.long(opened, place)?;
+                return Ok(if outcome == Outcome::Steady { Outcome::Settled } else { outcome });
             }
         }
         let kind = MemberKind::File { size_bytes: self.buffer.len() as u64, sparse: None };
-        let holes = same && opened.metadata.allocated_bytes < opened.metadata.size_bytes;
+        let holes =
+            outcome != Outcome::Restless && opened.metadata.allocated_bytes < opened.metadata.size_bytes;
         if holes && let Ok(Some(regions)) = sparse::regions(&opened.file, opened.metadata.size_bytes) {
             self.sparse_member(opened, place, regions)?;
         } else {
@@ -128,14 +174,20 @@ impl FileReader {
             place.archive.write(&self.buffer)?;
             place.archive.end()?;
         }
-        Ok(if same { Ok(()) } else { Err(changed()) })
+        Ok(outcome)
     }
 
     /// The regions of a small file, from the buffer.
-    fn sparse_member(&mut self, opened: &Opened, place: &mut Place<'_, '_, '_>, regions: Vec<Region>) -> Result<()> {
+    fn sparse_member(
+        &mut self,
+        opened: &Opened,
+        place: &mut Place<'_, '_, '_>,
+        regions: Vec<Region>,
+    ) -> Result<()> {
         let size_bytes = self.buffer.len() as u64;
         // The map was read after the content: what lies past the content is not there.
-        let inside = |&(offset, length): &Region| offset.checked_add(length).is_some_and(|end| end <= size_bytes);
+        let inside =
+            |&(offset, length): &Region| offset.checked_add(length).is_some_and(|end| end <= size_bytes);
         let regions: Vec<Region> = if regions.iter().all(inside) { regions } else { vec![(0, size_bytes)] };
         place.begin(opened, MemberKind::File { size_bytes, sparse: Some(regions.clone()) })?;
         for (offset, length) in regions {
@@ -167,16 +219,17 @@ impl FileReader {
         Ok(())
     }
 
-    fn long(&mut self, opened: &mut Opened, place: &mut Place<'_, '_, '_>) -> Result<Result<()>> {
-        let mut outcome = Ok(());
-        for _ in 0..READS {
+    fn long(&mut self, opened: &mut Opened, place: &mut Place<'_, '_, '_>) -> Result<Outcome> {
+        let mut outcome = Outcome::Restless;
+        for read in 0..READS {
             let whole = self.stream(opened, place)?;
-            let same = opened.refresh();
-            outcome = match (whole, same) {
-                (Err(error), _) | (Ok(()), Err(error)) => return Ok(Err(error)),
-                (Ok(()), Ok(true)) => return Ok(Ok(())),
-                (Ok(()), Ok(false)) => Err(changed()),
+            outcome = match (whole, opened.refresh()) {
+                (Err(error), _) | (Ok(()), Err(error)) => return Ok(Outcome::Failed(error)),
+                (Ok(()), Ok(same)) => Outcome::after(read, same),
             };
+            if outcome != Outcome::Restless {
+                break;
+            }
         }
         Ok(outcome)
     }
@@ -244,9 +297,4 @@ impl Place<'_, '_, '_> {
         }
         Ok(())
     }
-}
-
-fn changed() -> Error {
-    Error::new(Kind::Changed, "changed while it was read")
-        .hint("its last version is stored, perhaps not as it was at one moment; the next backup reads it again")
 }

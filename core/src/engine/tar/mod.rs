@@ -47,7 +47,12 @@ impl Engine for Tar {
         backup::run(job, out)
     }
 
-    fn restore(&self, job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
+    fn restore(
+        &self,
+        job: RestoreJob<'_>,
+        chain: &mut dyn Chain,
+        target: Option<&mut Target<'_>>,
+    ) -> Result<()> {
         restore::run(job, chain, target)
     }
 

@@ -5,9 +5,9 @@
 //! the new name must be free there and its parent must be there, and no recorded rename lies inside another. Whatever else
 //! moved (swaps, moves into new directories) is stored whole: more bytes, never a wrong tree.
 
-use super::snapshot::Snapshot;
 use super::dumpdir;
 use super::path::{below, split, stored_name, tree_path};
+use super::snapshot::Snapshot;
 use crate::error::{Kind, Result};
 use crate::monitor::{Monitor, Quiet};
 use crate::tree::attributes::FileKind;
@@ -58,7 +58,12 @@ impl Renames {
     ///
     /// # Errors
     /// Of the snapshot; `Interrupted`. Directories that cannot be read are not looked at: the walk that follows reports them.
-    pub(super) fn find(root: &Directory, options: &walk::Options<'_>, base: &mut Snapshot, monitor: &dyn Monitor) -> Result<Renames> {
+    pub(super) fn find(
+        root: &Directory,
+        options: &walk::Options<'_>,
+        base: &mut Snapshot,
+        monitor: &dyn Monitor,
+    ) -> Result<Renames> {
         if !any_missing(root, base)? {
             return Ok(Renames::default());
         }
@@ -116,7 +121,9 @@ impl Search<'_> {
     /// The place in the base that this directory was renamed from, if replaying that is safe.
     fn renamed_from(&mut self, path: &[u8], inode: u64) -> Result<Option<Vec<u8>>> {
         let Some((_, name)) = split(path) else { return Ok(None) };
-        let Some(parent) = self.ancestors.last().and_then(|parent| parent.origin.clone()) else { return Ok(None) };
+        let Some(parent) = self.ancestors.last().and_then(|parent| parent.origin.clone()) else {
+            return Ok(None);
+        };
         // Device numbers may change from one start of the system to the next.
         let Some(record) = self.base.by_inode_number(inode)?.into_iter().next() else { return Ok(None) };
         let old = tree_path(&record.directory.name).to_vec();
@@ -136,7 +143,11 @@ impl Search<'_> {
 impl Visitor for Search<'_> {
     fn directory(&mut self, visit: &Visit<'_>, _monitor: &dyn Monitor) -> Result<()> {
         self.monitor.check()?;
-        while self.ancestors.last().is_some_and(|last| split(visit.path).is_none_or(|(parent, _)| parent != last.path)) {
+        while self
+            .ancestors
+            .last()
+            .is_some_and(|last| split(visit.path).is_none_or(|(parent, _)| parent != last.path))
+        {
             self.ancestors.pop();
         }
         let mut origin = self.in_place(visit.path, visit.metadata.inode)?;
@@ -150,7 +161,12 @@ impl Visitor for Search<'_> {
         Ok(())
     }
 
-    fn unreadable(&mut self, _: &[u8], _: Option<&crate::tree::attributes::Metadata>, error: &crate::Error) -> Result<()> {
+    fn unreadable(
+        &mut self,
+        _: &[u8],
+        _: Option<&crate::tree::attributes::Metadata>,
+        error: &crate::Error,
+    ) -> Result<()> {
         if error.kind() == Kind::Interrupted { Err(crate::Error::interrupted()) } else { Ok(()) }
     }
 }

@@ -7,12 +7,12 @@
 
 use super::dumpdir::{self, Code};
 use super::member::{Member, MemberKind};
-use super::reader::ArchiveReader;
 use super::open_archive;
+use super::path::{below, join, split, stored_name, tree_path};
+use super::reader::ArchiveReader;
 use super::renames::Renames;
 use super::selection::{Selection, Wanted};
 use super::snapshot::{self, Record, Snapshot, SnapshotWriter};
-use super::path::{below, join, split, stored_name, tree_path};
 use crate::engine::{Chain, Reading, RestoreJob};
 use crate::error::{Error, Kind, Result};
 use crate::limits::READ_BYTES;
@@ -28,7 +28,8 @@ use std::io::Read;
 /// Replays every level of `chain`.
 pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
     let selection = Selection::new(job.include.to_vec());
-    let mut replay = Replay { job: &job, target, previous: None, waiting: HashMap::new(), aliases: HashMap::new() };
+    let mut replay =
+        Replay { job: &job, target, previous: None, waiting: HashMap::new(), aliases: HashMap::new() };
     replay.pass(chain, &selection)?;
     // A wanted name may be a hard link to a file that is not wanted: its content is fetched under the wanted name.
     if !replay.waiting.is_empty() {
@@ -87,7 +88,9 @@ impl Replay<'_, '_, '_> {
         let mut snapshot = match chain.engine_metadata(level).and_then(Snapshot::load) {
             Ok(snapshot) => snapshot,
             // Without it the level is simply read.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged | Kind::Limit) => return Ok(true),
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Damaged | Kind::Limit) => {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         };
         let mut found = level == 0 && snapshot.is_empty();
@@ -120,7 +123,8 @@ impl Replay<'_, '_, '_> {
                 if ordered && passed(&path, is_directory, selection) {
                     return Ok(Reading::Enough);
                 }
-                let mut apply = Apply { replay: self, renames: &mut renames, listings: &mut listings, selection };
+                let mut apply =
+                    Apply { replay: self, renames: &mut renames, listings: &mut listings, selection };
                 apply.member(&member, path, &mut archive, &mut buffer)?;
             }
             Ok(Reading::ToTheEnd)
@@ -133,12 +137,17 @@ impl Replay<'_, '_, '_> {
     fn rename_waiting(&mut self, old: &[u8], new: &[u8]) {
         let moved = |path: &[u8]| below(path, old).map_or_else(|| path.to_vec(), |rest| [new, rest].concat());
         let waiting = std::mem::take(&mut self.waiting);
-        self.waiting = waiting.iter().map(|(first, names)| (moved(first), names.iter().map(|name| moved(name)).collect())).collect();
+        self.waiting = waiting
+            .iter()
+            .map(|(first, names)| (moved(first), names.iter().map(|name| moved(name)).collect()))
+            .collect();
     }
 
     /// Removes directories that were made only to be renamed into the wanted part at a later level.
     fn tidy(&mut self, selections: &[Selection]) -> Result<()> {
-        let (Some(target), Some(last)) = (self.target.as_deref_mut(), selections.last()) else { return Ok(()) };
+        let (Some(target), Some(last)) = (self.target.as_deref_mut(), selections.last()) else {
+            return Ok(());
+        };
         for path in selections.iter().flat_map(|selection| selection.paths()) {
             let mut path = path.as_slice();
             while let Some((parent, _)) = split(path) {
@@ -179,7 +188,9 @@ fn forget_waiting(waiting: &mut HashMap<Vec<u8>, Vec<Vec<u8>>>, path: &[u8]) {
 fn first_renames(chain: &mut dyn Chain, level: usize) -> Result<Renames> {
     let mut renames = Renames::default();
     chain.stream(level, &mut |input| {
-        if let Some(Member { kind: MemberKind::Directory { listing: Some(listing) }, .. }) = open_archive(input).next()? {
+        if let Some(Member { kind: MemberKind::Directory { listing: Some(listing) }, .. }) =
+            open_archive(input).next()?
+        {
             read_renames(&listing, &mut renames)?;
         }
         Ok(Reading::Enough)
@@ -192,7 +203,8 @@ const TEMPORARY: &[u8] = b".icecore-rename";
 
 /// Appends the rename records of a listing. GNU tar writes an empty name for its temporary directory.
 fn read_renames(listing: &[u8], renames: &mut Renames) -> Result<()> {
-    let path = |stored: &[u8]| if stored.is_empty() { TEMPORARY.to_vec() } else { tree_path(stored).to_vec() };
+    let path =
+        |stored: &[u8]| if stored.is_empty() { TEMPORARY.to_vec() } else { tree_path(stored).to_vec() };
     let mut old = None;
     for record in dumpdir::parse(listing)? {
         match record.code {
@@ -231,19 +243,33 @@ struct Apply<'a, 'j, 't, 'm> {
 }
 
 impl Apply<'_, '_, '_, '_> {
-    fn member<R: Read>(&mut self, member: &Member, path: Vec<u8>, archive: &mut ArchiveReader<R>, buffer: &mut [u8]) -> Result<()> {
+    fn member<R: Read>(
+        &mut self,
+        member: &Member,
+        path: Vec<u8>,
+        archive: &mut ArchiveReader<R>,
+        buffer: &mut [u8],
+    ) -> Result<()> {
         let wanted = self.selection.wants(&path);
         if let MemberKind::Directory { listing } = &member.kind {
             if let Some(listing) = listing {
                 self.listing(&path, listing)?;
             }
-            return if wanted == Wanted::No { Ok(()) } else { self.directory(&path, listing.as_deref(), &member.attributes) };
+            return if wanted == Wanted::No {
+                Ok(())
+            } else {
+                self.directory(&path, listing.as_deref(), &member.attributes)
+            };
         }
         let Some(place) = self.place(&path, wanted) else { return Ok(()) };
         match self.entry(member, &place, archive, buffer) {
             Ok(()) => Ok(()),
             Err(error) if of_one_path(&error) => {
-                self.replay.job.monitor.event(Event::Problem { path: &lossy(&place), error: &error, lost: true });
+                self.replay.job.monitor.event(Event::Problem {
+                    path: &lossy(&place),
+                    error: &error,
+                    lost: true,
+                });
                 Ok(())
             }
             Err(error) => Err(error.while_doing("cannot restore", lossy(&place))),
@@ -269,7 +295,8 @@ impl Apply<'_, '_, '_, '_> {
             self.rename(old, new)?;
             self.renames.push(old.clone(), new.clone());
         }
-        self.listings.begin_directory(&snapshot::Directory { name: stored_name(path), ..Default::default() })?;
+        self.listings
+            .begin_directory(&snapshot::Directory { name: stored_name(path), ..Default::default() })?;
         let mut entries = entries(listing)?;
         entries.sort_unstable_by_key(|entry| entry.name);
         for entry in entries {
@@ -289,7 +316,9 @@ impl Apply<'_, '_, '_, '_> {
         if known && target.kind(new)?.is_some() {
             target.remove(new)?;
         }
-        target.rename(old, new).map_err(|error| error.while_doing("cannot rename", format!("{} to {}", lossy(old), lossy(new))))
+        target
+            .rename(old, new)
+            .map_err(|error| error.while_doing("cannot rename", format!("{} to {}", lossy(old), lossy(new))))
     }
 
     /// Whether the level below had something at this place (after the renames so far), so that it may be replaced.
@@ -316,7 +345,9 @@ impl Apply<'_, '_, '_, '_> {
             return Ok(());
         }
         target.directory_attributes(path, attributes.clone())?;
-        self.replay.job.monitor.event(Event::Entry { path, bytes: 0 });
+        if self.selection.wants(path) == Wanted::Yes {
+            self.replay.job.monitor.event(Event::Directory { path });
+        }
         match listing {
             Some(listing) => self.purge(path, listing, record_below.as_ref()),
             None => Ok(()),
@@ -335,7 +366,8 @@ impl Apply<'_, '_, '_, '_> {
     /// Removes what the level below had in this directory and this level has not, or has as something else; with `delete`
     /// also what nobody put there.
     fn purge(&mut self, path: &[u8], listing: &[u8], record_below: Option<&Record>) -> Result<()> {
-        let kept: HashMap<&[u8], Code> = entries(listing)?.iter().map(|entry| (entry.name, entry.code)).collect();
+        let kept: HashMap<&[u8], Code> =
+            entries(listing)?.iter().map(|entry| (entry.name, entry.code)).collect();
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
         if self.replay.job.delete {
             for name in target.names(path)? {
@@ -353,7 +385,8 @@ impl Apply<'_, '_, '_, '_> {
         let Some(record_below) = record_below else { return Ok(()) };
         for entry in entries(&record_below.listing)? {
             let (code, name) = (entry.code, entry.name);
-            let same = kept.get(name).is_some_and(|now| (*now == Code::Directory) == (code == Code::Directory));
+            let same =
+                kept.get(name).is_some_and(|now| (*now == Code::Directory) == (code == Code::Directory));
             // What was renamed away to be renamed back in under the same name belongs to this level.
             let renamed_in = self.renames.iter().any(|(_, new)| *new == join(path, name));
             if !same && !renamed_in {
@@ -364,7 +397,13 @@ impl Apply<'_, '_, '_, '_> {
         Ok(())
     }
 
-    fn entry<R: Read>(&mut self, member: &Member, path: &[u8], archive: &mut ArchiveReader<R>, buffer: &mut [u8]) -> Result<()> {
+    fn entry<R: Read>(
+        &mut self,
+        member: &Member,
+        path: &[u8],
+        archive: &mut ArchiveReader<R>,
+        buffer: &mut [u8],
+    ) -> Result<()> {
         let monitor = self.replay.job.monitor;
         let mut bytes = 0;
         forget_waiting(&mut self.replay.waiting, path);
@@ -386,8 +425,12 @@ impl Apply<'_, '_, '_, '_> {
         match kind {
             MemberKind::Symlink(points_to) => target.symlink(path, points_to, attributes),
             MemberKind::Fifo => target.fifo(path, attributes),
-            MemberKind::CharDevice(major, minor) => target.device(path, FileKind::CharDevice, *major, *minor, attributes),
-            MemberKind::BlockDevice(major, minor) => target.device(path, FileKind::BlockDevice, *major, *minor, attributes),
+            MemberKind::CharDevice(major, minor) => {
+                target.device(path, FileKind::CharDevice, *major, *minor, attributes)
+            }
+            MemberKind::BlockDevice(major, minor) => {
+                target.device(path, FileKind::BlockDevice, *major, *minor, attributes)
+            }
             MemberKind::File { .. } | MemberKind::Directory { .. } | MemberKind::HardLink(_) => Ok(()),
         }
     }
@@ -472,12 +515,19 @@ fn make_parent(target: &mut Target<'_>, path: &[u8]) -> Result<()> {
 
 /// Trouble that concerns one path; the restore goes on and ends as failed. Everything else ends it at once.
 fn of_one_path(error: &Error) -> bool {
-    !matches!(error.kind(), Kind::NoSpace | Kind::Interrupted | Kind::Stopped | Kind::Damaged | Kind::Limit | Kind::Unsupported)
+    !matches!(
+        error.kind(),
+        Kind::NoSpace | Kind::Interrupted | Kind::Stopped | Kind::Damaged | Kind::Limit | Kind::Unsupported
+    )
 }
 
 /// Trouble with the stream is never trouble with one path.
 fn of_the_stream(error: Error) -> Error {
-    if of_one_path(&error) { Error::new(Kind::Damaged, "cannot read the backup").because(error) } else { error }
+    if of_one_path(&error) {
+        Error::new(Kind::Damaged, "cannot read the backup").because(error)
+    } else {
+        error
+    }
 }
 
 /// The records of a listing that are not about renames.

@@ -1,3 +1,5 @@
+//! The metadata document: Freezer's bytes, our keys, and what is refused.
+
 use super::*;
 use proptest::prelude::*;
 

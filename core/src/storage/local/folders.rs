@@ -140,6 +140,22 @@ impl Root {
         }
     }
 
+    /// Whether the folder is still where it was opened. Work goes on by its handle when it is moved; what is written then
+    /// would not be found by anybody.
+    ///
+    /// # Errors
+    /// `NotFound` when something else, or nothing, is at the path now.
+    pub fn require_in_place(&self) -> Result<()> {
+        let here = self.handle.metadata()?;
+        let found = Directory::open(&self.path).and_then(|folder| folder.metadata());
+        match found {
+            Ok(found) if (found.device, found.inode) == (here.device, here.inode) => Ok(()),
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Err(Error::new(Kind::NotFound, "the folder was moved or replaced while it was used:")
+                .on(self.label())),
+        }
+    }
+
     fn reopen(&self) -> Result<Directory> {
         self.handle.open_child(b".").map_err(|e| e.while_doing("cannot open", self.label()))
     }

@@ -71,6 +71,7 @@ impl Writer {
     }
 
     fn publish(&mut self) -> Result<()> {
+        self.root.require_in_place()?;
         let name = self.name.clone();
         let place = Place::of(&name)?;
         for _ in 0..ATTEMPTS {
@@ -186,8 +187,7 @@ fn is_removed(folder: &Directory) -> bool {
 fn with_temporary_name<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> Result<(T, String), Errno> {
     for attempt in 0..ATTEMPTS {
         // Each RandomState has keys of its own, from the system's randomness: names need to be distinct, not secret.
-        let name =
-            format!("{TEMPORARY_PREFIX}{:016x}", RandomState::new().hash_one((std::process::id(), attempt)));
+        let name = format!("{TEMPORARY_PREFIX}{:016x}", RandomState::new().hash_one(attempt));
         match make(&name) {
             Err(Errno::EXIST) => {}
             other => return other.map(|made| (made, name)),

@@ -130,14 +130,15 @@ fn what_is_not_an_object_is_a_stray() {
 }
 
 #[test]
-fn a_storage_that_was_moved_is_followed_and_one_that_is_gone_is_missed() {
+fn a_storage_that_was_moved_or_is_gone_is_missed_before_anything_is_published() {
     let folder = tempfile::tempdir().unwrap();
     let (before, after) = (folder.path().join("before"), folder.path().join("after"));
     let local = Local::create(&before).unwrap();
     fs::rename(&before, &after).unwrap();
     fs::create_dir(&before).unwrap();
-    local.put(&name("a/b"), b"1", PutMode::CreateNew).unwrap();
-    assert!(after.join("a/b").exists() && !before.join("a").exists());
+    let error = local.put(&name("a/b"), b"1", PutMode::CreateNew).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error:?}");
+    assert!(!after.join("a/b").exists() && !before.join("a").exists());
     fs::remove_dir_all(&after).unwrap();
     for text in ["a/b", "c"] {
         let error = local.put(&name(text), b"1", PutMode::CreateNew).unwrap_err();
