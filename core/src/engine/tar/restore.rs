@@ -421,7 +421,6 @@ impl Apply<'_, '_, '_, '_> {
 
     fn special(&mut self, kind: &MemberKind, path: &[u8], attributes: &Attributes) -> Result<()> {
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
-        make_parent(target, path)?;
         match kind {
             MemberKind::Symlink(points_to) => target.symlink(path, points_to, attributes),
             MemberKind::Fifo => target.fifo(path, attributes),
@@ -446,7 +445,6 @@ impl Apply<'_, '_, '_, '_> {
             self.replay.waiting.entry(first.to_vec()).or_default().push(path.to_vec());
             return Ok(());
         }
-        make_parent(target, path)?;
         target.hard_link(path, first)?;
         self.replay.job.monitor.event(Event::Entry { path, bytes: 0 });
         Ok(())
@@ -457,7 +455,6 @@ impl Apply<'_, '_, '_, '_> {
         let names = self.replay.aliases.get(tree_path(stored)).cloned().unwrap_or_default();
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
         for name in names.iter().skip(1) {
-            make_parent(target, name)?;
             target.hard_link(name, first)?;
         }
         Ok(())
@@ -473,7 +470,6 @@ impl Apply<'_, '_, '_, '_> {
         buffer: &mut [u8],
     ) -> Result<()> {
         let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
-        make_parent(target, path)?;
         let mut file = target.file(path, &member.attributes)?;
         let whole = [(0, size_bytes)];
         let mut position = 0;
@@ -503,14 +499,6 @@ impl Apply<'_, '_, '_, '_> {
 /// Whether an entry on disk is what the listing says it is, so that the archive may go on from it.
 fn fits(code: Code, found: &Metadata) -> bool {
     (code == Code::Directory) == (found.kind == FileKind::Directory)
-}
-
-/// A directory for an archive that has none for this entry.
-fn make_parent(target: &mut Target<'_>, path: &[u8]) -> Result<()> {
-    match split(path) {
-        Some((parent, _)) if !parent.is_empty() && target.kind(parent)?.is_none() => target.directory(parent),
-        _ => Ok(()),
-    }
 }
 
 /// Trouble that concerns one path; the restore goes on and ends as failed. Everything else ends it at once.
