@@ -115,7 +115,7 @@ impl Repository {
     /// Tries to take one name.
     fn claim(&self, location: &BackupLocation, claimant: &Claimant) -> Result<bool> {
         let claim = location.claim()?;
-        match self.storage.put(&claim, &python::to_line(claimant), PutMode::CreateNew) {
+        match self.storage.put_fleeting(&claim, &python::to_line(claimant)) {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::AlreadyExists => return Ok(false),
             Err(error) => return Err(error.while_doing("cannot begin a backup at", location.to_string())),

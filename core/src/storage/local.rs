@@ -133,6 +133,12 @@ impl Storage for Local {
         writer.finish()
     }
 
+    fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        let mut writer = staging::Writer::begin(&self.root, name, PutMode::CreateNew)?;
+        writer.write(bytes)?;
+        writer.finish_fleeting()
+    }
+
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         Ok(Box::new(staging::Writer::begin(&self.root, name, mode)?))
     }

@@ -107,6 +107,14 @@ pub trait Storage: Send + Sync {
     /// `AlreadyExists` with [`PutMode::CreateNew`]; otherwise as the storage has it. On any error the name is as before.
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()>;
 
+    /// Creates a small object, atomically as with [`PutMode::CreateNew`], that need not survive a crash of the machine.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        self.put(name, bytes, PutMode::CreateNew)
+    }
+
     /// Begins one long object.
     ///
     /// # Errors

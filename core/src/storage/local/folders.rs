@@ -1,9 +1,9 @@
 //! The folders of a local storage: found and made step by step from the handle of the root, links never followed.
 //!
 //! A folder disappears when its last object is deleted, at any moment; whoever makes something in it starts over from the
-//! root then. The invariant: a folder that was made is durable before anything in it is called durable. (Of two that need a
-//! new folder at once, the faster makes and syncs it. The other relies on journals being written in order: its own later
-//! sync of that folder brings out the older creation.)
+//! root then. The invariant: a folder that was made is durable before anything in it is called durable. (Of two programs that
+//! need a new folder at once, the faster makes and syncs it. The other relies on journals being written in order: its own
+//! later sync of that folder brings out the older creation.)
 
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
@@ -11,9 +11,10 @@ use crate::tree::attributes::FileKind;
 use crate::tree::directory::Directory;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How temporary files are called in front of their random part. Object names never have a component like it.
 pub(super) const TEMPORARY_PREFIX: &str = ".icecore-tmp-";
@@ -33,6 +34,9 @@ pub(super) struct Root {
     handle: Arc<Directory>,
     path: PathBuf,
     nameless_files: bool,
+    /// Folders that were made and may not be on the disk yet, by their names from the root. One sync of a file that is made
+    /// in them brings most of them out together, which is why they are not synced one by one.
+    new_folders: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// An object's name, taken apart: the folder (`None` is the root) and the file in it.
@@ -74,11 +78,16 @@ impl Root {
         let handle = Directory::open(&path)?;
         // Nameless files get their name through /proc; a chroot may lack it.
         let nameless_files = Path::new(&format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())).exists();
-        Ok(Root { handle: Arc::new(handle), path, nameless_files })
+        Ok(Root { handle: Arc::new(handle), path, nameless_files, new_folders: Arc::default() })
     }
 
     pub fn without_nameless_files(&self) -> Root {
-        Root { handle: Arc::clone(&self.handle), path: self.path.clone(), nameless_files: false }
+        Root {
+            handle: Arc::clone(&self.handle),
+            path: self.path.clone(),
+            nameless_files: false,
+            new_folders: Arc::clone(&self.new_folders),
+        }
     }
 
     pub fn nameless_files(&self) -> bool {
@@ -116,8 +125,11 @@ impl Root {
     pub fn make_folder(&self, folder: Option<&str>) -> Result<Directory> {
         'again: for _ in 0..ATTEMPTS {
             let mut here = self.reopen()?;
+            let mut end = 0;
             for part in folder.into_iter().flat_map(|path| path.split('/')) {
-                match self.enter_or_make(&here, part, folder)? {
+                end += part.len() + usize::from(end > 0);
+                let so_far = folder.map_or("", |path| &path[..end]);
+                match self.enter_or_make(&here, part, so_far)? {
                     Some(next) => here = next,
                     None => continue 'again,
                 }
@@ -125,6 +137,31 @@ impl Root {
             return Ok(here);
         }
         Err(Error::new(Kind::NotFound, "the folder was removed while it was used:").on(self.label()))
+    }
+
+    /// Makes the folders that lead to `folder` durable, as far as this program has made them.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn sync_new_folders(&self, folder: Option<&str>) -> Result<()> {
+        let Some(folder) = folder else { return Ok(()) };
+        let ends = folder.match_indices('/').map(|(end, _)| end).chain([folder.len()]);
+        for path in ends.map(|end| &folder[..end]) {
+            if !self.new_folders().contains(path) {
+                continue;
+            }
+            // One that is gone again needs no sync.
+            if let Some(parent) = self.folder(split(path).0)? {
+                sync_folder(&parent)
+                    .map_err(|e| Error::io("cannot sync the folder of", self.path_of(path), e))?;
+            }
+            self.new_folders().remove(path);
+        }
+        Ok(())
+    }
+
+    fn new_folders(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.new_folders.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Removes a folder and those above it while they are empty, from the deepest up. One that cannot be removed (not empty,
@@ -176,14 +213,14 @@ impl Root {
     }
 
     /// `None` when it (or its parent) was removed in between.
-    fn enter_or_make(&self, parent: &Directory, part: &str, path: Option<&str>) -> Result<Option<Directory>> {
-        if let Some(child) = self.enter(parent, part, path)? {
+    fn enter_or_make(&self, parent: &Directory, part: &str, path: &str) -> Result<Option<Directory>> {
+        if let Some(child) = self.enter(parent, part, Some(path))? {
             return Ok(Some(child));
         }
-        let subject = || self.path_of(path.unwrap_or_default());
+        let subject = || self.path_of(path);
         match rustix::fs::mkdirat(parent, part, FOLDER_MODE) {
             Ok(()) => {
-                sync_folder(parent).map_err(|e| Error::io("cannot sync the folder of", subject(), e))?
+                self.new_folders().insert(path.to_owned());
             }
             Err(Errno::EXIST) if is_in_the_way(parent, part) => {
                 return Err(Error::invalid("an object is in the way of the folder", subject()));
@@ -192,7 +229,7 @@ impl Root {
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(Error::io("cannot make the folder", subject(), e)),
         }
-        self.enter(parent, part, path)
+        self.enter(parent, part, Some(path))
     }
 }
 

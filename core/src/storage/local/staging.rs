@@ -4,7 +4,8 @@
 //! `linkat`, which never replaces; to replace an object it is linked to a temporary name and renamed. Where the file system
 //! has no nameless files (NFS, some FUSE), the file has a temporary name from the start.
 //!
-//! The order, which crash safety rests on: write, sync the file, give it the name, sync the folder.
+//! The order, which crash safety rests on: write, sync the file, sync what leads to the folder, give the file its name, sync
+//! the folder.
 //!
 //! `delete` removes folders that become empty, and a nameless file does not keep its folder from being empty: publishing
 //! makes the folder anew when it is gone.
@@ -16,12 +17,15 @@ use crate::storage::{ObjectWriter, PutMode};
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::Directory;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::{self, IoSlice, Write};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+
+/// `RWF_DONTCACHE` (Linux 6.14 and later).
+const UNCACHED: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -35,6 +39,8 @@ pub(super) struct Writer {
     /// The name of the file while it has one that must go with an unfinished writer.
     temporary: Option<String>,
     published: bool,
+    /// Whether to ask for writing past the page cache; the first refusal ends it.
+    uncached: bool,
 }
 
 impl Writer {
@@ -56,7 +62,16 @@ impl Writer {
             match create(root, &folder) {
                 Ok((file, temporary)) => {
                     let (root, name) = (Arc::clone(root), place.name.clone());
-                    return Ok(Writer { root, name, mode, folder, file, temporary, published: false });
+                    return Ok(Writer {
+                        root,
+                        name,
+                        mode,
+                        folder,
+                        file,
+                        temporary,
+                        published: false,
+                        uncached: true,
+                    });
                 }
                 // The folder became empty and was removed since we found it.
                 Err(Errno::NOENT) => {}
@@ -66,8 +81,33 @@ impl Writer {
         Err(Error::io("cannot create", root.path_of(place.name.as_str()), Errno::NOENT))
     }
 
+    /// Appends bytes, uncached where the kernel can: they are on their way to the disk at once, so that the sync at the end
+    /// has little left to wait for, and what else the host has in its cache stays there.
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while self.uncached && !bytes.is_empty() {
+            match rustix::io::pwritev2(&self.file, &[IoSlice::new(bytes)], u64::MAX, UNCACHED) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.uncached = false,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.file.write_all(bytes)
+    }
+
     fn path(&self) -> String {
         self.root.path_of(self.name.as_str())
+    }
+
+    /// Gives the file its name without waiting for the disk.
+    ///
+    /// # Errors
+    /// As [`ObjectWriter::finish`].
+    pub fn finish_fleeting(mut self) -> Result<()> {
+        self.publish()?;
+        self.published = true;
+        Ok(())
     }
 
     fn publish(&mut self) -> Result<()> {
@@ -122,12 +162,13 @@ impl Writer {
 
 impl ObjectWriter for Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| Error::io("cannot write", self.path(), e))
+        self.append(bytes).map_err(|e| Error::io("cannot write", self.path(), e))
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.file))
             .map_err(|e| Error::io("cannot write", self.path(), e))?;
+        self.root.sync_new_folders(split(self.name.as_str()).0)?;
         self.publish()?;
         self.published = true;
         sync_folder(&self.folder).map_err(|e| Error::io("cannot sync the folder of", self.path(), e))
