@@ -8,7 +8,7 @@
 pub const BLOCK_BYTES: usize = 4 << 20;
 
 /// Items a pipe holds between its two ends.
-pub const PIPE_ITEMS: usize = 4;
+pub const PIPE_ITEMS: usize = 3;
 
 /// Content of the largest zstd frame that is decoded in one piece by a worker. Those Icecore writes have [`BLOCK_BYTES`];
 /// larger ones are decoded as a stream, on one thread.

@@ -16,7 +16,7 @@ use super::snapshot::{self, Record, Snapshot, SnapshotWriter};
 use super::writer::ArchiveWriter;
 use crate::engine::{BackupJob, Source};
 use crate::error::{Error, Kind, Result};
-use crate::limits::PATH_BYTES;
+use crate::limits::{PATH_BYTES, READ_BYTES};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
@@ -148,12 +148,7 @@ impl LevelWriter<'_, '_> {
             Some(base) => base.record(visit.path, visit.metadata.inode)?,
             None => None,
         };
-        let mut known: HashSet<&[u8]> = HashSet::new();
-        if let Some(record) = &record {
-            let entries = dumpdir::parse(&record.listing)?;
-            known
-                .extend(entries.iter().filter(|entry| entry.code != Code::Directory).map(|entry| entry.name));
-        }
+        let mut known = Known::new(record.as_ref().map_or(&b""[..], |record| &record.listing));
         let mut codes = Vec::with_capacity(visit.listing.len());
         for entry in visit.listing.iter() {
             codes.push(match entry.kind {
@@ -162,7 +157,7 @@ impl LevelWriter<'_, '_> {
                     left_out(monitor, &join(visit.path, entry.name));
                     None
                 }
-                _ if !known.contains(entry.name) => Some(Code::Stored),
+                _ if !known.contains(entry.name)? => Some(Code::Stored),
                 _ => self.compare(visit, entry.name, monitor),
             });
         }
@@ -188,29 +183,45 @@ impl LevelWriter<'_, '_> {
         codes: &[Option<Code>],
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        let mut listing = dumpdir::Builder::new();
-        if visit.path.is_empty()
-            && let Some(base) = &self.base
-        {
-            for (old, new) in base.renames.iter() {
-                listing.push(Code::RenameFrom, &stored_name(old))?;
-                listing.push(Code::RenameTo, &stored_name(new))?;
-            }
-        }
-        for (entry, code) in visit.listing.iter().zip(codes) {
-            if let Some(code) = code {
-                listing.push(*code, entry.name)?;
-            }
-        }
         let xattrs = xattr::read_file(visit.directory).unwrap_or_else(|error| {
             attribute_problem(monitor, visit.path, &error);
             Vec::new()
         });
         let attributes = self.attributes(visit.metadata, xattrs);
-        let listing = if visit.mount_point { None } else { Some(listing.finish()?) };
-        let member =
-            Member { path: stored_name(visit.path), kind: MemberKind::Directory { listing }, attributes };
-        self.archive.begin(&member)?;
+        let kind = MemberKind::Directory { listing: None };
+        let member = Member { path: stored_name(visit.path), kind, attributes };
+        if visit.mount_point {
+            self.archive.begin(&member)?;
+            return self.archive.end();
+        }
+        self.listing(&member, visit, codes)
+    }
+
+    /// A directory with its listing, written in pieces.
+    fn listing(&mut self, member: &Member, visit: &Visit<'_>, codes: &[Option<Code>]) -> Result<()> {
+        let is_root = visit.path.is_empty();
+        let renames =
+            self.base.as_ref().filter(|_| is_root).map(|base| base.renames.clone()).unwrap_or_default();
+        let mut records: Vec<(Code, Vec<u8>)> = Vec::new();
+        for (old, new) in renames.iter() {
+            records.push((Code::RenameFrom, stored_name(old)));
+            records.push((Code::RenameTo, stored_name(new)));
+        }
+        let entries = || {
+            visit.listing.iter().zip(codes).filter_map(|(entry, code)| code.map(|code| (code, entry.name)))
+        };
+        let all = || records.iter().map(|(code, name)| (*code, name.as_slice())).chain(entries());
+        let listing_bytes = 1 + all().map(|(_, name)| dumpdir::Builder::record_bytes(name)).sum::<u64>();
+        self.archive.begin_listing(member, listing_bytes)?;
+        let mut piece = dumpdir::Builder::new();
+        for (code, name) in all() {
+            piece.push(code, name)?;
+            if piece.len() >= READ_BYTES {
+                self.archive.write(&piece.take())?;
+            }
+        }
+        self.archive.write(&piece.finish()?)?;
+        self.archive.write(b"\0")?;
         self.archive.end()
     }
 
@@ -355,6 +366,30 @@ impl LevelWriter<'_, '_> {
             let link = Link { stored: entry.stored.clone(), names_left: metadata.links - 1 };
             self.linked.insert((metadata.device, metadata.inode), link);
         }
+    }
+}
+
+/// The names of a listing of the level below that are not directories, asked for in the order of their bytes, which is the
+/// order they are in: a snapshot is read and written sorted, by GNU tar too. In one that is not, names are not found, and
+/// stored once more than needed.
+struct Known<'a> {
+    records: dumpdir::Records<'a>,
+    next: Option<dumpdir::Record<'a>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(listing: &'a [u8]) -> Self {
+        Known { records: dumpdir::records(listing), next: None }
+    }
+
+    fn contains(&mut self, name: &[u8]) -> Result<bool> {
+        while self.next.is_none_or(|record| record.name < name) {
+            match self.records.next().transpose()? {
+                Some(record) => self.next = Some(record),
+                None => return Ok(false),
+            }
+        }
+        Ok(self.next.is_some_and(|record| record.name == name && record.code != Code::Directory))
     }
 }
 

@@ -219,6 +219,26 @@ impl Builder {
         Ok(())
     }
 
+    /// Bytes of a record of this name.
+    pub fn record_bytes(name: &[u8]) -> u64 {
+        name.len() as u64 + 2
+    }
+
+    /// Takes what has been appended so far, so that a large listing can be written in pieces.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Bytes that are not taken yet.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The listing, without the NUL that ends it in the archive.
     ///
     /// # Errors

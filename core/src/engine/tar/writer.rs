@@ -76,9 +76,7 @@ impl<W: Write> ArchiveWriter<W> {
         self.end()?;
         self.subject = lossy(&member.path);
         check(member).map_err(|e| e.while_doing("cannot store", &self.subject))?;
-        let mut headers = Vec::with_capacity(3 * BLOCK);
-        self.put_headers(&mut headers, member).map_err(|e| e.while_doing("cannot store", &self.subject))?;
-        self.write_raw(&headers)?;
+        self.put_member(member, None)?;
         if let MemberKind::Directory { listing: Some(listing) } = &member.kind {
             self.write_raw(listing)?;
             self.write_raw(&[0])?;
@@ -88,7 +86,31 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(())
     }
 
-    /// Writes bytes of the current file.
+    /// As [`ArchiveWriter::begin`] for a directory (given without a listing) whose listing of `listing_bytes`, the NUL at its
+    /// end included, follows in pieces by [`ArchiveWriter::write`]: a large one is never in memory whole.
+    ///
+    /// # Errors
+    /// As [`ArchiveWriter::begin`].
+    pub fn begin_listing(&mut self, member: &Member, listing_bytes: u64) -> Result<()> {
+        self.end()?;
+        self.subject = lossy(&member.path);
+        check(member).map_err(|e| e.while_doing("cannot store", &self.subject))?;
+        if listing_bytes > DUMPDIR_BYTES {
+            return Err(Error::new(Kind::Limit, "a listing longer than").on(format!("{DUMPDIR_BYTES} bytes")));
+        }
+        self.put_member(member, Some(listing_bytes))?;
+        self.left_bytes = listing_bytes;
+        Ok(())
+    }
+
+    fn put_member(&mut self, member: &Member, listing_bytes: Option<u64>) -> Result<()> {
+        let mut headers = Vec::with_capacity(3 * BLOCK);
+        let put = self.put_headers(&mut headers, member, listing_bytes);
+        put.map_err(|e| e.while_doing("cannot store", &self.subject))?;
+        self.write_raw(&headers)
+    }
+
+    /// Writes bytes of the current file, or of a listing.
     ///
     /// # Errors
     /// `Invalid` when they are more than its header promised; I/O.
@@ -151,7 +173,7 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(())
     }
 
-    fn put_headers(&self, headers: &mut Vec<u8>, member: &Member) -> Result<()> {
+    fn put_headers(&self, headers: &mut Vec<u8>, member: &Member, listing_bytes: Option<u64>) -> Result<()> {
         let name = stored_name(member);
         let link = link_of(member);
         let regions = sparse_of(member);
@@ -166,12 +188,14 @@ impl<W: Write> ArchiveWriter<W> {
         }
         let shown = if regions.is_some() { sparse_name(&name) } else { name };
         let map = map.unwrap_or_default();
+        let own = fields_of(member);
         let fields = Fields {
+            typeflag: if listing_bytes.is_some() { typeflag::LISTING } else { own.typeflag },
             posix: regions.is_some(),
             name: &shown[..shown.len().min(NAME_BYTES)],
             link: &link[..link.len().min(NAME_BYTES)],
-            size_bytes: body_bytes(member).saturating_add(map.len() as u64),
-            ..fields_of(member)
+            size_bytes: listing_bytes.unwrap_or(body_bytes(member)).saturating_add(map.len() as u64),
+            ..own
         };
         headers.extend_from_slice(&fields.encode()?);
         headers.extend_from_slice(&map);
