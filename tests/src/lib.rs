@@ -31,6 +31,8 @@ mod interruption;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod rot;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod selection;
