@@ -12,6 +12,8 @@ use icecore::storage::memory::Memory;
 use icecore::{Kind, Result, backup};
 use icecore_testkit::fault::{Damage, swap};
 use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
+use std::fs;
 use std::sync::Arc;
 
 /// Backups 0 and 1 are one chain, 2 to 4 another.
@@ -259,4 +261,32 @@ fn a_level_whose_parent_is_gone_is_a_gap_though_another_has_its_level() {
     let (report, found) = check(Arc::new(world.memory.clone()), false, false).unwrap();
     assert_eq!(report.problems, 1, "check does not see what restore refuses: {found:#?}");
     assert_eq!(world.back_up().level, 0, "a level was built on a gap");
+}
+
+/// A restore of a part does not read every level to its end, so the hash of the whole does not vouch for what it read.
+#[test]
+fn a_part_of_a_damaged_stream_is_right_or_refused() {
+    for compression in Compression::ALL {
+        let mut world = World::new();
+        world.compression = compression;
+        let at = |path: &str| world.source().join(path);
+        fs::create_dir(at("a")).unwrap();
+        fs::create_dir(at("z")).unwrap();
+        fs::write(at("a/wanted"), Random::new(1).bytes(100_000)).unwrap();
+        fs::write(at("z/rest"), vec![0; 28 << 20]).unwrap();
+        let report = world.back_up();
+        let data = format!("data/tar/{}/{}/0_{}/data", report.series, report.chain, report.timestamp);
+        let data = ObjectName::new(data).unwrap();
+        for offset in (2_000..100_000).step_by(30_000) {
+            let memory = copy_of(&world.memory);
+            Damage::Flip(offset).apply(&memory, &data).unwrap();
+            let restored = world.restore_part(Arc::new(memory), "latest", &["a/wanted"]);
+            let what = format!("{compression}: bit at {offset}");
+            restored.has_or_refused(&world.source(), "a/wanted", &what);
+            assert!(restored.outcome.is_err(), "{what} was not noticed");
+        }
+        let whole = world.restore_part(Arc::new(world.memory.clone()), "latest", &["a/wanted"]);
+        assert!(whole.outcome.is_ok());
+        whole.has_or_refused(&world.source(), "a/wanted", "without damage");
+    }
 }
