@@ -17,7 +17,7 @@ use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::filter::Filter;
 use icecore::{Kind, Result, backup, check, forget, list, restore};
-use icecore_testkit::manifest::{Manifest, Options, diff};
+use icecore_testkit::manifest::Manifest;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
@@ -294,11 +294,6 @@ pub fn copy_of(storage: &Memory) -> Memory {
         copy.put(&name, &bytes, PutMode::CreateNew).unwrap();
     }
     copy
-}
-
-/// Whether two manifests are alike in everything.
-pub fn alike(one: &Manifest, other: &Manifest) -> bool {
-    diff(one, other, &Options::default()).is_empty()
 }
 
 fn now() -> FileTime {

@@ -25,6 +25,10 @@ mod faults;
 #[cfg(test)]
 mod gnu_tar;
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod interruption;
