@@ -10,7 +10,7 @@ use crate::name::BackupName;
 use crate::pipe::{BlockWriter, Pool};
 use crate::repository::document::{self, Stored};
 use crate::repository::pending::{Claimant, Contents};
-use crate::repository::{BackupId, Chain, Pending, Repository};
+use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
 use crate::spool::{Scratch, Spool};
 use crate::time::{FileTime, Timestamp};
 use crate::tree::directory::path_bytes;
@@ -106,7 +106,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The level of this backup, and the engine's state that it builds on. A state that cannot be read is as good as a gap.
+    /// The level of this backup, and the engine's state that it builds on. A chain that is damaged, as far as
+    /// names and sizes tell, is as good as one with a gap.
     fn decide(&mut self) -> Result<(Decision, Option<Spool>)> {
         let now = Timestamp(self.options.now.seconds);
         let found = self.repository.chains(self.engine.name(), &self.name)?;
@@ -118,16 +119,7 @@ impl Run<'_> {
         let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
             return Ok((decision, None));
         };
-        let state = self.repository.step(chain.location(*parent)).and_then(|step| {
-            if step.document.encryption {
-                return Err(Error::new(
-                    Kind::Unsupported,
-                    "encrypted, which this version cannot build on yet",
-                ));
-            }
-            self.repository.read_engine_metadata(&step, self.scratch)
-        });
-        match state {
+        match self.state(chain, *parent) {
             Ok(state) => Ok((decision, Some(state))),
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
                 self.monitor.event(Event::Warning(&format!(
@@ -137,6 +129,18 @@ impl Run<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The engine's state after `parent`, if all that a restore of it needs is there in full length.
+    fn state(&self, chain: &Chain, parent: BackupEntry) -> Result<Spool> {
+        let path = self.repository.path(chain, parent)?;
+        self.repository.verify_sizes(&path)?;
+        if path.iter().any(|step| step.document.encryption) {
+            return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot build on yet"));
+        }
+        let top =
+            path.last().ok_or_else(|| Error::damaged("no levels in", chain.location(parent).to_string()))?;
+        self.repository.read_engine_metadata(top, self.scratch)
     }
 
     fn job(&self, base: Option<Spool>) -> BackupJob<'_> {

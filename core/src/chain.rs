@@ -1,12 +1,13 @@
 //! The stored levels of one backup as an engine reads them: fetched block by block, checked against size and hash, decoded.
 //!
 //! Nothing of a level counts as read to its end unless all of its bytes were there and, for what Icecore wrote, hash to what
-//! the document promised.
+//! the document promised. Who reads only a part reads on until a checksum has vouched for that part.
 
 use crate::codec::{self, Compression, Rest};
 use crate::engine::{self, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
+use crate::limits::BLOCK_BYTES;
 use crate::monitor::{Event, Monitor};
 use crate::repository::Chain;
 use crate::repository::Repository;
@@ -94,6 +95,18 @@ fn compression(step: &Step) -> Result<Compression> {
     }
 }
 
+/// How many decoded bytes behind the last one that was used have to be read before a checksum has vouched for it.
+fn checksum_distance(compression: Compression) -> u64 {
+    match compression {
+        // A frame is handed out once its checksum was compared.
+        Compression::Zstd => 0,
+        // The checksum stands at the end of a member, which holds at most a block; the byte after it shows that it was right.
+        Compression::Gzip | Compression::Bzip2 | Compression::Xz => BLOCK_BYTES as u64 + 1,
+        // Nothing vouches for a part, only the hash for the whole.
+        Compression::None => u64::MAX,
+    }
+}
+
 impl engine::Chain for StoredChain<'_> {
     fn levels(&self) -> usize {
         self.steps.len()
@@ -116,12 +129,15 @@ impl engine::Chain for StoredChain<'_> {
         let reader = self.repository.data_reader(step)?;
         let object = step.location.data()?.to_string();
         let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
-        let result = codec::decode(compression(step)?, self.workers, source, Rest::Skip, |input| {
-            if consume(input)? == Reading::ToTheEnd {
+        let compression = compression(step)?;
+        let result = codec::decode(compression, self.workers, source, Rest::Skip, |input| {
+            let rest_bytes = match consume(input)? {
                 // An archive ends before its stream does; what is behind it belongs to what was stored.
-                io::copy(input, &mut io::sink())
-                    .map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
-            }
+                Reading::ToTheEnd => u64::MAX,
+                Reading::Enough => checksum_distance(compression),
+            };
+            io::copy(&mut input.take(rest_bytes), &mut io::sink())
+                .map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
             Ok(())
         });
         result.map_err(|error| match error.kind() {

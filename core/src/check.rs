@@ -5,7 +5,8 @@ use crate::chain::StoredChain;
 use crate::engine::{self, Chain as _, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
-use crate::repository::{Chain, Repository};
+use crate::repository::reading::Step;
+use crate::repository::{Chain, Parents, Repository};
 use crate::select::{self, Filter};
 use crate::spool::Scratch;
 use crate::time::Timestamp;
@@ -127,16 +128,18 @@ impl Check<'_> {
     }
 
     fn chain(&mut self, chain: &Chain) -> Result<()> {
+        let mut parents = Parents::new();
         for entry in &chain.backups {
             self.monitor.check()?;
             self.report.backups += 1;
             let location = chain.location(*entry);
-            if let Err(error) = chain.path_to(*entry) {
+            let step = self.repository.step(location.clone());
+            // Levels come from the lowest up: the parents of all that is below are known.
+            parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
+            if let Err(error) = chain.path_to(*entry, &parents) {
                 self.find(FindingKind::Gap, location.to_string(), error.to_string());
             }
-            // The level alone: what is below it is looked at in its own turn.
-            let alone = Chain { backups: vec![*entry], ..chain.clone() };
-            match self.level(&alone) {
+            match step.and_then(|step| self.level(step)) {
                 Ok(()) => {}
                 Err(error) if of_the_backup(&error) => self.wrong(&location.to_string(), &error),
                 Err(error) => return Err(error),
@@ -156,15 +159,14 @@ impl Check<'_> {
         self.find(kind, object.to_owned(), error.to_string());
     }
 
-    fn level(&self, alone: &Chain) -> Result<()> {
-        let entry = alone.backups[0];
-        let step = self.repository.step(alone.location(entry))?;
+    /// One level alone: what is below it is looked at in its own turn.
+    fn level(&self, step: Step) -> Result<()> {
         self.repository.verify_sizes(std::slice::from_ref(&step))?;
         if !self.options.read_data {
             return Ok(());
         }
         self.repository.read_engine_metadata(&step, self.scratch)?;
-        let engine = engine::by_name(&alone.engine)?;
+        let engine = engine::by_name(&step.location.engine)?;
         let mut chain =
             StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
         chain.stream(0, &mut |input| {

@@ -2,7 +2,7 @@
 
 use crate::error::{Kind, Result};
 use crate::name::Level;
-use crate::repository::{Chain, Repository};
+use crate::repository::{Chain, Parents, Repository};
 use crate::retention::{self, BackupView, ChainPlan, ChainView, Condition, Keep};
 use crate::select::{self, Filter};
 use jiff::tz::TimeZone;
@@ -98,6 +98,7 @@ fn row(chain: &Chain, plan: &ChainPlan) -> Row {
 fn view(repository: &Repository, chain: &Chain) -> Result<ChainView> {
     let mut condition = Condition::Complete;
     let mut backups = Vec::new();
+    let mut parents = Parents::new();
     for entry in &chain.backups {
         let step = match repository.step(chain.location(*entry)) {
             Ok(step) => Some(step),
@@ -112,7 +113,8 @@ fn view(repository: &Repository, chain: &Chain) -> Result<ChainView> {
             },
             None => false,
         };
-        let reachable = chain.path_to(*entry).is_ok();
+        parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
+        let reachable = chain.path_to(*entry, &parents).is_ok();
         if !sound || !reachable {
             condition = worse(condition, entry.level);
         }

@@ -1,6 +1,6 @@
 //! The verb `list`: every backup that exists, with what its document says, oldest first.
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository};
 use crate::select::{self, Filter};
 
@@ -75,12 +75,20 @@ pub fn run(repository: &Repository, filter: &Filter) -> Result<Listing> {
 }
 
 fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Result<Row> {
-    let path = repository.path(chain, location.entry);
+    let path = of_the_row(repository.path(chain, location.entry))?;
     let problem = match &path {
-        Ok(path) => repository.verify_sizes(path).err(),
+        Ok(path) => of_the_row(repository.verify_sizes(path))?.err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    let step = match path {
+        Ok(mut path) => path.pop(),
+        // What is missing may be another level.
+        Err(_) => of_the_row(repository.step(location.clone()))?.ok(),
+    };
+    let stored_bytes = match of_the_row(repository.storage().stat(&location.data()?))? {
+        Ok(stat) => Some(stat.size_bytes),
         Err(_) => None,
     };
-    let step = repository.step(location.clone()).ok();
     let details = step.as_ref().and_then(|step| step.document.details.as_ref());
     let report = details.map(|details| &details.report);
     Ok(Row {
@@ -92,8 +100,8 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
         level: location.entry.level.number(),
         chain: location.chain.0,
         timestamp: location.entry.timestamp.0,
-        problem: path.err().or(problem).map(|error| error.to_string()),
-        stored_bytes: repository.storage().stat(&location.data()?).ok().map(|stat| stat.size_bytes),
+        problem,
+        stored_bytes,
         files: report.map(|report| report.files),
         bytes: report.map(|report| report.bytes),
         errors: report.map(|report| report.errors),
@@ -102,4 +110,14 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
         tags: report.map(|report| report.tags.clone()).unwrap_or_default(),
         by_icecore: details.is_some(),
     })
+}
+
+/// What is wrong with a backup is told in its row; a storage that fails ends the listing, since what it would have said is unknown.
+fn of_the_row<T>(outcome: Result<T>) -> Result<Result<T>> {
+    match outcome {
+        Err(error) if !matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::NotFound) => {
+            Err(error)
+        }
+        other => Ok(other),
+    }
 }

@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod fault;
 pub mod freezer;
 pub mod handle;
+pub mod lie;
 pub mod manifest;
 pub mod random;
 pub mod sha256;

@@ -6,6 +6,7 @@ use icecore_testkit::manifest::Manifest;
 use icecore_testkit::random::Random;
 use icecore_testkit::tree::Features;
 use rustix::process::Signal;
+use std::cell::Cell;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,27 @@ fn a_restore_killed_at_any_moment_can_be_run_again() {
     place.program.run(&arguments).expect(0);
     assert_equal(&expected, &Manifest::of(&place.target("t")).unwrap(), "after ten kills");
     assert_equal(&repository, &Manifest::of(&place.repository()).unwrap(), "the repository");
+}
+
+#[test]
+fn a_restore_into_nothing_killed_at_any_moment_is_finished_by_another() {
+    let place = Place::new();
+    let tree = place.tree(36, Features::all());
+    let expected = Manifest::of(tree.root()).unwrap();
+    place.increment();
+    fs::create_dir(place.path().join("targets")).unwrap();
+    let fresh = Cell::new(0);
+    kill_at_random(8, 4, || {
+        fresh.set(fresh.get() + 1);
+        let target = place.target(&fresh.get().to_string());
+        Running::start(place.program.command(&place.restore_arguments(&target, &["latest"])))
+    });
+    for number in 1..=fresh.get() {
+        let target = place.target(&number.to_string());
+        let again = place.restore_arguments(&target, &["--overwrite", "--delete", "latest"]);
+        place.program.run(&again).expect(0);
+        assert_equal(&expected, &Manifest::of(&target).unwrap(), &format!("run {number}"));
+    }
 }
 
 /// Holds a backup that is reading a large file and ends it with `signal`.

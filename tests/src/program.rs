@@ -61,7 +61,24 @@ impl Program {
     /// The command line, not yet started.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(arguments).env_clear().stdin(Stdio::null());
+        command.args(arguments);
+        self.surround(command)
+    }
+
+    /// A shell in which `commands` find the program first in PATH, and which stops at the first that fails; not yet started.
+    pub fn shell(&self, commands: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", commands]);
+        let mut command = self.surround(command);
+        let mut path = self.binary.parent().unwrap().as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", path);
+        command
+    }
+
+    fn surround(&self, mut command: Command) -> Command {
+        command.env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.home.path()).env("TMPDIR", self.home.path().join("tmp"));
         command.env("LC_ALL", "C.UTF-8").current_dir("/");

@@ -55,6 +55,9 @@ pub struct Chain {
     pub backups: Vec<BackupEntry>,
 }
 
+/// The parents that the documents of a chain name. Those of Freezer's backups name none.
+pub type Parents = BTreeMap<BackupEntry, Timestamp>;
+
 impl Chain {
     /// Where a backup of this chain lives.
     pub fn location(&self, entry: BackupEntry) -> BackupLocation {
@@ -72,13 +75,39 @@ impl Chain {
         self.backups.iter().filter(in_time).max_by_key(|backup| (backup.timestamp, backup.level)).copied()
     }
 
-    /// The backups that a restore of `chosen` applies, level 0 first, judged by names alone. [`Repository::path`] also
-    /// knows which parent each backup really had.
+    /// The backups that a restore of `chosen` applies, level 0 first: by the parents that documents name as far as `named`
+    /// has them, by names otherwise.
     ///
     /// # Errors
     /// `Damaged` naming the missing level.
-    pub fn path_to(&self, chosen: BackupEntry) -> Result<Vec<BackupEntry>> {
-        level::path_to(&self.backups, chosen).map_err(|missing| self.gap(chosen, &format!("level {missing}")))
+    pub fn path_to(&self, chosen: BackupEntry, named: &Parents) -> Result<Vec<BackupEntry>> {
+        let mut path = vec![chosen];
+        let mut above = chosen;
+        while above.level != Level::FULL {
+            above = self.parent(chosen, above, named.get(&above).copied())?;
+            path.push(above);
+        }
+        path.reverse();
+        Ok(path)
+    }
+
+    /// The parent of `above`, which a restore of `chosen` has come to: the one its document names; for Freezer's, which name
+    /// none, the newest of the level below that is not newer.
+    pub(super) fn parent(
+        &self,
+        chosen: BackupEntry,
+        above: BackupEntry,
+        named: Option<Timestamp>,
+    ) -> Result<BackupEntry> {
+        let Some(timestamp) = named else {
+            return level::parent_of(&self.backups, above)
+                .map_err(|level| self.gap(chosen, &format!("level {level}")));
+        };
+        let level = above.level.number().checked_sub(1).and_then(Level::new).unwrap_or(Level::FULL);
+        let parent = BackupEntry { level, timestamp };
+        let exists = self.backups.binary_search(&parent).is_ok();
+        let missing = || self.gap(chosen, &format!("level {level} of {}", timestamp.rfc3339()));
+        exists.then_some(parent).ok_or_else(missing)
     }
 
     /// The lowest level that is missing: what is below it can be restored, as far as names tell.
@@ -92,7 +121,7 @@ impl Chain {
         self.missing_level().is_none()
     }
 
-    pub(super) fn gap(&self, chosen: BackupEntry, missing: &str) -> Error {
+    fn gap(&self, chosen: BackupEntry, missing: &str) -> Error {
         Error::damaged(
             format!("{missing} is missing; nothing above it can be restored:"),
             self.location(chosen).to_string(),

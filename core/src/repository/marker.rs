@@ -83,7 +83,7 @@ fn parse(bytes: &[u8]) -> Result<String> {
     let id = serde_json::from_slice::<Marker>(bytes).map_err(damaged)?.id;
     let plain = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !plain {
-        return Err(Error::damaged("not the id of a repository:", id));
+        return Err(Error::damaged(format!("{id:?} is not the id of a repository:"), MARKER));
     }
     Ok(id)
 }

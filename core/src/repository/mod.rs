@@ -21,7 +21,7 @@ pub mod select;
 mod tests;
 
 pub use crate::level::BackupEntry;
-pub use listing::{Chain, Chains, Listing, Series};
+pub use listing::{Chain, Chains, Listing, Parents, Series};
 pub use location::BackupLocation;
 pub use pending::Pending;
 pub use select::BackupId;

@@ -7,11 +7,11 @@
 use super::document::{self, Document, Stored};
 use super::{BackupEntry, BackupLocation, Chain, Repository, read_document};
 use crate::error::{Error, Kind, Result};
-use crate::level;
 use crate::limits::BLOCK_BYTES;
 use crate::name::{Level, ObjectName};
 use crate::spool::{Scratch, Spool};
 use crate::storage::Storage;
+use crate::time::Timestamp;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -25,6 +25,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// The timestamp of the backup that this one is an increment to, where its document names it.
+    pub fn parent(&self) -> Option<Timestamp> {
+        self.document.details.as_ref().and_then(|details| details.parent)
+    }
+
     fn promised_data(&self) -> Option<Stored> {
         self.document.details.as_ref().map(|details| details.data)
     }
@@ -46,8 +51,7 @@ impl Repository {
         Ok(Step { location, document })
     }
 
-    /// The backups that a restore of `chosen` applies, level 0 first, with their documents. The parent is the one the
-    /// document names; for Freezer's, which name none, the newest of the level below that is not newer.
+    /// The backups that a restore of `chosen` applies, level 0 first, with their documents.
     ///
     /// # Errors
     /// `Damaged` naming the missing level or the document that cannot be read; otherwise as [`Repository::step`].
@@ -55,9 +59,7 @@ impl Repository {
         let mut path = vec![self.step(chain.location(chosen))?];
         let mut above = chosen;
         while above.level != Level::FULL {
-            let details = path.last().and_then(|step| step.document.details.as_ref());
-            above = parent(chain, above, details.and_then(|details| details.parent))
-                .map_err(|missing| chain.gap(chosen, &missing))?;
+            above = chain.parent(chosen, above, path.last().and_then(Step::parent))?;
             path.push(self.step(chain.location(above))?);
         }
         path.reverse();
@@ -124,21 +126,6 @@ impl Repository {
             checked: false,
         })
     }
-}
-
-/// The parent of a backup, or what to call it when it is missing.
-fn parent(
-    chain: &Chain,
-    above: BackupEntry,
-    named: Option<crate::time::Timestamp>,
-) -> Result<BackupEntry, String> {
-    let Some(timestamp) = named else {
-        return level::parent_of(&chain.backups, above).map_err(|level| format!("level {level}"));
-    };
-    let level = above.level.number().checked_sub(1).and_then(Level::new).unwrap_or(Level::FULL);
-    let parent = BackupEntry { level, timestamp };
-    let exists = chain.backups.binary_search(&parent).is_ok();
-    exists.then_some(parent).ok_or_else(|| format!("level {level} of {}", timestamp.rfc3339()))
 }
 
 /// Reads an object from its start to its end in blocks of [`BLOCK_BYTES`], and checks it.

@@ -249,13 +249,13 @@ fn a_gap_is_named_before_anything_is_read() {
     shelf.take("metadata/tar/h_n/1000/1_2000/metadata");
     let chain = &chains(&repository)[0];
     assert_eq!((chain.is_complete(), chain.missing_level()), (false, Level::new(1)));
-    let by_names = chain.path_to(entry(2, 3000)).unwrap_err();
+    let by_names = chain.path_to(entry(2, 3000), &Parents::new()).unwrap_err();
     let by_documents = repository.path(chain, entry(2, 3000)).unwrap_err();
     for error in [by_names, by_documents] {
         assert_eq!(error.kind(), Kind::Damaged);
         assert!(error.to_string().contains("level 1"), "{error}");
     }
-    assert_eq!(chain.path_to(entry(0, 1000)).unwrap(), [entry(0, 1000)]);
+    assert_eq!(chain.path_to(entry(0, 1000), &Parents::new()).unwrap(), [entry(0, 1000)]);
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! The commands of the guide, run as a reader types them: page by page, block by block, in a shell.
+//!
+//! A block marked `sh` is run; all others only show something. The program comes first in PATH, and `$REPO`, `$DOCS` and `$BACK`
+//! are folders of the page's own.
+
+use crate::program::Program;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct Block {
+    /// The line of the page on which it begins.
+    line: usize,
+    commands: String,
+}
+
+/// Every page of the guide, by name.
+fn pages() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/guide");
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    pages.sort();
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    pages.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The blocks marked `sh`, in order.
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut fence: Option<bool> = None;
+    for (number, line) in page.lines().enumerate() {
+        match (line.trim().strip_prefix("```"), fence) {
+            (Some(language), None) => {
+                fence = Some(language == "sh");
+                if language == "sh" {
+                    blocks.push(Block { line: number + 1, commands: String::new() });
+                }
+            }
+            (Some(_), Some(_)) => fence = None,
+            (None, Some(true)) => {
+                let block = blocks.last_mut().unwrap();
+                block.commands += line;
+                block.commands += "\n";
+            }
+            (None, _) => {}
+        }
+    }
+    assert_eq!(fence, None, "a block is never closed");
+    blocks
+}
+
+/// What a reader has: documents to back up, and a place for what comes back.
+fn lay_out(place: &Path) {
+    for folder in ["documents/letters", "documents/cache", "documents/thumbnails", "back"] {
+        fs::create_dir_all(place.join(folder)).unwrap();
+    }
+    let files = [
+        ("letters/a.txt", "Dear reader,"),
+        ("letters/b.txt", "Yours,"),
+        ("draft.tmp", "not worth keeping"),
+        ("cache/page", "can be fetched again"),
+        ("thumbnails/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55"),
+    ];
+    for (path, content) in files {
+        fs::write(place.join("documents").join(path), content).unwrap();
+    }
+}
+
+/// The environment in which every block of a page runs.
+fn run(program: &Program, place: &Path, block: &Block) -> Result<(), String> {
+    let mut shell = program.shell(&block.commands);
+    shell
+        .env("REPO", place.join("repository"))
+        .env("DOCS", place.join("documents"))
+        .env("BACK", place.join("back"));
+    let output = shell.output().unwrap();
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Err(format!("{}\n{}{}", output.status, block.commands, said.concat()))
+}
+
+#[test]
+fn what_the_guide_tells_to_type_works_in_this_order() {
+    let mut ran = 0;
+    for (name, page) in pages() {
+        let (program, place) = (Program::new(), tempfile::tempdir().unwrap());
+        lay_out(place.path());
+        for block in blocks(&page) {
+            if let Err(failure) = run(&program, place.path(), &block) {
+                panic!("docs/guide/{name}, line {}: {failure}", block.line);
+            }
+            ran += 1;
+        }
+    }
+    assert!(ran >= 5, "only {ran} blocks were found");
+}
+
+#[test]
+fn only_blocks_marked_sh_are_run() {
+    let page = "a\n```sh\none\ntwo\n```\n```\nshown\n```\n```json\n{}\n```\n  ```sh\n  three\n  ```\n";
+    let found: Vec<_> = blocks(page).into_iter().map(|block| (block.line, block.commands)).collect();
+    assert_eq!(found, [(2, "one\ntwo\n".to_owned()), (12, "  three\n".to_owned())]);
+}
+
+#[test]
+fn a_command_that_fails_is_told() {
+    let block = Block { line: 1, commands: "icecore list -r \"$REPO\"\ntrue\n".to_owned() };
+    let place = tempfile::tempdir().unwrap();
+    lay_out(place.path());
+    assert!(run(&Program::new(), place.path(), &block).unwrap_err().contains("no repository"));
+}

@@ -1,0 +1,306 @@
+//! The verbs through the library, over a storage in memory that a test may wrap in faults, damage or copy whole.
+//!
+//! Sources and targets are real directories. The clock is the kernel's own, since what counts as changed depends on it.
+
+use crate::place::{HOST, NAME, assert_equal};
+use icecore::codec::Compression;
+use icecore::engine::Source;
+use icecore::level::Policy;
+use icecore::monitor::Quiet;
+use icecore::name::ObjectName;
+use icecore::repository::Repository;
+use icecore::retention::Keep;
+use icecore::select::Filter as Series;
+use icecore::spool::Scratch;
+use icecore::storage::memory::Memory;
+use icecore::storage::{Depth, Listed, PutMode, Storage};
+use icecore::time::{FileTime, Timestamp};
+use icecore::tree::filter::Filter;
+use icecore::{Kind, Result, backup, check, forget, list, restore};
+use icecore_testkit::manifest::Manifest;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Every backup is an increment to the one before.
+pub const INCREMENTS: Policy =
+    Policy { incremental: true, max_level: None, always_level: None, restart_after_days: None };
+
+/// What `check` found: the sort of thing, the object, and what is wrong with it.
+pub type Found = Vec<check::Finding>;
+
+/// A source, the backups made of it, and what each must restore to.
+pub struct World {
+    directory: TempDir,
+    pub memory: Memory,
+    pub compression: Compression,
+    pub policy: Policy,
+    /// Id and content of every backup, oldest first.
+    pub made: Vec<(String, Manifest)>,
+    /// Backups that were restored, each with the state of the storage then.
+    restored: RefCell<HashSet<(String, u64)>>,
+}
+
+impl World {
+    pub fn new() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("source")).unwrap();
+        World {
+            directory,
+            memory: Memory::new(),
+            compression: Compression::Zstd,
+            policy: INCREMENTS,
+            made: Vec::new(),
+            restored: RefCell::default(),
+        }
+    }
+
+    /// `count` backups, with changes before each, and one more change that no backup has.
+    pub fn with_backups(count: u32, policy: Policy, compression: Compression) -> World {
+        let mut world = World { compression, policy, ..World::new() };
+        for step in 0..count {
+            world.change(step);
+            world.back_up();
+        }
+        world.change(count);
+        world
+    }
+
+    pub fn source(&self) -> PathBuf {
+        self.directory.path().join("source")
+    }
+
+    /// A small change of every sort; the first makes the tree.
+    pub fn change(&self, step: u32) {
+        let at = |path: &str| self.source().join(path);
+        if step == 0 {
+            fs::create_dir_all(at("letters/old")).unwrap();
+            fs::write(at("letters/kept"), "kept since the first".repeat(50)).unwrap();
+            fs::write(at("letters/old/gone"), "will be deleted").unwrap();
+            fs::hard_link(at("letters/kept"), at("linked")).unwrap();
+        } else {
+            fs::remove_file(at("letters/old/gone")).unwrap_or_default();
+            fs::rename(at("letters/old"), at(&format!("letters/was-old-{step}"))).unwrap_or_default();
+        }
+        fs::create_dir_all(at("letters/old")).unwrap();
+        fs::write(at(&format!("letters/old/new-{step}")), format!("new at {step}")).unwrap();
+        fs::write(at("changed"), format!("changed at {step}").repeat(30)).unwrap();
+    }
+
+    /// Backs up into the world's own storage, which must end well.
+    pub fn back_up(&mut self) -> backup::Report {
+        let report = self.backup(Arc::new(self.memory.clone())).unwrap();
+        let id = report.id.clone().unwrap().to_string();
+        self.made.push((id, Manifest::of(&self.source()).unwrap()));
+        report
+    }
+
+    /// Backs up into `storage`; makes the repository when there is none, as `--init` does.
+    pub fn backup(&self, storage: Arc<dyn Storage>) -> Result<backup::Report> {
+        self.run_backup(storage, false)
+    }
+
+    /// Does everything but writing.
+    pub fn rehearse(&self, storage: Arc<dyn Storage>) -> Result<backup::Report> {
+        self.run_backup(storage, true)
+    }
+
+    fn run_backup(&self, storage: Arc<dyn Storage>, dry_run: bool) -> Result<backup::Report> {
+        let repository = match Repository::open(Arc::clone(&storage)) {
+            Err(error) if error.kind() == Kind::NoRepository => Repository::create(storage, &[7; 16])?,
+            other => other?,
+        };
+        let source = self.source();
+        let options = backup::Options {
+            engine: "tar".to_owned(),
+            host: HOST.to_owned(),
+            name: NAME.to_owned(),
+            policy: self.policy,
+            compression: self.compression,
+            compression_level: None,
+            source: Source { path: &source, filter: &Filter::none(), one_file_system: false },
+            tags: Vec::new(),
+            now: now(),
+            workers: 1,
+            process: 1,
+            dry_run,
+        };
+        backup::run(&repository, &options, &scratch(), &Quiet, &now)
+    }
+
+    /// Restores the backup `id` into a new directory.
+    pub fn restore(&self, storage: Arc<dyn Storage>, id: &str) -> Restored {
+        self.restore_part(storage, id, &[])
+    }
+
+    /// Restores what `include` names.
+    pub fn restore_part(&self, storage: Arc<dyn Storage>, id: &str, include: &[&str]) -> Restored {
+        let target = tempfile::tempdir_in(self.directory.path()).unwrap();
+        let options = restore::Options {
+            filter: Series::default(),
+            this_host: HOST.to_owned(),
+            backup: id.to_owned(),
+            at: None,
+            include: include.iter().map(|path| path.as_bytes().to_vec()).collect(),
+            overwrite: false,
+            delete: false,
+            numeric_owner: true,
+            target: target.path(),
+            dry_run: false,
+            workers: 1,
+        };
+        let outcome =
+            Repository::open(storage).and_then(|open| restore::run(&open, &options, &scratch(), &Quiet));
+        Restored { outcome, target }
+    }
+
+    /// Every backup that `storage` lists restores to what it was made of; gives their ids. One that is not among
+    /// [`World::made`] must be the newest, and of `latest`.
+    #[track_caller]
+    pub fn all_restore(&self, storage: &Memory, latest: &Manifest, what: &str) -> Vec<String> {
+        let ids = ids(storage);
+        let state = self.state_of_what_was_made(storage);
+        for (position, id) in ids.iter().enumerate() {
+            let known = self.made.iter().find(|(made, _)| made == id).map(|(_, content)| content);
+            assert!(known.is_some() || position + 1 == ids.len(), "{what}: where does {id} come from?");
+            // Most failures leave one of a few states: what was right in it before is right in it now.
+            if known.is_none() || self.restored.borrow_mut().insert((id.clone(), state)) {
+                self.restore(Arc::new(storage.clone()), id).equals(known.unwrap_or(latest), what);
+            }
+        }
+        ids
+    }
+
+    /// All that a restore of a backup of [`World::made`] can depend on: every name, and the bytes of the objects made then.
+    fn state_of_what_was_made(&self, storage: &Memory) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (name, bytes) in objects(storage) {
+            let is_older = self.memory.stat(&name).is_ok();
+            (name.as_str(), is_older.then_some(bytes)).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+/// How a restore ended, and what it left.
+pub struct Restored {
+    pub outcome: Result<restore::Report>,
+    target: TempDir,
+}
+
+impl Restored {
+    pub fn is_untouched(&self) -> bool {
+        fs::read_dir(self.target.path()).unwrap().next().is_none()
+    }
+
+    #[track_caller]
+    pub fn equals(&self, expected: &Manifest, what: &str) {
+        if let Err(error) = &self.outcome {
+            panic!("{what}: {error:?}");
+        }
+        assert_equal(expected, &Manifest::of(self.target.path()).unwrap(), what);
+    }
+
+    /// It failed, or it is right.
+    #[track_caller]
+    pub fn is_right_or_refused(&self, expected: &Manifest, what: &str) {
+        if self.outcome.is_ok() {
+            self.equals(expected, what);
+        }
+    }
+
+    /// It failed, or the file `path` is as in `source`.
+    #[track_caller]
+    pub fn has_or_refused(&self, source: &Path, path: &str, what: &str) {
+        if self.outcome.is_ok() {
+            let restored = fs::read(self.target.path().join(path)).unwrap();
+            assert!(
+                restored == fs::read(source.join(path)).unwrap(),
+                "{what}: {path} is not what was stored"
+            );
+        }
+    }
+}
+
+/// What `check` reports, and everything that it found.
+pub fn check(storage: Arc<dyn Storage>, read_data: bool, clean: bool) -> Result<(check::Report, Found)> {
+    let options = check::Options {
+        filter: Series::default(),
+        read_data,
+        clean_older_than: clean.then_some(Timestamp(i64::MAX)),
+        workers: 1,
+    };
+    let mut found = Vec::new();
+    let report = check::run(&Repository::open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
+        found.push(finding.clone());
+    })?;
+    Ok((report, found))
+}
+
+/// Nothing that is stored is the worse for anything.
+#[track_caller]
+pub fn check_is_clean(storage: &Memory, what: &str) {
+    let (report, found) = check(Arc::new(storage.clone()), true, false).unwrap();
+    assert_eq!(report.problems, 0, "{what}: {found:#?}");
+}
+
+/// Removes every chain but the newest.
+pub fn forget_all_but_the_newest(storage: Arc<dyn Storage>) -> Result<forget::Report> {
+    let options = forget::Options {
+        filter: Series::default(),
+        keep: Keep { last: 1, ..Keep::default() },
+        allow_last: false,
+        zone: jiff::tz::TimeZone::UTC,
+        dry_run: false,
+    };
+    forget::run(&Repository::open(storage)?, &options, &mut |_| ())
+}
+
+pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {
+    list::run(&Repository::open(storage)?, &Series::default())
+}
+
+/// The ids of what is listed, oldest first; none where there is no repository.
+#[track_caller]
+pub fn ids(storage: &Memory) -> Vec<String> {
+    match listing(Arc::new(storage.clone())) {
+        Ok(listing) => listing.rows.into_iter().map(|row| row.id).collect(),
+        Err(error) if error.kind() == Kind::NoRepository => Vec::new(),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Every object with its bytes.
+pub fn objects(storage: &Memory) -> Vec<(ObjectName, Vec<u8>)> {
+    let mut names = Vec::new();
+    let take = &mut |row| {
+        if let Listed::Object { name, .. } = row {
+            names.push(name);
+        }
+        Ok(())
+    };
+    storage.list(None, Depth::All, take).unwrap();
+    names.into_iter().map(|name| (name.clone(), storage.read_small(&name, 1 << 30).unwrap())).collect()
+}
+
+/// A storage of its own with the same objects.
+pub fn copy_of(storage: &Memory) -> Memory {
+    let copy = Memory::new();
+    for (name, bytes) in objects(storage) {
+        copy.put(&name, &bytes, PutMode::CreateNew).unwrap();
+    }
+    copy
+}
+
+fn now() -> FileTime {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    FileTime::new(time.tv_sec, time.tv_nsec as u32)
+}
+
+fn scratch() -> Scratch {
+    Scratch::new(std::env::temp_dir())
+}

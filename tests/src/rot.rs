@@ -1,0 +1,292 @@
+//! What rots on storage: every change for the worse × every object × every compression.
+//!
+//! `check` names it, a restore refuses it before the target is touched, what does not depend on it restores, and the next
+//! backup does not build on what a look at names and sizes shows to be damaged. ([`crate::damage`] has what the program says.)
+
+use crate::in_memory::{INCREMENTS, World, check, copy_of, ids};
+use icecore::codec::Compression;
+use icecore::level::Policy;
+use icecore::name::ObjectName;
+use icecore::storage::Storage;
+use icecore::storage::memory::Memory;
+use icecore::{Kind, Result, backup};
+use icecore_testkit::fault::{Damage, swap};
+use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
+use std::fs;
+use std::sync::Arc;
+
+/// Backups 0 and 1 are one chain, 2 to 4 another.
+const FIRST_OF_NEWER: usize = 2;
+
+struct Rot {
+    world: World,
+    places: Vec<String>,
+}
+
+/// One object of one backup.
+struct Victim {
+    backup: usize,
+    object: &'static str,
+    name: ObjectName,
+}
+
+impl Rot {
+    fn new(compression: Compression) -> Rot {
+        let mut world = World::with_backups(2, INCREMENTS, compression);
+        let mut reports = Vec::new();
+        world.policy = Policy::default();
+        for step in 3..6 {
+            reports.push(world.back_up());
+            world.policy = INCREMENTS;
+            world.change(step);
+        }
+        assert_eq!(reports.iter().map(|report| report.level).collect::<Vec<_>>(), [0, 1, 2]);
+        let place = |report: &backup::Report| {
+            format!("tar/{}/{}/{}_{}", report.series, report.chain, report.level, report.timestamp)
+        };
+        Rot { places: reports.iter().map(place).collect(), world }
+    }
+
+    /// An object of the newer chain.
+    fn victim(&self, level: usize, object: &'static str) -> Victim {
+        let tree = if object == "metadata" { "metadata" } else { "data" };
+        let name = ObjectName::new(format!("{tree}/{}/{object}", self.places[level])).unwrap();
+        Victim { backup: FIRST_OF_NEWER + level, object, name }
+    }
+
+    fn bytes(&self, name: &ObjectName) -> Vec<u8> {
+        self.world.memory.read_small(name, 1 << 30).unwrap()
+    }
+
+    /// Everything that can happen to an object.
+    fn damages(&self, victim: &Victim) -> Vec<Damage> {
+        let length = self.bytes(&victim.name).len() as u64;
+        let flips = [0, 5, length / 4, length / 2, length - 1].map(Damage::Flip);
+        let truncations = [0, 1, length / 2, length - 1].map(Damage::Truncate);
+        let other = self.victim((victim.backup - FIRST_OF_NEWER + 1) % 3, victim.object);
+        let mut damages = vec![Damage::Delete, Damage::Grow(1), Damage::Grow(512)];
+        damages.extend(flips);
+        damages.extend(truncations);
+        damages.push(Damage::Replace(self.bytes(&other.name)));
+        damages
+    }
+
+    fn assert_is_noticed(&self, victim: &Victim, damage: &Damage) {
+        let what = format!("{}: {damage:?} of {}", self.world.compression, victim.name);
+        let memory = copy_of(&self.world.memory);
+        damage.apply(&memory, &victim.name).unwrap();
+        let seen = self.is_seen(&memory, victim, damage, &what);
+        self.restores(&memory, victim, seen, &what);
+        self.next_backup_is_sound(&memory, &what);
+    }
+
+    /// Whether `check` finds it; it must, if anything is the worse for it.
+    fn is_seen(&self, memory: &Memory, victim: &Victim, damage: &Damage, what: &str) -> bool {
+        let names = |read_data| {
+            let (report, found) = check(Arc::new(memory.clone()), read_data, false).unwrap();
+            let place = victim.name.as_str().split_once('/').unwrap().1.rsplit_once('/').unwrap().0;
+            let named = found.iter().any(|finding| finding.object.contains(place));
+            // Without its document a backup does not exist, and its data is an orphan.
+            assert_eq!(named, report.problems + report.orphans > 0, "{what}: {found:#?}");
+            named
+        };
+        let same_size = matches!(damage, Damage::Flip(_)) || self.replaces_by_equal_size(victim, damage);
+        assert!(same_size || names(false), "{what}: a look at names and sizes does not show it");
+        let seen = names(true);
+        // In a document there is much that no restore depends on.
+        assert!(
+            seen || (same_size && victim.object == "metadata"),
+            "{what}: reading everything does not show it"
+        );
+        seen
+    }
+
+    fn replaces_by_equal_size(&self, victim: &Victim, damage: &Damage) -> bool {
+        matches!(damage, Damage::Replace(bytes) if bytes.len() == self.bytes(&victim.name).len())
+    }
+
+    fn restores(&self, memory: &Memory, victim: &Victim, seen: bool, what: &str) {
+        let listed = ids(memory);
+        for (number, (id, expected)) in self.world.made.iter().enumerate().skip(1) {
+            if !listed.contains(id) {
+                assert_eq!((number, victim.object), (victim.backup, "metadata"), "{what}");
+                continue;
+            }
+            let restored = self.world.restore(Arc::new(memory.clone()), id);
+            let what = format!("{what}: backup {number}");
+            let depends = number >= victim.backup && victim.object != "engine_metadata";
+            match &restored.outcome {
+                Ok(_) => {
+                    assert!(!depends || !seen, "{what} was restored");
+                    restored.equals(expected, &what);
+                }
+                Err(error) => {
+                    assert!(number >= victim.backup, "{what} does not depend on it: {error:?}");
+                    assert!(matches!(error.kind(), Kind::Damaged | Kind::Unsupported), "{what}: {error:?}");
+                    assert!(restored.is_untouched(), "{what}: the target was touched");
+                }
+            }
+        }
+    }
+
+    /// The next backup is right, or fails, or stands on what only reading everything shows to be damaged.
+    fn next_backup_is_sound(&self, memory: &Memory, what: &str) {
+        let before = check(Arc::new(memory.clone()), false, false).unwrap().0;
+        let (next, expected): (Result<backup::Report>, Manifest) =
+            (self.world.backup(Arc::new(memory.clone())), Manifest::of(&self.world.source()).unwrap());
+        let Ok(next) = next else { return };
+        assert!(next.level == 0 || before.problems == 0, "{what}: level {} was built on it", next.level);
+        let restored = self.world.restore(Arc::new(memory.clone()), "latest");
+        if next.level == 0 {
+            restored.equals(&expected, what);
+        } else {
+            restored.is_right_or_refused(&expected, what);
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_stream_is_noticed() {
+    for compression in Compression::ALL {
+        let rot = Rot::new(compression);
+        // The place in the chain matters with one of them, the compression at any place.
+        let levels = if compression == Compression::Zstd { 0..3 } else { 1..2 };
+        for level in levels {
+            let victim = rot.victim(level, "data");
+            rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_state_is_noticed() {
+    let rot = Rot::new(Compression::Zstd);
+    for level in 0..3 {
+        let victim = rot.victim(level, "engine_metadata");
+        rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_document_is_noticed() {
+    let rot = Rot::new(Compression::Gzip);
+    for level in 0..3 {
+        let victim = rot.victim(level, "metadata");
+        rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+    }
+}
+
+/// Wherever a bit turns, what is restored is right, or is refused and `check` sees why.
+#[test]
+fn no_bit_of_a_document_changes_what_is_restored() {
+    let rot = Rot::new(Compression::None);
+    let victim = rot.victim(1, "metadata");
+    let (id, expected) = &rot.world.made[victim.backup];
+    for (offset, byte) in rot.bytes(&victim.name).into_iter().enumerate() {
+        let bit = offset % 7;
+        let memory = copy_of(&rot.world.memory);
+        let mut bytes = rot.bytes(&victim.name);
+        bytes[offset] = byte ^ (1 << bit);
+        Damage::Replace(bytes).apply(&memory, &victim.name).unwrap();
+        let what = format!("bit {bit} of byte {offset}");
+        let restored = rot.world.restore(Arc::new(memory.clone()), id);
+        restored.is_right_or_refused(expected, &what);
+        if restored.outcome.is_err() {
+            assert!(restored.is_untouched(), "{what}: the target was touched");
+            let (report, _) = check(Arc::new(memory), true, false).unwrap();
+            assert!(report.problems > 0, "{what}: check does not see why a restore is refused");
+        }
+    }
+}
+
+#[test]
+fn the_marker_is_right_or_refused() {
+    let rot = Rot::new(Compression::Zstd);
+    let marker = ObjectName::new("icecore").unwrap();
+    let length = rot.bytes(&marker).len() as u64;
+    let flips = (0..length).map(Damage::Flip);
+    let more = [Damage::Delete, Damage::Truncate(0), Damage::Truncate(length / 2), Damage::Grow(1)];
+    let more = more.into_iter().chain([Damage::Replace(b"{\"icecore\": 2}".to_vec())]);
+    for damage in flips.chain(more) {
+        let memory = copy_of(&rot.world.memory);
+        damage.apply(&memory, &marker).unwrap();
+        let (id, expected) = rot.world.made.last().unwrap();
+        let restored = rot.world.restore(Arc::new(memory.clone()), id);
+        let checked = check(Arc::new(memory.clone()), false, false);
+        assert_eq!(restored.outcome.is_err(), checked.is_err(), "{damage:?}");
+        match checked {
+            // Without a marker it is a place where only Freezer has been; all that is stored is as it was.
+            Ok(_) => restored.equals(expected, &format!("{damage:?}")),
+            Err(error) => {
+                assert!(error.to_string().contains("icecore"), "{damage:?}: {error:?}");
+                assert!(restored.is_untouched(), "{damage:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn objects_that_changed_places_are_noticed() {
+    for compression in Compression::ALL {
+        let rot = Rot::new(compression);
+        for object in ["data", "engine_metadata", "metadata"] {
+            let (one, other) = (rot.victim(1, object), rot.victim(2, object));
+            let memory = copy_of(&rot.world.memory);
+            swap(&memory, &one.name, &other.name).unwrap();
+            let what = format!("{compression}: {object}");
+            let (report, found) = check(Arc::new(memory.clone()), true, false).unwrap();
+            assert!(report.problems >= 2, "{what}: {found:#?}");
+            rot.restores(&memory, &one, true, &what);
+        }
+    }
+}
+
+/// Of two backups of level 1 the newer is what level 2 stands on: its document says so, though the names alone would do.
+#[test]
+fn a_level_whose_parent_is_gone_is_a_gap_though_another_has_its_level() {
+    let mut world = World::with_backups(2, INCREMENTS, Compression::Zstd);
+    world.policy = Policy { always_level: Some(1), ..INCREMENTS };
+    let parent = world.back_up();
+    assert_eq!(parent.level, 1);
+    world.policy = INCREMENTS;
+    world.change(3);
+    assert_eq!(world.back_up().level, 2);
+    world.change(4);
+    let name = format!("metadata/tar/{}/{}/1_{}/metadata", parent.series, parent.chain, parent.timestamp);
+    world.memory.delete(&ObjectName::new(name).unwrap()).unwrap();
+
+    let above = world.restore(Arc::new(world.memory.clone()), &world.made[3].0);
+    assert_eq!(above.outcome.as_ref().map(|_| ()).unwrap_err().kind(), Kind::Damaged);
+    let (report, found) = check(Arc::new(world.memory.clone()), false, false).unwrap();
+    assert_eq!(report.problems, 1, "check does not see what restore refuses: {found:#?}");
+    assert_eq!(world.back_up().level, 0, "a level was built on a gap");
+}
+
+/// A restore of a part does not read every level to its end, so the hash of the whole does not vouch for what it read.
+#[test]
+fn a_part_of_a_damaged_stream_is_right_or_refused() {
+    for compression in Compression::ALL {
+        let mut world = World::new();
+        world.compression = compression;
+        let at = |path: &str| world.source().join(path);
+        fs::create_dir(at("a")).unwrap();
+        fs::create_dir(at("z")).unwrap();
+        fs::write(at("a/wanted"), Random::new(1).bytes(100_000)).unwrap();
+        fs::write(at("z/rest"), vec![0; 28 << 20]).unwrap();
+        let report = world.back_up();
+        let data = format!("data/tar/{}/{}/0_{}/data", report.series, report.chain, report.timestamp);
+        let data = ObjectName::new(data).unwrap();
+        for offset in (2_000..100_000).step_by(30_000) {
+            let memory = copy_of(&world.memory);
+            Damage::Flip(offset).apply(&memory, &data).unwrap();
+            let restored = world.restore_part(Arc::new(memory), "latest", &["a/wanted"]);
+            let what = format!("{compression}: bit at {offset}");
+            restored.has_or_refused(&world.source(), "a/wanted", &what);
+            assert!(restored.outcome.is_err(), "{what} was not noticed");
+        }
+        let whole = world.restore_part(Arc::new(world.memory.clone()), "latest", &["a/wanted"]);
+        assert!(whole.outcome.is_ok());
+        whole.has_or_refused(&world.source(), "a/wanted", "without damage");
+    }
+}
