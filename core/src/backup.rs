@@ -106,7 +106,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The level of this backup, and the engine's state that it builds on. A state that cannot be read is as good as a gap.
+    /// The level of this backup, and the engine's state that it builds on. A state that cannot be read is as good as a gap,
+    /// and so is an object below it that is not there or has another size: what is built on it could never be restored.
     fn decide(&mut self) -> Result<(Decision, Option<Spool>)> {
         let now = Timestamp(self.options.now.seconds);
         let found = self.repository.chains(self.engine.name(), &self.name)?;
@@ -125,6 +126,7 @@ impl Run<'_> {
                     "encrypted, which this version cannot build on yet",
                 ));
             }
+            self.repository.verify_sizes(&self.repository.path(chain, *parent)?)?;
             self.repository.read_engine_metadata(&step, self.scratch)
         });
         match state {
