@@ -10,7 +10,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::misused(&error),
+    };
     let stop = match signals::install() {
         Ok(stop) => stop,
         Err(error) => return exit::failed(&arguments.global, &error),
