@@ -5,7 +5,10 @@
 use crate::cli::Global;
 use icecore::error::{Error, Kind};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 /// Prints one JSON line; a reader that went away (a closed pipe) is no reason to fail.
 pub fn json(value: &Value) {
@@ -26,8 +29,16 @@ pub fn answer(text: &str) {
 
 fn print_line(text: &str) {
     let mut out = std::io::stdout().lock();
-    // A closed pipe is the reader's choice (`icecore list | head`).
-    writeln!(out, "{text}").and_then(|()| out.flush()).unwrap_or(());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // A closed pipe is the reader's choice (`icecore list | head`).
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => UNWRITTEN.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// Whether something that was to be printed on standard output is not there (a full disk, say).
+pub fn unwritten() -> bool {
+    UNWRITTEN.load(Ordering::Relaxed)
 }
 
 /// Prints something a person should see on standard error.

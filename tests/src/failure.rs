@@ -10,7 +10,7 @@ use icecore_testkit::tree::is_root;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A file system of its own, of a given size, for as long as the value lives.
 struct Mount {
@@ -341,4 +341,19 @@ fn owners_that_cannot_be_restored_are_one_warning() {
     assert_eq!(outcome.summary()["problems"], 0, "{outcome:?}");
     let [warning] = <[_; 1]>::try_from(outcome.of_type("warning")).unwrap();
     assert!(warning["message"].as_str().unwrap().contains("owners are not restored"));
+}
+
+/// A list that was cut off by a full disk must not pass for the list.
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    place.backup(&[]).expect(0);
+    let into = |sink: Stdio| {
+        let mut command = place.program.command(&place.arguments("list", &[]));
+        command.stdout(sink).stderr(Stdio::null()).status().unwrap().code()
+    };
+    assert_eq!(into(OpenOptions::new().write(true).open("/dev/full").unwrap().into()), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(into(writer.into()), Some(0), "a reader that went away has read enough");
 }

@@ -18,6 +18,8 @@ mod failure;
 #[cfg(test)]
 mod gnu_tar;
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod interruption;
