@@ -21,6 +21,12 @@ pub fn status(error: &Error) -> u8 {
     }
 }
 
+/// Answers a command line that asks for help, or says what is wrong with it.
+pub fn misused(error: &clap::Error) -> ExitCode {
+    output::usage(error);
+    ExitCode::from(u8::from(error.use_stderr()) * 2)
+}
+
 /// Says what failed and gives the exit status.
 pub fn failed(global: &Global, error: &Error) -> ExitCode {
     let status = status(error);

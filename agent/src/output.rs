@@ -5,7 +5,10 @@
 use crate::cli::Global;
 use icecore::error::{Error, Kind};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 /// Prints one JSON line; a reader that went away (a closed pipe) is no reason to fail.
 pub fn json(value: &Value) {
@@ -26,13 +29,57 @@ pub fn answer(text: &str) {
 
 fn print_line(text: &str) {
     let mut out = std::io::stdout().lock();
-    // A closed pipe is the reader's choice (`icecore list | head`).
-    writeln!(out, "{text}").and_then(|()| out.flush()).unwrap_or(());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // A closed pipe is the reader's choice (`icecore list | head`).
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => UNWRITTEN.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// Whether something that was to be printed on standard output is not there (a full disk, say).
+pub fn unwritten() -> bool {
+    UNWRITTEN.load(Ordering::Relaxed)
 }
 
 /// Prints something a person should see on standard error.
 pub fn warning(text: &str) {
-    eprintln!("{text}");
+    print_error(&printable(text));
+}
+
+/// A closed standard error is no reason to fail either.
+fn print_error(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").unwrap_or(());
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line; the latter also for a program, when the rest
+/// of the line says that one is reading.
+pub fn usage(error: &clap::Error) {
+    let text = error.to_string();
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message =
+            text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        json(&json!({"type": "error", "kind": "invalid", "message": message, "hint": null, "exit": 2}));
+    }
+    error.print().unwrap_or(());
+    let missing = error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+    if missing && text.contains("  --repository") {
+        print_error("The repository may also be named by the environment: ICECORE_REPOSITORY.");
+    }
+}
+
+/// The words for an error of `path`, which name it once.
+pub fn told(path: &str, error: &Error) -> String {
+    let subject = error.subject();
+    let same = path.strip_suffix(subject).is_some_and(|above| above.is_empty() || above.ends_with('/'));
+    if same && !subject.is_empty() { error.told_of(path) } else { format!("{path}: {error}") }
+}
+
+/// A text that cannot move the cursor or break a line.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 /// Says what failed, why, and what to do.
@@ -46,9 +93,9 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
             "exit": status,
         }));
     }
-    eprintln!("icecore: {error}");
+    warning(&format!("icecore: {error}"));
     if let Some(hint) = error.advice() {
-        eprintln!("  {hint}");
+        warning(&format!("  {hint}"));
     }
 }
 
@@ -102,4 +149,27 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(padded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_path_once_and_whole() {
+        let denied = |subject: &str| Error::new(Kind::Denied, "cannot open").on(subject).because("denied");
+        for (path, subject, expected) in [
+            ("a/b", "b", "cannot open a/b: denied"),
+            ("a/b", "a/b", "cannot open a/b: denied"),
+            ("a/bb", "b", "a/bb: cannot open b: denied"),
+            ("a/b", "", "a/b: cannot open: denied"),
+        ] {
+            assert_eq!(told(path, &denied(subject)), expected);
+        }
+    }
+
+    #[test]
+    fn names_cannot_move_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+    }
 }

@@ -59,7 +59,7 @@ impl<'g> Terminal<'g> {
             self.bar.set_message(format!(
                 "{entries} entries, {}  {}",
                 output::bytes(total),
-                printable(&name)
+                output::printable(&name)
             ));
         }
     }
@@ -81,7 +81,7 @@ impl Monitor for Terminal<'_> {
                     );
                 } else if lost || !self.global.quiet {
                     let word = if lost { "error" } else { "note" };
-                    self.say(&format!("{word}: {}: {error}", printable(path)));
+                    self.say(&format!("{word}: {}", output::told(path, error)));
                 }
             }
             Event::Warning(text) => {
@@ -98,11 +98,4 @@ impl Monitor for Terminal<'_> {
     fn cancelled(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
-}
-
-/// A name that cannot move the cursor or break a line.
-pub fn printable(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
 }

@@ -42,7 +42,11 @@ impl<'a> StoredChain<'a> {
         for step in &steps {
             compression(step)?;
         }
-        repository.verify_sizes(&steps)?;
+        let another = |error: Error| match error.kind() {
+            Kind::Damaged => error.hint("this backup cannot be restored; icecore list shows which can"),
+            _ => error,
+        };
+        repository.verify_sizes(&steps).map_err(another)?;
         Ok(StoredChain { repository, steps, scratch, workers, monitor })
     }
 

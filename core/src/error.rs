@@ -163,6 +163,18 @@ impl Error {
         self.0.retry
     }
 
+    /// The failure in words, with another name for what it was on: the whole path, say, where the error knows its end.
+    pub fn told_of(&self, subject: &str) -> String {
+        let mut text = self.0.what.clone();
+        if !subject.is_empty() {
+            text.extend([" ", subject]);
+        }
+        if let Some(source) = &self.0.source {
+            text.extend([": ", &source.to_string()]);
+        }
+        text
+    }
+
     /// What the user can do about it, if anybody knew.
     pub fn advice(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -191,14 +203,7 @@ fn kind_of_io(error: &io::Error) -> Kind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.what)?;
-        if !self.0.subject.is_empty() {
-            write!(f, " {}", self.0.subject)?;
-        }
-        match &self.0.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.told_of(&self.0.subject))
     }
 }
 

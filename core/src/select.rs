@@ -5,6 +5,9 @@ use crate::level::BackupEntry;
 use crate::name::BackupName;
 use crate::repository::{BackupLocation, Chain, Repository, Series, select};
 use crate::time::Timestamp;
+use std::fmt;
+
+const SHOWN_BY: &str = "icecore list shows what there is";
 
 /// Which series are meant; what is `None` is not looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,15 @@ impl Filter {
     }
 }
 
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [("name", &self.name), ("host", &self.host), ("engine", &self.engine)];
+        let given: Vec<String> =
+            parts.iter().filter_map(|(word, value)| Some(format!("{word} {}", value.as_ref()?))).collect();
+        f.write_str(&given.join(", "))
+    }
+}
+
 /// The series of a repository that are meant, and the strays met on the way.
 ///
 /// # Errors
@@ -51,8 +63,8 @@ pub struct Selected {
     pub strays: Vec<String>,
 }
 
-/// Finds the one backup that is meant: `text` is an id, the head of one, `latest` or `latest~N`; `at` asks for the newest
-/// backup that is not newer. Where several series are left, that of `this_host` is meant.
+/// Finds the one backup that is meant: `text` is an id, the head of one, `latest` or `latest~N`; with `at`,
+/// what is newer than that time does not count. Where several series are left, that of `this_host` is meant.
 ///
 /// # Errors
 /// `NotFound` when there is none, `Invalid` when it is not clear which one is meant; as the storage has it.
@@ -68,11 +80,17 @@ pub fn one(
     if !by_id && meant.len() > 1 {
         meant = the_one_of_this_host(meant, filter, this_host)?;
     }
+    if meant.is_empty() && filter != &Filter::default() {
+        return Err(Error::new(Kind::NotFound, "no backups of").on(filter.to_string()).hint(SHOWN_BY));
+    }
     let (backups, more) = repository.backups(&meant)?;
     strays.extend(more);
     let found = match at {
-        Some(at) => newest_at(&backups, at)?,
-        None => select::find(&backups, text)?,
+        Some(at) => {
+            let in_time: Vec<_> = backups.into_iter().filter(|one| one.entry.timestamp <= at).collect();
+            find_at(&in_time, text, at)?.clone()
+        }
+        None => select::find(&backups, text)?.clone(),
     };
     let chains = repository.chains(&found.engine, &found.name)?.chains;
     let chain = chains.into_iter().find(|chain| chain.start == found.chain);
@@ -81,13 +99,18 @@ pub fn one(
     Ok(Selected { chain, entry: found.entry, strays })
 }
 
-fn newest_at(backups: &[BackupLocation], at: Timestamp) -> Result<&BackupLocation> {
-    let in_time = backups.iter().filter(|backup| backup.entry.timestamp <= at);
-    in_time.max_by_key(|backup| (backup.entry.timestamp, backup.chain)).ok_or_else(|| {
-        Error::new(Kind::NotFound, "no backup is as old as")
-            .on(at.rfc3339())
-            .hint("icecore list shows what there is")
-    })
+/// `latest` as it was at a time; ids need no time.
+fn find_at<'a>(in_time: &'a [BackupLocation], text: &str, at: Timestamp) -> Result<&'a BackupLocation> {
+    if !text.starts_with("latest") {
+        return Err(
+            Error::invalid("a time and an id both say which backup:", text).hint("leave out one of them")
+        );
+    }
+    if in_time.is_empty() {
+        let none = Error::new(Kind::NotFound, "no backup is as old as").on(at.rfc3339());
+        return Err(none.hint(SHOWN_BY));
+    }
+    select::find(in_time, text)
 }
 
 fn the_one_of_this_host(meant: Vec<Series>, filter: &Filter, this_host: &str) -> Result<Vec<Series>> {

@@ -168,3 +168,18 @@ fn what_a_killed_run_left_is_an_orphan_and_not_a_backup() {
     assert_eq!(chain.place.increment()["level"], 3);
     chain.place.restore("t", &["latest"]).expect(0);
 }
+
+/// A backup that builds on what cannot be restored cannot be restored either, and would never be missed until then.
+#[test]
+fn nothing_is_built_on_a_level_whose_data_is_gone_or_cut() {
+    for level in [0, 1, 2] {
+        for damage in [Damage::Missing, Damage::Truncated] {
+            let chain = chain();
+            damage.on(&chain.object(level, "data"));
+            let outcome = chain.place.backup(&["--incremental"]).expect(0);
+            assert_eq!(outcome.summary()["level"], 0, "{damage:?} of level {level}");
+            assert_eq!(outcome.of_type("warning").len(), 1, "{outcome:?}");
+            chain.place.restore("anew", &["latest"]).expect(0);
+        }
+    }
+}

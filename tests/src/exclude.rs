@@ -122,3 +122,24 @@ fn a_repository_below_the_source_can_be_excluded() {
         assert_eq!(place.program.run(&[&arguments[..], &more].concat()).expect(0).summary()["files"], 1);
     }
 }
+
+/// Or each backup would hold all those before it, and the next would not even be equal to the source.
+#[test]
+fn the_repository_in_its_own_source_is_left_out_with_a_note() {
+    let place = Place::new();
+    place.write(&[("a", "1"), ("deep/b", "2")]);
+    let repository = place.source().join("deep/repository");
+    let run = || {
+        let (repository, source) = (repository.to_str().unwrap(), place.source());
+        let arguments = ["backup", "-r", repository, "--init", "--no-encryption", "--incremental", "--json"];
+        place.program.run(&[&arguments[..], &[source.to_str().unwrap()]].concat()).expect(0)
+    };
+    assert_eq!(run().summary()["files"], 2);
+    let second = run();
+    assert_eq!(second.summary()["files"], 0);
+    let [note] = <[_; 1]>::try_from(second.of_type("problem")).unwrap();
+    assert_eq!((&note["path"], &note["lost"]), (&"deep/repository".into(), &false.into()));
+    let inside = repository.join("data");
+    let arguments = ["backup", "-r", repository.to_str().unwrap(), "--no-encryption", "--json"];
+    place.program.run(&[&arguments[..], &[inside.to_str().unwrap()]].concat()).expect(2).explained();
+}

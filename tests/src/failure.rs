@@ -10,7 +10,7 @@ use icecore_testkit::tree::is_root;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A file system of its own, of a given size, for as long as the value lives.
 struct Mount {
@@ -282,4 +282,78 @@ fn the_environment_names_a_repository_and_a_flag_beats_it() {
     assert!(output.status.success() && !output.stdout.is_empty());
     let mut command = place.program.command(&place.arguments("list", &[]));
     assert!(command.env("ICECORE_REPOSITORY", "/nowhere").output().unwrap().status.success());
+}
+
+/// A folder that is used for something else is no place for a repository: documents and objects would lie side by side.
+#[test]
+fn no_repository_is_made_among_other_files() {
+    let place = Place::new();
+    place.write(&[("a", "1")]);
+    fs::create_dir(place.repository()).unwrap();
+    fs::write(place.repository().join("letter"), "precious").unwrap();
+    let before = entries(&place.repository());
+    place.backup(&[]).expect(1).explained();
+    assert_eq!(entries(&place.repository()), before);
+    // What an empty file system has is no reason.
+    fs::remove_file(place.repository().join("letter")).unwrap();
+    fs::create_dir(place.repository().join("lost+found")).unwrap();
+    place.backup(&[]).expect(0);
+}
+
+/// Whoever reads JSON learns of every failure there.
+#[test]
+fn wrong_usage_is_a_json_line_too() {
+    let program = Program::new();
+    for arguments in
+        [&["list", "--json"][..], &["--json", "no-such-command"], &["check", "--json", "--no-such"]]
+    {
+        let outcome = program.run(arguments).expect(2).explained();
+        assert!(!outcome.stderr.is_empty());
+    }
+    assert!(program.run(&["list"]).expect(2).stderr.contains("ICECORE_REPOSITORY"));
+}
+
+/// A name can hold anything; on a terminal it is text.
+#[test]
+fn names_do_not_reach_a_terminal_raw() {
+    let place = Place::unprivileged();
+    let name = "esc\u{1b}[2Jline\nbreak";
+    place.write(&[(name, "1")]);
+    set_mode(&place.source().join(name), 0).unwrap();
+    let mut arguments = place.backup_arguments(&[]);
+    arguments.retain(|argument| argument != "--json");
+    let outcome = place.program.run(&arguments).expect(3);
+    assert!(outcome.stderr.contains("cannot open esc\\u{1b}[2Jline\\nbreak: "), "{outcome:?}");
+}
+
+/// Somebody else's files become one's own, which is no loss worth a line for each.
+#[test]
+fn owners_that_cannot_be_restored_are_one_warning() {
+    if !is_root() {
+        return not_run("needs root to have files of somebody else's");
+    }
+    let place = Place::unprivileged();
+    place.write(&[("a", "1"), ("b", "2"), ("d/c", "3")]);
+    std::os::unix::fs::symlink("a", place.source().join("link")).unwrap();
+    Command::new("chown").args(["-Rh", "1:1"]).arg(place.source()).status().unwrap();
+    place.backup(&[]).expect(0);
+    let outcome = place.restore("t", &["latest"]).expect(0);
+    assert_eq!(outcome.summary()["problems"], 0, "{outcome:?}");
+    let [warning] = <[_; 1]>::try_from(outcome.of_type("warning")).unwrap();
+    assert!(warning["message"].as_str().unwrap().contains("owners are not restored"));
+}
+
+/// A list that was cut off by a full disk must not pass for the list.
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    place.backup(&[]).expect(0);
+    let into = |sink: Stdio| {
+        let mut command = place.program.command(&place.arguments("list", &[]));
+        command.stdout(sink).stderr(Stdio::null()).status().unwrap().code()
+    };
+    assert_eq!(into(OpenOptions::new().write(true).open("/dev/full").unwrap().into()), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(into(writer.into()), Some(0), "a reader that went away has read enough");
 }

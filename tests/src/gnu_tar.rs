@@ -98,7 +98,13 @@ fn write_archive(source: &Path, snapshot: &Path, data: &Path, format: Format) {
 
 fn missing(programs: &[&str]) -> Option<String> {
     let absent = |program: &&&str| {
-        !Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success())
+        !Command::new(program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
     };
     programs.iter().find(absent).map(|program| format!("the program {program} is not installed"))
 }

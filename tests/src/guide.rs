@@ -111,3 +111,16 @@ fn a_command_that_fails_is_told() {
     lay_out(place.path());
     assert!(run(&Program::new(), place.path(), &block).unwrap_err().contains("no repository"));
 }
+
+/// Every file that a page points at is there.
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for page in ["README.md", "ARCHITECTURE.md", "docs/guide/first-backup.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let place = root.join(page).parent().unwrap().join(link);
+            assert!(link.contains("://") || link.is_empty() || place.exists(), "{page} points at {link}");
+        }
+    }
+}

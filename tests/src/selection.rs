@@ -147,3 +147,45 @@ fn names_and_hosts_are_kept_apart() {
     let ids: std::collections::BTreeSet<String> = all.iter().map(id).collect();
     assert_eq!(ids.len(), 5);
 }
+
+#[test]
+fn the_latest_may_be_asked_for_as_of_a_time() {
+    let place = place();
+    let times: Vec<String> = place.list().iter().map(|line| format!("@{}", line["timestamp"])).collect();
+    for (number, (backup, at)) in
+        [("latest", &times[0]), ("latest~1", &times[1]), ("latest~0", &times[0])].into_iter().enumerate()
+    {
+        let target = format!("t{number}");
+        place.restore(&target, &[backup, "--at", at]).expect(0);
+        assert_eq!(fs::read_to_string(place.target(&target).join("docs/sub/b.txt")).unwrap(), "2");
+    }
+    place.restore("none", &["latest~1", "--at", &times[0]]).expect(1).explained();
+    place.restore("both", &[&place.ids()[0], "--at", &times[0]]).expect(2).explained();
+}
+
+/// The worst that a slip of the pen could do.
+#[test]
+fn a_restore_never_writes_into_the_repository_or_deletes_it() {
+    let place = place();
+    let repository = place.repository();
+    for target in [repository.clone(), repository.join("data"), repository.join("new/below")] {
+        let arguments = place.restore_arguments(&target, &["--overwrite"]);
+        place.program.run(&arguments).expect(2).explained();
+    }
+    let above = place.restore_arguments(place.path(), &["--overwrite", "--delete"]);
+    place.program.run(&above).expect(2).explained();
+    assert!(!repository.join("new").exists());
+    place.check_is_clean();
+    place.program.run(&place.restore_arguments(place.path(), &["--overwrite"])).expect(0);
+    place.check_is_clean();
+}
+
+#[test]
+fn a_name_or_host_without_backups_is_said() {
+    let place = place();
+    let repository = place.repository();
+    let target = place.target("t");
+    let arguments = ["restore", "-r", repository.to_str().unwrap(), "--name", "nobody", "--json", "--target"];
+    let outcome = place.program.run(&[&arguments[..], &[target.to_str().unwrap()]].concat()).expect(1);
+    assert!(outcome.names("no backups of name nobody"), "{outcome:?}");
+}

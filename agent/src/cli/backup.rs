@@ -3,7 +3,7 @@
 use super::{Context, RepositoryArguments, absolute, host_name, now, scratch};
 use crate::exit;
 use crate::output;
-use crate::progress::{Terminal, printable};
+use crate::progress::Terminal;
 use clap::Args;
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
@@ -12,21 +12,23 @@ use icecore::error::{Error, Result};
 use icecore::level::Policy;
 use icecore::tree::filter::Filter;
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Back up a directory or a file.
+/// Back up a directory or a file
 ///
-/// With --incremental, the first backup of a name is full (level 0) and each later one holds what changed since the one
-/// before. A file that cannot be read is named, the rest is backed up, and the exit status is 3.
+/// With --incremental, the first backup of a name is full (level 0) and each
+/// later one holds what changed since the one before. A file that cannot be
+/// read is named, the rest is backed up, and the exit status is 3.
 ///
-///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/documents
+///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/docs
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     #[command(flatten)]
     repository: RepositoryArguments,
-    /// What to back up
+    /// What to back up; a symbolic link is followed
     path: PathBuf,
     /// How to make the backup
     #[arg(long, default_value = "tar", value_parser = ["tar"])]
@@ -91,12 +93,22 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             .hint("add --no-encryption if the repository may hold readable data"));
     }
     let path = absolute(&arguments.path)?;
-    let filter = filter(arguments)?;
+    let mut filter = filter(arguments)?;
     let repository = if arguments.init && !arguments.dry_run {
         arguments.repository.create()?
     } else {
         arguments.repository.open()?
     };
+    let place = arguments.repository.real_path()?;
+    if std::fs::canonicalize(&path).is_ok_and(|source| source.starts_with(&place)) {
+        return Err(Error::invalid(
+            "the source is the repository, or a part of it:",
+            path.display().to_string(),
+        ));
+    }
+    if let Ok(metadata) = std::fs::metadata(&place) {
+        filter = filter.without_repository(metadata.dev(), metadata.ino());
+    }
     let options = backup::Options {
         engine: arguments.engine.clone(),
         host: arguments.host.clone().unwrap_or_else(host_name),
@@ -168,7 +180,7 @@ fn print(context: &Context<'_>, report: &Report) {
     output::line(context.global, &format!("{verb} {what}, {}", output::bytes(report.bytes)));
     output::line(
         context.global,
-        &format!("level {} of {}: {}", report.level, printable(&report.series), report.reason),
+        &format!("level {} of {}: {}", report.level, output::printable(&report.series), report.reason),
     );
     if let Some(id) = &report.id {
         output::line(context.global, &format!("backup {id}, {} stored", output::bytes(report.stored_bytes)));

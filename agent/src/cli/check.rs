@@ -2,18 +2,19 @@
 
 use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
 use crate::output;
-use crate::progress::{Terminal, printable};
+use crate::progress::Terminal;
 use clap::Args;
 use icecore::check::{self, Finding};
 use icecore::error::Result;
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Check that every backup is whole.
+/// Check that every backup is whole
 ///
-/// Without --read-data: chains without gaps, objects there, sizes right. With it, everything is read, decompressed and
-/// compared with its hashes. What killed runs left behind is listed, and removed with --clean once it is old enough that no
-/// run can still be writing it.
+/// Without --read-data: chains without gaps, objects there, sizes right. With
+/// it, everything is read, decompressed and compared with its hashes. What
+/// killed runs left behind is listed, and removed with --clean once it is old
+/// enough that no run can still be writing it.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -63,7 +64,16 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         let problems = output::count(report.problems, "problem", "problems");
         output::line(context.global, &format!("checked {backups}: {problems}"));
         if report.orphans > report.cleaned {
-            output::line(context.global, "remove what killed runs left behind with: icecore check --clean");
+            let hint = if arguments.clean {
+                format!(
+                    "what is younger than {} hours stays: a run may be writing it (see --grace)",
+                    arguments.grace
+                )
+            } else {
+                "what killed runs left behind is removed by: icecore check --clean (once it is a day old)"
+                    .to_owned()
+            };
+            output::line(context.global, &hint);
         }
     }
     Ok(ExitCode::from(u8::from(report.problems > 0)))
@@ -78,11 +88,16 @@ fn print(context: &Context<'_>, finding: &Finding) {
             "error": finding.error,
         }));
     } else {
-        output::warning(&format!(
-            "{}: {}: {}",
-            finding.kind.name(),
-            printable(&finding.object),
-            finding.error
-        ));
+        output::warning(&told(finding));
+    }
+}
+
+/// Kind, object and error of a finding, each of them once.
+fn told(finding: &Finding) -> String {
+    let (kind, object, error) = (finding.kind.name(), &finding.object, &finding.error);
+    match error.contains(object.as_str()) {
+        true if error.starts_with(&format!("{kind}: ")) => error.clone(),
+        true => format!("{kind}: {error}"),
+        false => format!("{kind}: {object}: {error}"),
     }
 }

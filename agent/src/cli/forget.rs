@@ -2,7 +2,6 @@
 
 use super::{Context, RepositoryArguments, SeriesArguments, now, parse_time};
 use crate::output;
-use crate::progress::printable;
 use clap::Args;
 use icecore::error::Result;
 use icecore::forget;
@@ -11,12 +10,13 @@ use icecore::time::Timestamp;
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Remove backups by rules.
+/// Remove backups by rules
 ///
-/// Only whole chains go (a full backup with all that builds on it), once every backup in a chain may go; the last good chain
-/// of a name stays unless --allow-last is given. --dry-run shows the plan.
+/// Only whole chains go (a full backup with all that builds on it), once every
+/// backup in a chain may go; the last good chain of a name stays unless
+/// --allow-last is given. --dry-run shows the plan.
 ///
-///   icecore forget -r /srv/backups --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run
+///   icecore forget -r /srv/backups --keep-daily 7 --keep-monthly 12 --dry-run
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -126,7 +126,7 @@ fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {
         let time = Timestamp(row.chain).rfc3339();
         output::line(
             context.global,
-            &format!("{action:6} {} of {time}, {backups}{reasons}", printable(&row.series)),
+            &format!("{action:6} {} of {time}, {backups}{reasons}", output::printable(&row.series)),
         );
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{Context, RepositoryArguments};
 use crate::output;
-use crate::progress::printable;
 use clap::Args;
 use icecore::error::Result;
 use icecore::info;
@@ -47,7 +46,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     for series in &facts.series {
         let chains = output::count(series.chains, "chain", "chains");
         let backups = output::count(series.backups, "backup", "backups");
-        output::answer(&format!("  {} ({}): {chains}, {backups}", printable(&series.name), series.engine));
+        output::answer(&format!(
+            "  {} ({}): {chains}, {backups}",
+            output::printable(&series.name),
+            series.engine
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

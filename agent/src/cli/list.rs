@@ -2,7 +2,6 @@
 
 use super::{Context, RepositoryArguments, SeriesArguments};
 use crate::output;
-use crate::progress::printable;
 use clap::Args;
 use icecore::error::Result;
 use icecore::list::{self, Row};
@@ -36,7 +35,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         output::table(&rows).iter().for_each(|line| output::answer(line));
     }
     for name in &listing.strays {
-        output::warning(&format!("note: passed over {}, which is no backup", printable(name)));
+        output::warning(&format!("note: passed over {name}, which is no backup"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,16 +44,16 @@ fn cells(row: &Row) -> Vec<String> {
     let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
     let mut notes = Vec::new();
     if let Some(problem) = &row.problem {
-        notes.push(format!("! {problem}"));
+        notes.push(format!("! {}", output::printable(problem)));
     }
     if row.errors.is_some_and(|errors| errors > 0) {
         notes.push(format!("{} unread", number(row.errors)));
     }
-    notes.extend(row.tags.iter().map(|tag| format!("#{tag}")));
+    notes.extend(row.tags.iter().map(|tag| format!("#{}", output::printable(tag))));
     vec![
         row.id.clone(),
         Timestamp(row.timestamp).rfc3339(),
-        printable(&row.series),
+        output::printable(&row.series),
         row.level.to_string(),
         number(row.files),
         row.stored_bytes.map_or("-".to_owned(), output::bytes),

@@ -23,12 +23,12 @@ use std::sync::atomic::AtomicBool;
 ///
 /// A repository is a folder that holds backups. Make one with the first backup:
 ///
-///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/documents
+///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/docs
 ///   icecore list -r /srv/backups
 ///   icecore restore -r /srv/backups --target /tmp/back latest
 ///
-/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source could not be read, 10 no repository,
-/// 11 busy, 130 interrupted.
+/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
+/// could not be read, 10 no repository, 11 busy, 130 interrupted.
 #[derive(Parser)]
 #[command(name = "icecore", version, verbatim_doc_comment, max_term_width = 110)]
 pub struct Arguments {
@@ -44,10 +44,10 @@ pub struct Arguments {
 #[derive(Args, Clone)]
 pub struct Global {
     /// Print JSON lines for programs instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub json: bool,
     /// Print only errors and answers
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 101)]
     pub quiet: bool,
 }
 
@@ -100,11 +100,18 @@ impl RepositoryArguments {
         }
     }
 
-    /// Makes the repository, or opens it when it is there already.
+    /// Makes the repository, or opens it when it is there already. A folder that is used for something else is left alone.
     fn create(&self) -> Result<Repository> {
+        // Looked at before the repository is: somebody else may be making it at this moment.
+        let foreign = self.foreign()?;
         let storage = Arc::new(Local::create(&absolute(&self.repository)?)?);
         match Repository::open(Arc::clone(&storage) as _) {
             Err(error) if error.kind() == Kind::NoRepository => {
+                if foreign {
+                    return Err(Error::new(Kind::AlreadyExists, "no repository, and not empty:")
+                        .on(self.repository.display().to_string())
+                        .hint("name a folder for the repository alone; it need not be there yet"));
+                }
                 match Repository::create(Arc::clone(&storage) as _, &entropy()?) {
                     // Somebody else made it in the meantime.
                     Err(error) if error.kind() == Kind::AlreadyExists => Repository::open(storage),
@@ -113,6 +120,25 @@ impl RepositoryArguments {
             }
             other => other,
         }
+    }
+
+    /// Whether the folder holds what is no part of a repository, nor of an empty file system.
+    fn foreign(&self) -> Result<bool> {
+        let entries = match std::fs::read_dir(absolute(&self.repository)?) {
+            Ok(entries) => entries,
+            // What it cannot be, making it will say.
+            Err(_) => return Ok(false),
+        };
+        let ours = |name: &[u8]| {
+            name.starts_with(b".") || [&b"lost+found"[..], b"data", b"metadata"].contains(&name)
+        };
+        Ok(entries.flatten().any(|entry| !ours(entry.file_name().as_encoded_bytes())))
+    }
+
+    /// The folder itself, by the names that lead to it without links.
+    fn real_path(&self) -> Result<PathBuf> {
+        std::fs::canonicalize(&self.repository)
+            .map_err(|e| Error::io("cannot find", self.repository.display().to_string(), e))
     }
 
     fn none(&self) -> Error {

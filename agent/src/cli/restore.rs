@@ -4,22 +4,25 @@ use super::{Context, RepositoryArguments, SeriesArguments, absolute, host_name, 
 use crate::output;
 use crate::progress::Terminal;
 use clap::Args;
-use icecore::error::Result;
+use icecore::error::{Error, Result};
 use icecore::restore;
 use icecore::time::Timestamp;
 use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Restore a backup into a directory.
+/// Restore a backup into a directory
 ///
-/// The target is made if it is not there. One that is not empty is left alone unless --overwrite is given, and even then
-/// what the backup does not have stays, unless --delete is given too. What is restored is checked as it is read.
+/// The target is made if it is not there. One that is not empty is left alone
+/// unless --overwrite is given, and even then what the backup does not have
+/// stays, unless --delete is given too. What is restored is checked as it is
+/// read.
 ///
 ///   icecore restore -r /srv/backups --target /tmp/back latest
-///   icecore restore -r /srv/backups --target /tmp/back --at 2026-11-24T18:00:00Z --include docs/letter.txt
+///   icecore restore -r /srv/backups --target /tmp/back --include docs/a.txt
+///   icecore restore -r /srv/backups --target /tmp/back --at 2026-11-24T18:00:00Z
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -31,7 +34,7 @@ pub struct Arguments {
     #[arg(default_value = "latest")]
     backup: String,
     /// The newest backup that is not newer than this time (RFC 3339, or @ and seconds since 1970)
-    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "backup")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Timestamp>,
     /// Restore only this path of the tree, with everything below it; may be repeated
     #[arg(long, value_name = "PATH")]
@@ -57,6 +60,7 @@ pub struct Arguments {
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let repository = arguments.repository.open()?;
     let target = absolute(&arguments.target)?;
+    keep_apart(&arguments.repository.real_path()?, &target, arguments.delete)?;
     let include: Vec<Vec<u8>> = arguments.include.iter().map(|path| path.as_bytes().to_vec()).collect();
     let options = restore::Options {
         filter: arguments.series.filter(),
@@ -97,9 +101,27 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     );
     if report.problems > 0 {
         let problems = output::count(report.problems, "entry", "entries");
+        let named =
+            if context.global.quiet { "without --quiet they are named" } else { "they are named above" };
         output::warning(&format!(
-            "icecore: {problems} could not be given everything the backup holds; they are named above"
+            "icecore: {problems} could not be given everything the backup holds; {named}"
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A restore must not write into the repository it reads, nor take it for a stranger in the target and remove it.
+fn keep_apart(repository: &Path, target: &Path, delete: bool) -> Result<()> {
+    // The target may not be there yet: what is there of it tells where it will be.
+    let there = target.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
+    let Some((above, real)) = there else { return Ok(()) };
+    let real = real.join(target.strip_prefix(above).unwrap_or(Path::new("")));
+    if real.starts_with(repository) {
+        return Err(Error::invalid("the target lies in the repository:", target.display().to_string()));
+    }
+    if delete && repository.starts_with(&real) {
+        return Err(Error::invalid("the repository lies in the target:", target.display().to_string())
+            .hint("--delete might remove it; leave that out, or choose another target"));
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@
 //!
 //! Cache directories: <https://bford.info/cachedir/>.
 
-use super::attributes::FileKind;
+use super::attributes::{FileKind, Metadata};
 use super::directory::Directory;
 use super::listing::{Entry, Listing};
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ pub struct Filter {
     matcher: Gitignore,
     caches: bool,
     markers: Vec<Vec<u8>>,
+    repository: Option<(u64, u64)>,
 }
 
 impl Filter {
@@ -38,7 +39,7 @@ impl Filter {
         let mut builder = GitignoreBuilder::new(ROOT);
         // By default `[a` would be taken for a plain name, and a slip of the pen would exclude nothing.
         builder.allow_unclosed_class(false);
-        Filter { builder, matcher: Gitignore::empty(), caches: false, markers: Vec::new() }
+        Filter { builder, matcher: Gitignore::empty(), caches: false, markers: Vec::new(), repository: None }
     }
 
     /// Adds gitignore patterns after those given before; a later pattern beats an earlier one.
@@ -72,6 +73,19 @@ impl Filter {
     pub fn exclude_if_present(mut self, marker: impl Into<Vec<u8>>) -> Self {
         self.markers.push(marker.into());
         self
+    }
+
+    /// Leaves out the contents of the repository that is written to, should it lie in the source: known by device and inode,
+    /// wherever it is met. Otherwise each backup would hold those before it.
+    #[must_use]
+    pub fn without_repository(mut self, device: u64, inode: u64) -> Self {
+        self.repository = Some((device, inode));
+        self
+    }
+
+    /// Whether this directory is the repository that is left out.
+    pub(super) fn is_repository(&self, directory: &Metadata) -> bool {
+        self.repository == Some((directory.device, directory.inode))
     }
 
     /// Whether the patterns leave out the entry at `path` (relative to the root of the source, without `./` before it or a

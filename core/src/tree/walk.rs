@@ -160,6 +160,12 @@ impl Walk<'_> {
         if mount_point {
             return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point });
         }
+        if self.options.filter.is_repository(&metadata) {
+            let error = Error::new(Kind::Unsupported, "the repository itself, left out");
+            let path = lossy(&self.path);
+            self.monitor.event(Event::Problem { path: &path, error: &error, lost: false });
+            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point });
+        }
         let mut listing = Listing::read(&directory)?;
         listing.resolve(|name| directory.stat(name).map_or(FileKind::File, |metadata| metadata.kind));
         self.options.filter.apply(&directory, &self.path, &mut listing);

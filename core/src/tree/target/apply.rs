@@ -5,7 +5,7 @@
 //! the monitor by path and never fails the entry; set-user-id bits are only given together with the owner they were meant for.
 
 use super::walker::set_mode;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
 use crate::time::FileTime;
 use crate::tree::attributes::{Attributes, FileKind, Xattrs};
@@ -14,7 +14,7 @@ use crate::tree::{acl, xattr};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Finds the number behind the name of a user or a group on this system.
 pub type Lookup = Box<dyn Fn(&[u8]) -> Option<u32> + Send + Sync>;
@@ -23,7 +23,7 @@ pub type Lookup = Box<dyn Fn(&[u8]) -> Option<u32> + Send + Sync>;
 pub struct Options {
     /// Owners by number only, even where the name is known on this system.
     pub numeric_owner: bool,
-    /// Whether owners are set at all. Without the right to, leave it off: the first entry of each kind whose owner is lost
+    /// Whether owners are set at all. Without the right to, leave it off: the first entry whose owner is lost
     /// is then reported, and no others.
     pub owners: bool,
     /// Users by name.
@@ -75,8 +75,8 @@ pub(super) struct Settings<'m> {
     pub is_root: bool,
     /// Bits the kernel takes from the mode of new entries; `None` when that could not be found out.
     umask: Option<u32>,
-    /// The kinds of entry for which a lost owner was reported, one bit each.
-    reported: AtomicU32,
+    /// Whether it was said that owners are not given.
+    reported: AtomicBool,
 }
 
 const SPECIAL: u32 = 0o7000;
@@ -93,7 +93,7 @@ struct Owned {
 impl<'m> Settings<'m> {
     pub fn new(options: Options, monitor: &'m dyn Monitor) -> Self {
         let is_root = rustix::process::geteuid().is_root();
-        Settings { options, monitor, is_root, umask: read_umask(), reported: AtomicU32::new(0) }
+        Settings { options, monitor, is_root, umask: read_umask(), reported: AtomicBool::new(false) }
     }
 
     /// The mode an entry has that was made with `asked`, where that is certain.
@@ -120,7 +120,7 @@ impl<'m> Settings<'m> {
         path: &[u8],
         attributes: &Attributes,
     ) {
-        let owned = self.set_owner(place, kind, state, path, attributes);
+        let owned = self.set_owner(place, state, path, attributes);
         self.set_xattrs(place, state, path, &attributes.xattrs);
         if kind != FileKind::Symlink {
             self.set_mode(place, kind, state, &owned, path, attributes);
@@ -145,35 +145,27 @@ impl<'m> Settings<'m> {
         }
     }
 
-    fn set_owner(
-        &self,
-        place: &Place<'_>,
-        kind: FileKind,
-        state: State,
-        path: &[u8],
-        attributes: &Attributes,
-    ) -> Owned {
+    fn set_owner(&self, place: &Place<'_>, state: State, path: &[u8], attributes: &Attributes) -> Owned {
         let (uid, gid) = self.options.owner_of(attributes);
         let kept = Owned { uid: uid == state.uid, gid: gid == state.gid, changed: false };
         if kept.uid && kept.gid {
             return kept;
         }
-        let cannot = || format!("cannot set the owner {uid}:{gid} of");
         if !self.options.owners {
-            let bit = 1_u32 << kind as u32;
-            if self.reported.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-                let error = Error::new(Kind::Denied, cannot()).on(lossy(path));
-                self.problem(
-                    path,
-                    &error.hint("only root can give files away; the same goes for others of this kind"),
+            if !self.reported.swap(true, Ordering::Relaxed) {
+                let text = format!(
+                    "owners are not restored, which only root can do; the first: {} of {uid}:{gid}",
+                    lossy(path)
                 );
+                self.monitor.event(Event::Warning(&text));
             }
             return kept;
         }
         match place.set_owner((!kept.uid).then_some(uid), (!kept.gid).then_some(gid)) {
             Ok(()) => Owned { uid: true, gid: true, changed: true },
             Err(e) => {
-                self.problem(path, &Error::io(cannot(), lossy(path), e));
+                let cannot = format!("cannot set the owner {uid}:{gid} of");
+                self.problem(path, &Error::io(cannot, lossy(path), e));
                 kept
             }
         }

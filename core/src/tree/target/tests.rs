@@ -14,20 +14,31 @@ use std::sync::Mutex;
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<(String, String)>>);
+struct Recorder {
+    problems: Mutex<Vec<(String, String)>>,
+    warnings: Mutex<Vec<String>>,
+}
 
 impl Monitor for Recorder {
     fn event(&self, event: Event<'_>) {
-        if let Event::Problem { path, error, lost } = event {
-            assert!(!lost, "an attribute is never lost data");
-            self.0.lock().unwrap().push((path.to_owned(), error.to_string()));
+        match event {
+            Event::Problem { path, error, lost } => {
+                assert!(!lost, "an attribute is never lost data");
+                self.problems.lock().unwrap().push((path.to_owned(), error.to_string()));
+            }
+            Event::Warning(text) => self.warnings.lock().unwrap().push(text.to_owned()),
+            _ => {}
         }
     }
 }
 
 impl Recorder {
     fn problems(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap().clone()
+        self.problems.lock().unwrap().clone()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap().clone()
     }
 }
 

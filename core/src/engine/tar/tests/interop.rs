@@ -15,7 +15,13 @@ use tempfile::TempDir;
 
 /// Whether a program can be started; says so when it cannot, so that a test never passes in silence.
 fn can_run(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    let found = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     if !found {
         not_run(program);
     }
