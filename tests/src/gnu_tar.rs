@@ -36,7 +36,7 @@ fn level_folder(level: usize) -> PathBuf {
 }
 
 /// Unpacks one stored level over `target` with nothing but GNU tar and the plain decompressor.
-fn extract(data: &Path, compression: &str, target: &Path) {
+pub fn extract(data: &Path, compression: &str, target: &Path) {
     fs::create_dir_all(target).unwrap();
     let mut tar = Command::new("tar");
     tar.args([

@@ -289,7 +289,7 @@ impl Place<'_, '_, '_> {
     }
 
     fn zeros(&mut self, mut length: u64) -> Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while length > 0 {
             let step = length.min(ZEROS.len() as u64);
             self.archive.write(&ZEROS[..step as usize])?;
