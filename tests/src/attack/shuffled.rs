@@ -1,6 +1,6 @@
 //! Trees whose names are shuffled between the levels, restored by us and by GNU tar, whole and in part.
 
-use crate::gnu_tar::extract;
+use crate::gnu_tar::{Format, extract, gnu_level};
 use crate::place::{Place, assert_equal, id};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::random::Random;
@@ -143,4 +143,27 @@ fn a_directory_that_could_not_be_read_for_a_while() {
     place.restore("t", &["latest"]).expect(0);
     let expected = Manifest::of(&place.source()).unwrap();
     assert_equal(&expected, &Manifest::of(&place.target("t")).unwrap(), "after a while");
+}
+
+/// GNU tar wrote the first level; ours above it rename, delete and replace what it has.
+#[test]
+fn shuffled_names_on_a_level_of_gnu_tar() {
+    for seed in seeds(4000, 6) {
+        eprintln!("seed {seed}");
+        let place = Place::new();
+        let mut tree = Shuffle::create(&place.source(), &place.path().join("aside"), seed).unwrap();
+        gnu_level(&place, 0, None, Format::Posix);
+        let target = place.target("gnu");
+        extract(&place.stored_levels()[0].join("data"), "gzip", &target);
+        for level in 1..4 {
+            tree.step().unwrap();
+            assert_eq!(place.increment()["level"], level);
+            let expected = Manifest::of(&place.source()).unwrap();
+            let restored = place.restored(&level.to_string(), "latest");
+            assert_equal(&expected, &restored, &format!("seed {seed}, level {level}"));
+            extract(&place.stored_levels()[level].join("data"), "zstd", &target);
+            let what = format!("GNU tar, seed {seed}, level {level}");
+            assert_equal(&expected, &Manifest::of(&target).unwrap(), &what);
+        }
+    }
 }

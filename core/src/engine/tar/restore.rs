@@ -19,7 +19,7 @@ use super::selection::{Selection, Wanted};
 use super::snapshot::{Snapshot, SnapshotWriter};
 use crate::engine::{Chain, Reading, RestoreJob};
 use crate::error::{Error, Kind, Result};
-use crate::limits::READ_BYTES;
+use crate::limits::{READ_BYTES, REPORTED_PATHS};
 use crate::monitor::Event;
 use crate::time::FileTime;
 use crate::tree::directory::lossy;
@@ -43,6 +43,10 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
     let absent = replay.absent_parents();
     replay.levels(chain)?;
     replay.fetch_waiting(chain)?;
+    // Icecore's documents say what their levels lack.
+    if !(0..chain.levels()).all(|level| chain.by_icecore(level)) {
+        replay.tell_what_no_level_holds()?;
+    }
     replay.tell_what_is_missing(absent)
 }
 
@@ -230,6 +234,36 @@ impl Replay<'_, '_, '_> {
         absent.sort_unstable();
         absent.dedup();
         absent
+    }
+
+    /// What is listed and in no archive: GNU tar lists what it then fails to read, and sockets.
+    fn tell_what_no_level_holds(&mut self) -> Result<()> {
+        let (Some(target), Some(listings)) = (self.target.as_deref_mut(), &mut self.previous) else {
+            return Ok(());
+        };
+        let mut absent = 0;
+        for record in listings.records() {
+            let record = record?;
+            let directory = tree_path(&record.directory.name);
+            for entry in entries(&record.listing)? {
+                let path = join(directory, entry.name);
+                if self.wanted.wants(&path) != Wanted::Yes || !matches!(target.kind(&path), Ok(None)) {
+                    continue;
+                }
+                absent += 1;
+                if absent <= REPORTED_PATHS {
+                    let what =
+                        "is in the list of the backup, but was not stored (not readable then, or a socket)";
+                    self.job.monitor.event(Event::Warning(&format!("{} {what}", lossy(&path))));
+                }
+            }
+        }
+        if absent > REPORTED_PATHS {
+            let more =
+                format!("{} more entries are in the list, but were not stored", absent - REPORTED_PATHS);
+            self.job.monitor.event(Event::Warning(&more));
+        }
+        Ok(())
     }
 
     /// Wanted paths that the last level does not have are an error; what was made on the way to them goes.

@@ -51,7 +51,8 @@ impl Apply<'_, '_, '_, '_> {
         let place = self.replay.destination(self.level, &path, is_directory);
         if let MemberKind::Directory { listing } = &member.kind {
             if let Some(listing) = listing {
-                self.listing(&path, listing)?;
+                let kept = self.listing(&path, listing);
+                kept.map_err(|error| error.while_doing("cannot read the listing of", lossy(&path)))?;
             }
             let Some(place) = place else { return Ok(()) };
             let done = self.directory(&path, &place, listing.as_deref(), &member.attributes);

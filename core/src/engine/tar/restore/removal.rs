@@ -165,10 +165,15 @@ impl Apply<'_, '_, '_, '_> {
     /// Removes what the level below had in this directory and this level has not, or has as something else; with `delete`
     /// also what nobody put there.
     pub(super) fn purge(&mut self, path: &[u8], listing: &[u8]) -> Result<()> {
+        // At level 0 there is nothing to compare with.
+        let strangers = self.replay.job.delete && self.last;
+        if self.replay.previous.is_none() && !strangers {
+            return Ok(());
+        }
         let kept: HashMap<&[u8], Code> =
             entries(listing)?.iter().map(|entry| (entry.name, entry.code)).collect();
         self.purge_known(path, &kept)?;
-        if self.replay.job.delete && self.last { self.delete_strangers(path, &kept) } else { Ok(()) }
+        if strangers { self.delete_strangers(path, &kept) } else { Ok(()) }
     }
 
     fn purge_known(&mut self, path: &[u8], kept: &HashMap<&[u8], Code>) -> Result<()> {
