@@ -94,9 +94,6 @@ pub fn run(
         let what = format!("{} entries could not be restored; they are named above", monitor.lost());
         return Err(Error::new(Kind::Io, what));
     }
-    if !include.is_empty() && monitor.entries() + monitor.directories() == 0 {
-        return Err(Error::new(Kind::NotFound, "nothing in the backup matches --include"));
-    }
     Ok(Report {
         id: BackupId::of(&location),
         series: location.name.to_string(),

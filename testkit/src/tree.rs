@@ -6,6 +6,7 @@
 pub mod attributes;
 mod contents;
 mod history;
+pub mod shuffle;
 
 use crate::random::Random;
 use std::fs;

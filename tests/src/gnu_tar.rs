@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 /// The formats in which GNU tar can write an incremental archive.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Format {
+pub enum Format {
     /// What Freezer's tar writes: whole seconds, no extended attributes.
     Gnu,
     /// PAX records for everything else.
@@ -36,7 +36,7 @@ fn level_folder(level: usize) -> PathBuf {
 }
 
 /// Unpacks one stored level over `target` with nothing but GNU tar and the plain decompressor.
-fn extract(data: &Path, compression: &str, target: &Path) {
+pub fn extract(data: &Path, compression: &str, target: &Path) {
     fs::create_dir_all(target).unwrap();
     let mut tar = Command::new("tar");
     tar.args([
@@ -69,7 +69,7 @@ fn extract(data: &Path, compression: &str, target: &Path) {
 }
 
 /// Writes the next level of the source with GNU tar and gzip, in Freezer's layout. `snapshot` is the file to go on from.
-fn gnu_level(place: &Place, level: usize, snapshot: Option<&Path>, format: Format) -> PathBuf {
+pub fn gnu_level(place: &Place, level: usize, snapshot: Option<&Path>, format: Format) -> PathBuf {
     let data = place.repository().join("data").join(level_folder(level));
     let metadata = place.repository().join("metadata").join(level_folder(level));
     fs::create_dir_all(&data).unwrap();

@@ -13,6 +13,8 @@ mod program;
 mod running;
 
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod damage;

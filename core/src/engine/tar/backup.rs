@@ -148,7 +148,8 @@ impl LevelWriter<'_, '_> {
             Some(base) => base.record(visit.path, visit.metadata.inode)?,
             None => None,
         };
-        let mut known = Known::new(record.as_ref().map_or(&b""[..], |record| &record.listing));
+        // A snapshot is sorted, GNU tar's too. In one that is not, names are not found, and stored once more than needed.
+        let mut known = dumpdir::Cursor::new(record.as_ref().map_or(&b""[..], |record| &record.listing));
         let mut codes = Vec::with_capacity(visit.listing.len());
         for entry in visit.listing.iter() {
             codes.push(match entry.kind {
@@ -157,7 +158,7 @@ impl LevelWriter<'_, '_> {
                     left_out(monitor, &join(visit.path, entry.name));
                     None
                 }
-                _ if !known.contains(entry.name)? => Some(Code::Stored),
+                _ if known.code(entry.name)?.is_none_or(|code| code == Code::Directory) => Some(Code::Stored),
                 _ => self.compare(visit, entry.name, monitor),
             });
         }
@@ -366,30 +367,6 @@ impl LevelWriter<'_, '_> {
             let link = Link { stored: entry.stored.clone(), names_left: metadata.links - 1 };
             self.linked.insert((metadata.device, metadata.inode), link);
         }
-    }
-}
-
-/// The names of a listing of the level below that are not directories, asked for in the order of their bytes, which is the
-/// order they are in: a snapshot is read and written sorted, by GNU tar too. In one that is not, names are not found, and
-/// stored once more than needed.
-struct Known<'a> {
-    records: dumpdir::Records<'a>,
-    next: Option<dumpdir::Record<'a>>,
-}
-
-impl<'a> Known<'a> {
-    fn new(listing: &'a [u8]) -> Self {
-        Known { records: dumpdir::records(listing), next: None }
-    }
-
-    fn contains(&mut self, name: &[u8]) -> Result<bool> {
-        while self.next.is_none_or(|record| record.name < name) {
-            match self.records.next().transpose()? {
-                Some(record) => self.next = Some(record),
-                None => return Ok(false),
-            }
-        }
-        Ok(self.next.is_some_and(|record| record.name == name && record.code != Code::Directory))
     }
 }
 

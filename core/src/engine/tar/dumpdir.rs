@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::tree::directory::lossy;
+use std::borrow::Cow;
 
 /// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +92,61 @@ pub fn lookup(listing: &[u8], name: &[u8]) -> Result<Option<Code>> {
         }
     }
     Ok(found)
+}
+
+/// The entries of a listing, without renames, in the order of their names; a copy only where they are not in it already.
+///
+/// # Errors
+/// As [`parse`]; `Damaged` for a name that is there twice.
+pub fn sorted(listing: &[u8]) -> Result<Cow<'_, [u8]>> {
+    let (mut in_order, mut last): (bool, Option<&[u8]>) = (true, None);
+    for record in records(listing) {
+        let record = record?;
+        in_order = in_order && record.code.is_entry() && last.is_none_or(|last| last < record.name);
+        last = Some(record.name);
+    }
+    if in_order {
+        return Ok(Cow::Borrowed(listing));
+    }
+    let mut entries = parse(listing)?;
+    entries.retain(|record| record.code.is_entry());
+    entries.sort_unstable_by_key(|record| record.name);
+    if entries.windows(2).any(|pair| pair[0].name == pair[1].name) {
+        return Err(broken("a name twice"));
+    }
+    let mut copy = Builder::new();
+    for entry in entries {
+        copy.push(entry.code, entry.name)?;
+    }
+    Ok(Cow::Owned(copy.finish()?))
+}
+
+/// Looks names up in a sorted listing; they must be asked for in the order of their bytes. Holds nothing but its place.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    records: Records<'a>,
+    next: Option<Record<'a>>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Begins at the head of a listing that is sorted, see [`sorted`].
+    pub fn new(listing: &'a [u8]) -> Self {
+        Cursor { records: records(listing), next: None }
+    }
+
+    /// What the listing says of the entry `name`; `None` when it has no such entry.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn code(&mut self, name: &[u8]) -> Result<Option<Code>> {
+        while self.next.is_none_or(|record| record.name < name) {
+            match self.records.next().transpose()? {
+                Some(record) => self.next = Some(record),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.next.filter(|record| record.name == name).map(|record| record.code))
+    }
 }
 
 /// Iterator over the records of a listing.

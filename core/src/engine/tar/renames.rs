@@ -5,30 +5,64 @@
 //! the new name must be free there and its parent must be there, and no recorded rename lies inside another. Whatever else
 //! moved (swaps, moves into new directories) is stored whole: more bytes, never a wrong tree.
 
-use super::dumpdir;
+use super::dumpdir::{self, Code};
 use super::path::{below, split, stored_name, tree_path};
 use super::snapshot::Snapshot;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::monitor::{Monitor, Quiet};
 use crate::tree::attributes::FileKind;
-use crate::tree::directory::Directory;
+use crate::tree::directory::{Directory, lossy};
 use crate::tree::walk::{self, Visit, Visitor};
+use std::collections::HashSet;
 
 /// Renames in the order in which they are replayed; paths in the tree.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Renames {
     list: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Every path in the list: what is not below one of them is not moved, and that is seen without looking at the list.
+    touched: HashSet<Vec<u8>>,
+    /// Every directory above a new path.
+    above: HashSet<Vec<u8>>,
 }
+
+/// Where a rename pair with an empty name points to: a place that no path is in, for the time of a swap.
+const TEMPORARY: &[u8] = b"\0";
 
 impl Renames {
     /// Appends a rename that is replayed after the others.
     pub(super) fn push(&mut self, old: Vec<u8>, new: Vec<u8>) {
+        self.touched.insert(old.clone());
+        self.touched.insert(new.clone());
+        let mut path = new.as_slice();
+        while let Some((parent, _)) = split(path) {
+            self.above.insert(parent.to_vec());
+            path = parent;
+        }
         self.list.push((old, new));
     }
 
-    /// Appends a rename, if there is one.
-    pub(super) fn extend(&mut self, rename: Option<(Vec<u8>, Vec<u8>)>) {
-        self.list.extend(rename);
+    /// The renames in the listing of the first directory of an archive.
+    ///
+    /// # Errors
+    /// `Damaged` for a listing that is none, and for renames that lead out of the tree or into themselves.
+    pub(super) fn parse(listing: &[u8]) -> Result<Renames> {
+        let mut renames = Renames::default();
+        let mut old = None;
+        for record in dumpdir::records(listing) {
+            let record = record?;
+            match record.code {
+                Code::RenameFrom => old = Some(place(record.name)?),
+                Code::RenameTo => {
+                    let (old, new) = (old.take().unwrap_or_default(), place(record.name)?);
+                    if old != new && below(&new, &old).is_some() {
+                        return Err(Error::damaged("a rename of a directory into itself:", lossy(&old)));
+                    }
+                    renames.push(old, new);
+                }
+                Code::Temporary | Code::Stored | Code::Kept | Code::Directory => {}
+            }
+        }
+        Ok(renames)
     }
 
     /// The renames in order: old path, new path.
@@ -41,9 +75,18 @@ impl Renames {
         self.list.is_empty()
     }
 
+    fn touch(&self, path: &[u8]) -> bool {
+        let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        !self.list.is_empty()
+            && (self.touched.contains(path) || slashes.any(|end| self.touched.contains(&path[..end])))
+    }
+
     /// Where `path` was in the level below; `None` when what stood there was renamed away.
     pub(super) fn origin(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut path = path.to_vec();
+        if !self.touch(&path) {
+            return Some(path);
+        }
         for (old, new) in self.list.iter().rev() {
             if let Some(rest) = below(&path, new) {
                 path = [old, rest].concat();
@@ -52,6 +95,28 @@ impl Renames {
             }
         }
         Some(path)
+    }
+
+    /// Where `path` of the level below is now. `None` when it had to go: because another directory took its place, or because
+    /// a directory that something was moved into stands there now, and it is none.
+    pub(super) fn destination(&self, path: Vec<u8>, is_directory: bool) -> Option<Vec<u8>> {
+        if !self.touch(&path) {
+            return (is_directory || !self.above.contains(&path)).then_some(path);
+        }
+        let mut path = path;
+        for (old, new) in &self.list {
+            if let Some(rest) = below(&path, old) {
+                path = [new, rest].concat();
+            } else if below(&path, new).is_some() || (!is_directory && below(new, &path).is_some()) {
+                return None;
+            }
+        }
+        Some(path)
+    }
+
+    /// Whether a new path lies below this one.
+    pub(super) fn lead_below(&self, path: &[u8]) -> bool {
+        self.above.contains(path)
     }
 
     /// Finds the renames since `base` was made.
@@ -72,6 +137,18 @@ impl Renames {
         walk::walk(again, options, &Quiet, &mut search)?;
         Ok(search.found)
     }
+}
+
+/// The path that a record of a rename names.
+fn place(stored: &[u8]) -> Result<Vec<u8>> {
+    if stored.is_empty() {
+        return Ok(TEMPORARY.to_vec());
+    }
+    let path = tree_path(stored);
+    if path.split(|&byte| byte == b'/').any(|name| matches!(name, b"" | b"." | b"..")) {
+        return Err(Error::damaged("a rename of what cannot be renamed:", lossy(stored)));
+    }
+    Ok(path.to_vec())
 }
 
 /// Whether a directory of the base is no longer at its path: without one, nothing was renamed, and the tree need not be
@@ -165,9 +242,9 @@ impl Visitor for Search<'_> {
         &mut self,
         _: &[u8],
         _: Option<&crate::tree::attributes::Metadata>,
-        error: &crate::Error,
+        error: &Error,
     ) -> Result<()> {
-        if error.kind() == Kind::Interrupted { Err(crate::Error::interrupted()) } else { Ok(()) }
+        if error.kind() == Kind::Interrupted { Err(Error::interrupted()) } else { Ok(()) }
     }
 }
 
@@ -199,5 +276,40 @@ mod tests {
         let list = renames(&[("a", "tmp"), ("b", "a"), ("tmp", "b")]);
         assert_eq!(origin(&list, "a/f"), Some("b/f".into()));
         assert_eq!(origin(&list, "b/f"), Some("a/f".into()));
+    }
+
+    #[test]
+    fn a_path_is_traced_forward_through_renames() {
+        let destination = |list: &Renames, path: &str| {
+            list.destination(path.into(), false).map(|path| String::from_utf8(path).unwrap())
+        };
+        let list = renames(&[("p", "q"), ("x", "q/x"), ("old", "taken")]);
+        assert_eq!(destination(&list, "p/a"), Some("q/a".into()));
+        assert_eq!(destination(&list, "x"), Some("q/x".into()));
+        assert_eq!(destination(&list, "pp/x"), Some("pp/x".into()));
+        assert_eq!(destination(&list, "taken/by/another"), None);
+        // A file where there is a directory now goes, the directory itself does not.
+        assert_eq!(destination(&list, "q"), None);
+        assert_eq!(destination(&renames(&[("x", "q/x")]), "q"), None);
+        assert_eq!(renames(&[("x", "q/x")]).destination(b"q".to_vec(), true), Some(b"q".to_vec()));
+        let swap = Renames::parse(b"X./\0R./a\0T\0R./b\0T./a\0R\0T./b\0").unwrap();
+        assert_eq!(destination(&swap, "a/f"), Some("b/f".into()));
+        assert_eq!(destination(&swap, "b/f"), Some("a/f".into()));
+        assert!(list.lead_below(b"q") && !list.lead_below(b"q/x"));
+    }
+
+    #[test]
+    fn renames_that_lead_out_of_the_tree_are_damage() {
+        for bad in [
+            &b"R./a\0T./a/b\0"[..],
+            b"R.\0T./x\0",
+            b"R./x\0T./\0",
+            b"R./../x\0T./y\0",
+            b"R./a\0T./b/../../c\0",
+            b"R./a\0T./b//c\0",
+        ] {
+            let error = Renames::parse(bad).unwrap_err();
+            assert_eq!(error.kind(), Kind::Damaged, "{}", bad.escape_ascii());
+        }
     }
 }

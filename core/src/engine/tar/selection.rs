@@ -7,9 +7,9 @@ use super::path::below;
 use super::renames::Renames;
 
 /// Wanted paths, each with everything below it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// Empty: everything.
+    everything: bool,
     paths: Vec<Vec<u8>>,
 }
 
@@ -27,12 +27,13 @@ pub(super) enum Wanted {
 impl Selection {
     /// A selection of `paths`; an empty one, or one with the root, is everything.
     pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {
-        if paths.iter().any(Vec::is_empty) { Selection::default() } else { Selection { paths } }
+        let everything = paths.is_empty() || paths.iter().any(Vec::is_empty);
+        Selection { everything, paths }
     }
 
     /// Whether everything is wanted.
     pub(super) fn is_everything(&self) -> bool {
-        self.paths.is_empty()
+        self.everything
     }
 
     /// The selected paths.
@@ -42,7 +43,7 @@ impl Selection {
 
     /// Whether `path` is wanted.
     pub(super) fn wants(&self, path: &[u8]) -> Wanted {
-        if self.is_everything() || self.paths.iter().any(|wanted| below(path, wanted).is_some()) {
+        if self.everything || self.paths.iter().any(|wanted| below(path, wanted).is_some()) {
             Wanted::Yes
         } else if self.paths.iter().any(|wanted| below(wanted, path).is_some()) {
             Wanted::Above
@@ -53,7 +54,7 @@ impl Selection {
 
     /// What is needed of the level below one whose renames are `renames`.
     pub(super) fn below(&self, renames: &Renames) -> Selection {
-        if self.is_everything() || renames.is_empty() {
+        if self.everything || renames.is_empty() {
             return self.clone();
         }
         let mut paths: Vec<Vec<u8>> = self.paths.iter().filter_map(|path| renames.origin(path)).collect();
@@ -62,13 +63,10 @@ impl Selection {
                 paths.extend(renames.origin(new));
             }
         }
-        // A path that something else stood at before may have no origin at all; it is still a path of this selection.
-        if paths.is_empty() {
-            paths.clone_from(&self.paths);
-        }
         paths.sort();
         paths.dedup();
-        Selection::new(paths)
+        // None at all when everything wanted is new, at places from which something else was renamed away.
+        Selection { everything: paths.iter().any(Vec::is_empty), paths }
     }
 }
 
@@ -93,7 +91,7 @@ mod tests {
         ] {
             assert_eq!(selection.wants(path.as_bytes()), wanted, "{path}");
         }
-        assert_eq!(Selection::default().wants(b"x"), Wanted::Yes);
+        assert_eq!(Selection::new(Vec::new()).wants(b"x"), Wanted::Yes);
     }
 
     #[test]
@@ -104,5 +102,8 @@ mod tests {
         assert_eq!(selection(&["new/f"]).below(&renames), selection(&["old/f"]));
         assert_eq!(selection(&["c"]).below(&renames), selection(&["c", "x/moved"]));
         assert_eq!(selection(&["other"]).below(&renames), selection(&["other"]));
+        let new_at_an_old_place = selection(&["old/f"]).below(&renames);
+        assert_eq!((new_at_an_old_place.is_everything(), new_at_an_old_place.paths().len()), (false, 0));
+        assert_eq!(new_at_an_old_place.wants(b"old/f"), Wanted::No);
     }
 }
