@@ -31,7 +31,7 @@ pub struct Arguments {
     /// What to back up; a symbolic link is followed
     path: PathBuf,
     /// How to make the backup
-    #[arg(long, default_value = "tar", value_parser = ["tar"])]
+    #[arg(long, default_value = "tar", value_parser = super::engine_names())]
     engine: String,
     /// Make the repository if there is none yet
     #[arg(long)]
@@ -54,8 +54,8 @@ pub struct Arguments {
     /// Make a full backup when the newest one is older than this
     #[arg(long, value_name = "DAYS", requires = "incremental")]
     restart_after: Option<f64>,
-    /// How to compress: zstd, gzip, bzip2, xz or none
-    #[arg(long, default_value = "zstd", value_parser = ["zstd", "gzip", "bzip2", "xz", "none"])]
+    /// How to compress
+    #[arg(long, default_value = "zstd", value_parser = super::compression_names())]
     compression: String,
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
     #[arg(long, value_name = "N")]

@@ -7,6 +7,7 @@ mod info;
 mod list;
 mod restore;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
@@ -228,4 +229,14 @@ fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
             "{text:?} is not a time such as 2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914"
         )),
     }
+}
+
+/// The engines there are.
+fn engine_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(icecore::engine::ENGINES.iter().map(|engine| engine.name()))
+}
+
+/// The compressions there are.
+fn compression_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(icecore::codec::Compression::ALL.map(icecore::codec::Compression::name))
 }
