@@ -35,7 +35,7 @@ impl Hostile {
             fs::create_dir_all(&data).unwrap();
             fs::create_dir_all(&metadata).unwrap();
             fs::write(data.join("data"), archive).unwrap();
-            fs::write(data.join("engine_metadata"), "GNU tar-1.34-2\n0\00\0").unwrap();
+            fs::write(data.join("engine_metadata"), b"GNU tar-1.34-2\n0\x000\x00").unwrap();
             let document =
                 format!(r#"{{"engine_name": "tar", "compression": "{compression}", "encryption": false}}"#);
             fs::write(metadata.join("metadata"), document).unwrap();

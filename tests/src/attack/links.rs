@@ -2,8 +2,8 @@
 
 use crate::place::{Place, assert_equal};
 use icecore_testkit::manifest::Manifest;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 fn link(place: &Place, from: &str, to: &str) {
     fs::hard_link(place.source().join(from), place.source().join(to)).unwrap();
@@ -84,4 +84,27 @@ fn a_group_of_which_a_part_is_excluded_is_what_is_left_of_it() {
     let directory = restored.entries[&b"a"[..]].clone();
     expected.entries.insert(b"a".to_vec(), directory);
     assert_equal(&expected, &restored, "without what was excluded");
+}
+
+/// While one of its names cannot be reached, a file changes; later all names are one file again.
+#[test]
+fn a_group_of_which_a_part_could_not_be_read_for_a_while_is_whole_again() {
+    let place = Place::unprivileged();
+    place.write(&[("a/h", "content"), ("b/x", "1")]);
+    link(&place, "a/h", "b/h");
+    link(&place, "a/h", "b/i");
+    place.program.give(&place.source());
+    place.backup(&["--incremental"]).expect(0);
+    let mode = |mode| fs::set_permissions(place.source().join("a"), Permissions::from_mode(mode)).unwrap();
+    for (round, content) in [(1, "other"), (2, "content")] {
+        mode(0);
+        fs::write(place.source().join("b/h"), content).unwrap();
+        place.backup(&["--incremental"]).expect(3);
+        mode(0o755);
+        place.backup(&["--incremental"]).expect(0);
+        let target = format!("t{round}");
+        place.restore(&target, &["latest"]).expect(0);
+        let expected = Manifest::of(&place.source()).unwrap();
+        assert_equal(&expected, &Manifest::of(&place.target(&target)).unwrap(), &target);
+    }
 }
