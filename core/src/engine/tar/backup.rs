@@ -29,6 +29,9 @@ use crate::tree::{acl, xattr};
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path};
 
+#[cfg(test)]
+mod tests;
+
 /// Writes one level of `job.source` to `out` and gives back its snapshot file.
 pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
     let snapshot = SnapshotWriter::new(job.scratch.spool(), job.now)?;
@@ -62,10 +65,17 @@ struct Base {
 
 impl Base {
     /// The record of this very directory in the level below; `None` when all of it must be stored.
-    fn record(&mut self, path: &[u8], inode: u64) -> Result<Option<Record>> {
+    ///
+    /// Device numbers change from one start of the system to the next, and with every mount of a volume snapshot, so that a
+    /// directory on another device may be the same one. Another disk in the same place may have the same inode numbers, but
+    /// not a directory of the same name that was last changed in the same nanosecond.
+    fn record(&mut self, path: &[u8], metadata: &Metadata) -> Result<Option<Record>> {
         let Some(origin) = self.renames.origin(path) else { return Ok(None) };
         let record = self.snapshot.by_name(&stored_name(&origin))?;
-        Ok(record.filter(|record| record.directory.inode == inode))
+        Ok(record.filter(|Record { directory, .. }| {
+            let may_be_the_same = directory.device == metadata.device || directory.mtime == metadata.mtime;
+            directory.inode == metadata.inode && may_be_the_same
+        }))
     }
 
     /// Whether an entry has not changed since the level below was begun.
@@ -145,7 +155,7 @@ impl LevelWriter<'_, '_> {
     /// Which entries of a directory this level stores; `None` for what is not even listed.
     fn codes(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<Vec<Option<Code>>> {
         let record = match &mut self.base {
-            Some(base) => base.record(visit.path, visit.metadata.inode)?,
+            Some(base) => base.record(visit.path, visit.metadata)?,
             None => None,
         };
         // A snapshot is sorted, GNU tar's too. In one that is not, names are not found, and stored once more than needed.
