@@ -40,13 +40,12 @@ impl Directory {
         Ok(Directory { handle })
     }
 
-    /// Opens the sub-directory `name`; a symbolic link is refused.
+    /// Opens the sub-directory `name`; a symbolic link is refused, and the access time stays where that is allowed.
     ///
     /// # Errors
     /// As the system has it. The subject is only the last name: callers add the path.
     pub fn open_child(&self, name: &[u8]) -> Result<Directory> {
-        let handle = rustix::fs::openat(&self.handle, name, OPEN | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(|e| Error::io("cannot open", lossy(name), e))?;
+        let handle = self.open_quietly(name, OPEN | OFlags::NOFOLLOW)?;
         Ok(Directory { handle })
     }
 
@@ -56,13 +55,16 @@ impl Directory {
     /// As the system has it.
     pub fn open_file(&self, name: &[u8]) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let quiet = rustix::fs::openat(&self.handle, name, flags | OFlags::NOATIME, Mode::empty());
-        // Only the owner may leave the access time alone.
-        let handle = match quiet {
+        Ok(File::from(self.open_quietly(name, flags)?))
+    }
+
+    /// Opens without a mark in the access time, which only the owner may ask for.
+    fn open_quietly(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        let handle = match rustix::fs::openat(&self.handle, name, flags | OFlags::NOATIME, Mode::empty()) {
             Err(Errno::PERM) => rustix::fs::openat(&self.handle, name, flags, Mode::empty()),
             other => other,
         };
-        Ok(File::from(handle.map_err(|e| Error::io("cannot open", lossy(name), e))?))
+        handle.map_err(|e| Error::io("cannot open", lossy(name), e))
     }
 
     /// What the system says of the directory itself.
