@@ -6,7 +6,7 @@ use crate::engine::{self, Chain as _, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::repository::reading::Step;
-use crate::repository::{Chain, Parents, Repository};
+use crate::repository::{BackupLocation, Chain, Parents, Repository};
 use crate::select::{self, Filter};
 use crate::spool::Scratch;
 use crate::time::Timestamp;
@@ -17,7 +17,8 @@ pub struct Options {
     pub filter: Filter,
     /// Read every byte.
     pub read_data: bool,
-    /// Remove what killed runs left behind, if it was begun before this time.
+    /// Remove what killed runs left behind, if it was begun before this time. (A claim that was left beside a backup goes
+    /// without a word: it means nothing.)
     pub clean_older_than: Option<Timestamp>,
     /// Threads that decompress.
     pub workers: usize,
@@ -32,7 +33,7 @@ pub enum FindingKind {
     Missing,
     /// A level is not there, so that what is above it cannot be restored.
     Gap,
-    /// Encrypted, or of a newer version: it cannot be checked.
+    /// Encrypted, or of a newer version, or the storage does not give it: it cannot be checked.
     Unreadable,
     /// What a killed run left behind (or a running one is writing).
     Orphan,
@@ -86,7 +87,8 @@ pub struct Report {
 /// Checks the series that are meant; each finding goes to `found` as it is made.
 ///
 /// # Errors
-/// As the storage has it, and `Interrupted`; what is wrong with a backup is a finding.
+/// When the storage cannot list, and `Interrupted`. What is wrong with a backup is a finding, and so is an object that cannot
+/// be read.
 pub fn run(
     repository: &Repository,
     options: &Options,
@@ -104,7 +106,7 @@ pub fn run(
             check.chain(chain)?;
         }
     }
-    check.orphans()?;
+    check.remains()?;
     Ok(check.report)
 }
 
@@ -150,7 +152,7 @@ impl Check<'_> {
 
     fn wrong(&mut self, backup: &str, error: &Error) {
         let kind = match error.kind() {
-            Kind::Unsupported => FindingKind::Unreadable,
+            Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
             Kind::NotFound => FindingKind::Missing,
             _ if error.to_string().starts_with("missing:") => FindingKind::Missing,
             _ => FindingKind::Damaged,
@@ -175,8 +177,10 @@ impl Check<'_> {
         })
     }
 
-    fn orphans(&mut self) -> Result<()> {
-        for orphan in self.repository.orphans(self.options.filter.engine.as_deref())? {
+    fn remains(&mut self) -> Result<()> {
+        let remains = self.repository.remains(self.options.filter.engine.as_deref())?;
+        self.claims(&remains.claims)?;
+        for orphan in remains.orphans {
             if !self.options.filter.accepts(&orphan.location.name) {
                 continue;
             }
@@ -198,6 +202,7 @@ impl Check<'_> {
                     Err(error) if error.kind() == Kind::Busy => {
                         self.monitor.event(Event::Warning(&error.to_string()))
                     }
+                    Err(error) if of_the_backup(&error) => self.wrong(&orphan.location.to_string(), &error),
                     Err(error) => return Err(error),
                 }
             }
@@ -205,9 +210,31 @@ impl Check<'_> {
         }
         Ok(())
     }
+
+    /// Removes the claims of runs that were killed right after their commit. One whose run may still be about to look at it
+    /// stays.
+    fn claims(&mut self, claims: &[BackupLocation]) -> Result<()> {
+        let Some(limit) = self.options.clean_older_than else { return Ok(()) };
+        for location in claims.iter().filter(|location| self.options.filter.accepts(&location.name)) {
+            // A document that cannot be read is a finding already, and says nothing of the run's age.
+            let Ok(Some(details)) = self.repository.step(location.clone()).map(|step| step.document.details)
+            else {
+                continue;
+            };
+            if details.report.finished >= limit {
+                continue;
+            }
+            match self.repository.remove_claim(location) {
+                Err(error) if of_the_backup(&error) => self.wrong(&location.to_string(), &error),
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Whether an error is about one backup, so that the others are looked at all the same.
+/// Whether an error is about one backup, so that the others are looked at all the same. (Nothing is listed while one is.)
 fn of_the_backup(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::NotFound | Kind::Limit | Kind::Invalid)
+    use Kind::{Damaged, Denied, Invalid, Io, Limit, NotFound, Unsupported};
+    matches!(error.kind(), Damaged | Unsupported | NotFound | Limit | Invalid | Io | Denied)
 }

@@ -1,6 +1,6 @@
 //! The verb `list`: every backup that exists, with what its document says, oldest first.
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository};
 use crate::select::{self, Filter};
 
@@ -48,14 +48,14 @@ pub struct Row {
     pub encryption: Option<bool>,
     /// What the user calls it besides.
     pub tags: Vec<String>,
-    /// Whether Icecore made it (otherwise Freezer did).
-    pub by_icecore: bool,
+    /// Whether Icecore made it (otherwise Freezer did); `None` when its document cannot be read.
+    pub by_icecore: Option<bool>,
 }
 
 /// Lists the backups of the series that are meant.
 ///
 /// # Errors
-/// As the storage has it. A document that cannot be read is a problem of its row.
+/// As the storage has it. An object that cannot be read is a problem of its row; a list that cannot is the end of it.
 pub fn run(repository: &Repository, filter: &Filter) -> Result<Listing> {
     let (series, mut strays) = select::series(repository, filter)?;
     let mut rows = Vec::new();
@@ -76,7 +76,7 @@ pub fn run(repository: &Repository, filter: &Filter) -> Result<Listing> {
 
 fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Result<Row> {
     let path = of_the_row(repository.path(chain, location.entry))?;
-    let problem = match &path {
+    let mut problem = match &path {
         Ok(path) => of_the_row(repository.verify_sizes(path))?.err().map(|error| error.to_string()),
         Err(error) => Some(error.to_string()),
     };
@@ -87,7 +87,10 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
     };
     let stored_bytes = match of_the_row(repository.storage().stat(&location.data()?))? {
         Ok(stat) => Some(stat.size_bytes),
-        Err(_) => None,
+        Err(error) => {
+            problem.get_or_insert_with(|| error.to_string());
+            None
+        }
     };
     let details = step.as_ref().and_then(|step| step.document.details.as_ref());
     let report = details.map(|details| &details.report);
@@ -108,16 +111,18 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
         compression: step.as_ref().and_then(|step| step.document.compression.clone()),
         encryption: step.as_ref().map(|step| step.document.encryption),
         tags: report.map(|report| report.tags.clone()).unwrap_or_default(),
-        by_icecore: details.is_some(),
+        by_icecore: step.as_ref().map(|step| step.document.details.is_some()),
     })
 }
 
-/// What is wrong with a backup is told in its row; a storage that fails ends the listing, since what it would have said is unknown.
+/// What is wrong with a backup, or cannot be known of it, is told in its row. (Nothing is listed while one is made.)
 fn of_the_row<T>(outcome: Result<T>) -> Result<Result<T>> {
     match outcome {
-        Err(error) if !matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::NotFound) => {
-            Err(error)
-        }
+        Err(error) if !is_of_the_backup(&error) => Err(error),
         other => Ok(other),
     }
+}
+
+fn is_of_the_backup(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Damaged | Kind::Unsupported | Kind::NotFound | Kind::Io | Kind::Denied)
 }

@@ -3,7 +3,8 @@
 use crate::place::{Place, SERIES, entries, id};
 use crate::program::Outcome;
 use icecore_testkit::tree::Features;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What can happen to a stored object.
@@ -181,5 +182,37 @@ fn nothing_is_built_on_a_level_whose_data_is_gone_or_cut() {
             assert_eq!(outcome.of_type("warning").len(), 1, "{outcome:?}");
             chain.place.restore("anew", &["latest"]).expect(0);
         }
+    }
+}
+
+/// Who may not read one object (a bad sector is the same) learns of that one, and of all the others.
+#[test]
+fn an_object_that_cannot_be_read_is_named_and_the_rest_is_looked_at() {
+    let place = Place::unprivileged();
+    place.write(&[("a", "content")]);
+    let ids: Vec<String> = (0..3).map(|_| id(&place.increment())).collect();
+    let level = &place.stored_levels()[1];
+    let inside = level.strip_prefix(place.repository().join("data")).unwrap();
+    let document = place.repository().join("metadata").join(inside).join("metadata");
+    for (object, more, name) in [
+        (document, &[][..], format!("metadata/{}/metadata", inside.display())),
+        (level.join("data"), &["--read-data"], format!("data/{}/data", inside.display())),
+    ] {
+        fs::set_permissions(&object, Permissions::from_mode(0)).unwrap();
+        let check = place.run("check", more).expect(1);
+        let problems = check.of_type("problem");
+        assert_eq!((check.summary()["backups"].as_u64(), problems.len()), (Some(3), 1), "{check:?}");
+        assert_eq!(problems[0]["kind"], "unreadable", "{check:?}");
+        assert!(problems[0]["object"].as_str().unwrap().ends_with(&name), "{check:?}");
+        if more.is_empty() {
+            let rows = place.list();
+            assert_eq!(rows.iter().map(id).collect::<Vec<_>>(), ids);
+            let told: Vec<_> = rows.iter().map(|row| (&row["complete"], &row["by_icecore"])).collect();
+            let (yes, no, unknown) = (&true.into(), &false.into(), &serde_json::Value::Null);
+            assert_eq!(told, [(yes, yes), (no, unknown), (no, yes)]);
+            assert!(rows[1]["problem"].as_str().unwrap().contains(&name), "{rows:?}");
+        }
+        fs::set_permissions(&object, Permissions::from_mode(0o600)).unwrap();
+        place.check_is_clean();
     }
 }

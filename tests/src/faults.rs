@@ -6,6 +6,7 @@
 use crate::in_memory::{
     INCREMENTS, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
 };
+use icecore::check::FindingKind;
 use icecore::codec::Compression;
 use icecore::level::Policy;
 use icecore::storage::Storage;
@@ -38,7 +39,7 @@ fn failing<A>(storage: &Memory, plan: Plan, run: impl FnOnce(Arc<dyn Storage>) -
     (copy, outcome)
 }
 
-/// Nothing is left but the objects of backups, the marker, and claims beside documents, which mean nothing.
+/// Nothing is left but the objects of backups, and the marker.
 #[track_caller]
 fn only_backups_are_left(storage: &Memory, what: &str) {
     let (_, found) = check(Arc::new(storage.clone()), false, true).unwrap();
@@ -49,10 +50,7 @@ fn only_backups_are_left(storage: &Memory, what: &str) {
         let place = folder.trim_start_matches("metadata/").trim_start_matches("data/");
         let document = format!("metadata/{place}/metadata");
         assert!(names.contains(&document), "{what}: {name} was left, of no backup");
-        assert!(
-            ["data", "engine_metadata", "metadata", "claim"].contains(&object),
-            "{what}: {name} was left"
-        );
+        assert!(["data", "engine_metadata", "metadata"].contains(&object), "{what}: {name} was left");
     }
 }
 
@@ -183,25 +181,58 @@ fn a_restore_never_believes_a_read_that_lies() {
     }
 }
 
-#[test]
-fn a_list_fails_or_is_whole() {
-    let world = World::with_backups(3, Policy { max_level: Some(1), ..INCREMENTS }, Compression::Zstd);
-    let rows = listing(Arc::new(world.memory.clone())).unwrap().rows;
-    assert_eq!(rows.len(), 3);
-    for plan in plans(&world.memory, |storage| drop(listing(storage).unwrap())) {
-        let (_, outcome) = failing(&world.memory, plan, listing);
-        assert!(outcome.is_err(), "{plan:?}: {outcome:?}");
-    }
+/// What is said of an object that could not be looked at. A list that fails is never one.
+fn says_what_failed(error: &str) -> bool {
+    ["read", "stat"].iter().any(|call| error.contains(&format!("planned failure of {call}")))
 }
 
 #[test]
-fn a_check_fails_or_is_whole() {
+fn a_list_fails_or_is_whole() {
+    let world = World::with_backups(3, Policy { max_level: Some(1), ..INCREMENTS }, Compression::Zstd);
+    let whole = listing(Arc::new(world.memory.clone())).unwrap();
+    assert_eq!(whole.rows.len(), 3);
+    let (mut ended, mut told) = (0, 0);
+    for plan in plans(&world.memory, |storage| drop(listing(storage).unwrap())) {
+        let (_, outcome) = failing(&world.memory, plan, listing);
+        let Ok(listing) = outcome else {
+            ended += 1;
+            continue;
+        };
+        told += 1;
+        assert_eq!((listing.rows.len(), &listing.strays), (3, &whole.strays), "{plan:?}");
+        let failed: Vec<_> = listing.rows.iter().filter(|row| row.problem.is_some()).collect();
+        assert!(!failed.is_empty(), "{plan:?}: a failure was passed over");
+        for row in &failed {
+            assert!(says_what_failed(row.problem.as_ref().unwrap()), "{plan:?}: {row:?}");
+            assert_ne!(row.by_icecore, Some(false), "{plan:?}: taken for one of Freezer's");
+        }
+        for (row, expected) in listing.rows.iter().zip(&whole.rows) {
+            assert_eq!(row.id, expected.id, "{plan:?}");
+            assert!(row.problem.is_some() || row == expected, "{plan:?}: {row:?} instead of {expected:?}");
+        }
+    }
+    assert!(ended > 10 && told > 10, "{ended} ended, {told} told");
+}
+
+#[test]
+fn a_check_fails_or_names_what_it_could_not_read() {
     let world = World::with_backups(2, INCREMENTS, Compression::Zstd);
     for read_data in [false, true] {
         let run = |storage| check(storage, read_data, false);
+        let (mut ended, mut told) = (0, 0);
         for plan in plans(&world.memory, |storage| drop(run(storage).unwrap())) {
             let (_, outcome) = failing(&world.memory, plan, run);
-            assert!(outcome.is_err(), "{plan:?}: {outcome:?}");
+            let Ok((report, found)) = outcome else {
+                ended += 1;
+                continue;
+            };
+            told += 1;
+            assert!(!plan.dies, "{plan:?}: the last thing is a list");
+            assert_eq!((report.backups, report.problems, found.len()), (2, 1, 1), "{plan:?}: {found:#?}");
+            assert_eq!(found[0].kind, FindingKind::Unreadable, "{plan:?}: {found:#?}");
+            assert!(says_what_failed(&found[0].error), "{plan:?}: {found:#?}");
+            assert!(found[0].object.contains("tar/"), "{plan:?}: {found:#?}");
         }
+        assert!(ended > 10 && told > 10, "{ended} ended, {told} told");
     }
 }

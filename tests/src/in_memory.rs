@@ -228,12 +228,15 @@ impl Restored {
 
 /// What `check` reports, and everything that it found.
 pub fn check(storage: Arc<dyn Storage>, read_data: bool, clean: bool) -> Result<(check::Report, Found)> {
-    let options = check::Options {
-        filter: Series::default(),
-        read_data,
-        clean_older_than: clean.then_some(Timestamp(i64::MAX)),
-        workers: 1,
-    };
+    check_and_clean(storage, read_data, clean.then_some(Timestamp(i64::MAX)))
+}
+
+pub fn check_and_clean(
+    storage: Arc<dyn Storage>,
+    read_data: bool,
+    clean_older_than: Option<Timestamp>,
+) -> Result<(check::Report, Found)> {
+    let options = check::Options { filter: Series::default(), read_data, clean_older_than, workers: 1 };
     let mut found = Vec::new();
     let report = check::run(&Repository::open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
         found.push(finding.clone());

@@ -2,9 +2,11 @@
 //!
 //! The first keys are Freezer's, byte for byte as Python writes them, so that Freezer restores what Icecore wrote; what
 //! Icecore adds is under the one key `icecore`. `docs/format/chain.md` is normative. Invariant: [`parse`] takes any bytes
-//! and either understands them or says `Damaged` or `Unsupported`; it never guesses.
+//! and either understands them or says `Damaged` or `Unsupported`; it never guesses. No changed bit of a document of Icecore's is
+//! understood, and none makes it one of Freezer's, which have no hashes.
 
 pub(super) mod python;
+mod seal;
 
 #[cfg(test)]
 mod tests;
@@ -184,17 +186,21 @@ fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
 /// Reads a document. Only the first line counts, and keys that are not known are passed over, as Freezer does.
 ///
 /// # Errors
-/// `Damaged` when it is not a document or longer than [`SMALL_OBJECT_BYTES`]; `Unsupported` when its `icecore` format is newer.
+/// `Damaged` when it is not a document, not as Icecore wrote it, or longer than [`SMALL_OBJECT_BYTES`]; `Unsupported` when its
+/// `icecore` format is newer.
 pub fn parse(bytes: &[u8]) -> Result<Document> {
     if bytes.len() as u64 > SMALL_OBJECT_BYTES {
         return Err(damaged("too long"));
     }
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    seal::check(line, false)?;
     let only: OnlyFormat = from_json(line)?;
-    if let Some(newer) = only.icecore.filter(|icecore| icecore.format > FORMAT) {
+    if let Some(newer) = only.icecore.as_ref().filter(|icecore| icecore.format > FORMAT) {
         let what = format!("written by a newer program (format {}):", newer.format);
         return Err(Error::new(Kind::Unsupported, what).hint("use a newer version of icecore"));
     }
+    // A newer format may vouch for itself in another way.
+    seal::check(line, only.icecore.is_some())?;
     document_of(from_json(line)?)
 }
 
@@ -248,7 +254,10 @@ impl Document {
     /// # Errors
     /// `Limit` when it would be longer than [`SMALL_OBJECT_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let line = python::to_line(&self.keys());
+        let mut line = python::to_line(&self.keys());
+        if self.details.is_some() {
+            line = seal::close(line);
+        }
         if line.len() as u64 > SMALL_OBJECT_BYTES {
             return Err(
                 Error::new(Kind::Limit, "a metadata document is at most").on(SMALL_OBJECT_BYTES.to_string())

@@ -32,6 +32,15 @@ pub struct Orphan {
     pub claimed_by: Option<Claimant>,
 }
 
+/// What runs that were killed left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remains {
+    /// Data without a document, sorted by place.
+    pub orphans: Vec<Orphan>,
+    /// Backups beside which there is a claim still.
+    pub claims: Vec<BackupLocation>,
+}
+
 /// Whether nobody can still be writing the orphan: it was begun more than [`ORPHAN_GRACE_SECONDS`] ago. Never for one that
 /// begins in the future, since then some clock is wrong.
 pub fn may_go(orphan: &Orphan, now: Timestamp) -> bool {
@@ -72,25 +81,46 @@ impl Repository {
         Ok(())
     }
 
-    /// What lies under `data/` without a document, of one engine or of all, sorted by place.
+    /// What lies under `data/` without a document, or means nothing beside one; of one engine or of all.
     ///
     /// # Errors
     /// What the storage reports.
-    pub fn orphans(&self, engine: Option<&str>) -> Result<Vec<Orphan>> {
+    pub fn remains(&self, engine: Option<&str>) -> Result<Remains> {
         let folder = |tree: &str| match engine {
             Some(engine) => ObjectName::new(tree)?.join(engine),
             None => ObjectName::new(tree),
         };
         // Data is listed before documents: what is committed in between is a backup, not an orphan.
         let mut found = self.data_folders(&folder(DATA)?)?;
+        let mut claims = Vec::new();
         for committed in self.committed(&folder(METADATA)?, &mut Vec::new())? {
-            found.remove(&committed);
+            if found.remove(&committed).is_some_and(|objects| objects.claimed) {
+                claims.push(committed);
+            }
         }
         let mut orphans: Vec<Orphan> = found.into_values().collect();
         for orphan in orphans.iter_mut().filter(|orphan| orphan.claimed) {
             orphan.claimed_by = self.claimant(&orphan.location)?;
         }
-        Ok(orphans)
+        Ok(Remains { orphans, claims })
+    }
+
+    /// The orphans among the [`Remains`].
+    ///
+    /// # Errors
+    /// What the storage reports.
+    #[cfg(test)]
+    pub(super) fn orphans(&self, engine: Option<&str>) -> Result<Vec<Orphan>> {
+        Ok(self.remains(engine)?.orphans)
+    }
+
+    /// Removes the claim beside a backup. The run that made it must have ended: one that has just committed withdraws a
+    /// backup whose claim is gone.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn remove_claim(&self, backup: &BackupLocation) -> Result<()> {
+        self.delete_if_there(&backup.claim()?).map(drop)
     }
 
     fn data_folders(&self, folder: &ObjectName) -> Result<BTreeMap<BackupLocation, Orphan>> {
@@ -114,11 +144,13 @@ impl Repository {
         Ok(found)
     }
 
-    /// Who claimed a place. A claim that is gone or cannot be understood names nobody; it is there for people only.
+    /// Who claimed a place. A claim that is gone or cannot be read names nobody; it is there for people only.
     fn claimant(&self, location: &BackupLocation) -> Result<Option<Claimant>> {
         match self.storage.read_small(&location.claim()?, CLAIM_BYTES) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Limit) => Ok(None),
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Limit | Kind::Io | Kind::Denied) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -3,7 +3,7 @@
 use super::document::{Report, Stored};
 use super::pending::{Claimant, Contents};
 use super::reading::Step;
-use super::removal::may_go;
+use super::removal::{Remains, may_go};
 use super::select::{BackupId, find, newest};
 mod shelf;
 

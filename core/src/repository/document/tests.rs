@@ -69,9 +69,71 @@ fn the_whole_document_is_what_the_format_page_shows() {
 fn only_the_first_line_counts_and_unknown_keys_are_passed_over() {
     let bytes = [FREEZER_TAR.as_bytes(), b"\nnot json"].concat();
     assert_eq!(parse(&bytes).unwrap(), bare("tar", None));
+    let more = open_line().replace("\"format\": 1", "\"format\": 1, \"later\": {\"x\": [null]}");
+    assert_eq!(parse(&closed(&more)).unwrap(), full());
+}
+
+/// The line without its hash.
+fn open_line() -> String {
     let line = String::from_utf8(full().encode().unwrap()).unwrap();
-    let more = line.replace("\"format\": 1", "\"format\": 1, \"later\": {\"x\": [null]}");
-    assert_eq!(parse(more.as_bytes()).unwrap(), full());
+    let (content, _) = line.rsplit_once(", \"document_blake3\": ").unwrap();
+    format!("{content}}}}}")
+}
+
+/// A line with the hash that it should have.
+fn closed(line: &str) -> Vec<u8> {
+    seal::close(line.as_bytes().to_vec())
+}
+
+#[test]
+fn the_hash_is_of_all_that_stands_before_its_key() {
+    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    let (content, hash) = line.split_at(line.find("\"document_blake3\": ").unwrap());
+    assert_eq!(hash, format!("\"document_blake3\": \"{}\"}}}}", blake3::hash(content.as_bytes())));
+    assert!(content.ends_with(", "));
+    assert_eq!(closed(&open_line()), line.as_bytes());
+}
+
+#[test]
+fn no_changed_bit_is_understood() {
+    let line = full().encode().unwrap();
+    for bit in 0..8 * line.len() {
+        let mut changed = line.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let kind = parse(&changed).unwrap_err().kind();
+        assert_eq!(kind, Kind::Damaged, "bit {} of byte {}", bit % 8, bit / 8);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_document_of_ours_is_never_taken_for_freezers() {
+    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    let start = line.find("\"icecore\": ").unwrap();
+    let wrong = [
+        open_line(),
+        line.replace("\"icecore\"", "\"icecode\""),
+        line.replace("\"icecore\"", "\"icecode\"").replace("\"}}", "\"}, \"x\": 1}"),
+        line.replace("\"icecore\": {", "\"icecore\": null, \"x\": {"),
+        line.replace("\"document_blake3\"", "\"document_blake4\""),
+        line.replace(": ", ":"),
+        format!("{}\"document_blake3\": \"\"}}", &line[..start]),
+        format!("{line} "),
+        format!("{line}\r\n"),
+    ];
+    for changed in wrong {
+        assert_ne!(changed, line);
+        assert_eq!(parse(changed.as_bytes()).unwrap_err().kind(), Kind::Damaged, "{changed}");
+    }
+}
+
+#[test]
+fn whatever_freezer_says_of_a_server_or_an_image_is_not_taken_for_a_hash() {
+    let server = r#"{"name": "icecore", "id": "\"document_blake3\": \"", "x": "document_blake3"}"#;
+    for key in ["server", "image", "volume_info"] {
+        let line = format!("{{\"encryption\": true, \"{key}\": {server}, \"engine_name\": \"nova\"}}");
+        let read = parse(line.as_bytes()).unwrap();
+        assert_eq!((read.engine_name.as_str(), read.details), ("nova", None), "{line}");
+    }
 }
 
 #[test]
@@ -79,11 +141,13 @@ fn a_newer_format_is_not_taken_for_damage() {
     let error =
         parse(br#"{"engine_name": "tar", "encryption": false, "icecore": {"format": 2}}"#).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
+    let line = open_line().replace("\"format\": 1", "\"format\": 2");
+    assert_eq!(parse(&closed(&line)).unwrap_err().kind(), Kind::Unsupported);
 }
 
 #[test]
 fn what_is_no_document_is_damaged() {
-    let line = String::from_utf8(full().encode().unwrap()).unwrap();
+    let line = open_line();
     let wrong = [
         String::new(),
         "null".to_owned(),
@@ -93,18 +157,24 @@ fn what_is_no_document_is_damaged() {
         FREEZER_TAR.replace("\"tar\"", "7"),
         FREEZER_TAR.replace(", \"encryption\": false", ""),
         FREEZER_TAR.replace("}", ", \"icecore\": {}}"),
+        "[".repeat(100_000),
+        format!("{}{}{}", FREEZER_TAR.replace('}', ", \"x\": "), "[".repeat(100_000), "]".repeat(100_000)),
+    ];
+    for bytes in wrong {
+        let error = parse(bytes.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Damaged, "{}", bytes.get(..80).unwrap_or(&bytes));
+    }
+    // With the hash that it should have.
+    let wrong = [
         line.replace("\"data_bytes\": 5", "\"data_bytes\": -5"),
         line.replace("\"data_bytes\": 5", "\"data_bytes\": 99999999999999999999"),
         line.replace("\"data_blake3\": \"", "\"data_blake3\": \"0"),
         line.replace("\"hex\": \"2fff\"", "\"hex\": \"2ff\""),
         line.replace("\"hex\": \"2fff\"", "\"hex\": \"2fgg\""),
-        "[".repeat(100_000),
-        format!("{}{}{}", FREEZER_TAR.replace('}', ", \"x\": "), "[".repeat(100_000), "]".repeat(100_000)),
     ];
-    for bytes in wrong {
-        assert_ne!(bytes, line);
-        let error = parse(bytes.as_bytes()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Damaged, "{}", bytes.get(..80).unwrap_or(&bytes));
+    for changed in wrong {
+        assert_ne!(changed, line);
+        assert_eq!(parse(&closed(&changed)).unwrap_err().kind(), Kind::Damaged, "{changed}");
     }
     let long = vec![b' '; SMALL_OBJECT_BYTES as usize + 1];
     assert_eq!(parse(&long).unwrap_err().kind(), Kind::Damaged);
@@ -165,10 +235,11 @@ proptest! {
 
     #[test]
     fn a_changed_byte_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut line = full().encode().unwrap();
-        let at = at.index(line.len());
+        // Below the hash, which would find it first.
+        let mut line = open_line().into_bytes();
+        let at = at.index(line.len() - 2);
         line[at] = byte;
-        if let Err(error) = parse(&line) {
+        if let Err(error) = parse(&seal::close(line)) {
             prop_assert!(matches!(error.kind(), Kind::Damaged | Kind::Unsupported));
         }
     }

@@ -147,3 +147,27 @@ fn an_orphan_that_has_become_a_backup_is_left_alone() {
     let chain = chains(&repository).remove(0);
     repository.verify_sizes(&repository.path(&chain, chain.backups[0]).unwrap()).unwrap();
 }
+
+#[test]
+fn a_claim_that_was_left_beside_a_backup_is_neither_an_orphan_nor_for_ever() {
+    let shelf = Shelf::default();
+    let repository = three_levels(&shelf);
+    let before = shelf.names();
+    assert_eq!(repository.remains(None).unwrap(), Remains::default());
+    shelf.set("data/tar/h_n/1000/1_2000/claim", b"{}");
+    let remains = repository.remains(Some(ENGINE)).unwrap();
+    let backup = chains(&repository)[0].location(entry(1, 2000));
+    assert_eq!(remains, Remains { orphans: Vec::new(), claims: vec![backup.clone()] });
+    repository.remove_claim(&backup).unwrap();
+    assert_eq!(shelf.names(), before);
+}
+
+#[test]
+fn a_claim_that_cannot_be_read_hides_no_orphan() {
+    let shelf = Shelf::default();
+    let repository = repository(&shelf);
+    std::mem::forget(begin(&repository, &FULL, 1000));
+    shelf.fail_reads(true);
+    let orphans = repository.orphans(None).unwrap();
+    assert_eq!((orphans.len(), &orphans[0].claimed_by, orphans[0].claimed), (1, &None, true));
+}
