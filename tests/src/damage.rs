@@ -5,6 +5,7 @@ use crate::program::Outcome;
 use icecore_testkit::tree::Features;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// What can happen to a stored object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,6 +167,23 @@ fn what_a_killed_run_left_is_an_orphan_and_not_a_backup() {
     let check = chain.place.run("check", &[]);
     assert!(check.summary()["orphans"].as_u64().unwrap() >= 1, "{check:?}");
     assert_eq!(chain.place.increment()["level"], 3);
+    chain.place.restore("t", &["latest"]).expect(0);
+}
+
+/// Where a file system has no nameless files, a killed run leaves one with a name that nothing else would ever remove.
+#[test]
+fn a_temporary_file_of_a_killed_run_is_cleaned_up_once_it_is_old() {
+    let chain = chain();
+    let half = chain.place.repository().join("data/.icecore-tmp-0123456789abcdef");
+    fs::write(&half, "half an object").unwrap();
+    chain.place.run("check", &["--clean"]).expect(0);
+    assert!(half.exists(), "a run may be writing it");
+    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    File::options().write(true).open(&half).unwrap().set_modified(two_days_ago).unwrap();
+    chain.place.run("check", &[]).expect(0);
+    assert!(half.exists(), "nobody said so");
+    chain.place.run("check", &["--clean"]).expect(0);
+    assert!(!half.exists());
     chain.place.restore("t", &["latest"]).expect(0);
 }
 

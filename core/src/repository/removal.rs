@@ -2,13 +2,13 @@
 //!
 //! A chain goes from its end: the documents first, the highest level first, so that whatever stops the removal leaves a
 //! shorter chain that can be restored, and data without documents, which is an orphan. An orphan looks like a backup that is
-//! being written; its age tells them apart (the caller decides, see [`may_go`]), and whoever takes the claim is right.
+//! being written; its age tells them apart (the caller decides how old is old, see [`crate::limits::ORPHAN_GRACE_SECONDS`]), and
+//! whoever takes the claim is right.
 
 use super::location::{self, BackupLocation, DATA, METADATA, chain_folder};
 use super::pending::Claimant;
 use super::{Chain, Repository};
 use crate::error::{Error, Kind, Result};
-use crate::limits::ORPHAN_GRACE_SECONDS;
 use crate::name::ObjectName;
 use crate::storage::{Depth, Listed};
 use crate::time::Timestamp;
@@ -30,12 +30,6 @@ pub struct Orphan {
     pub claimed: bool,
     /// Who claimed it, when the claim can be read.
     pub claimed_by: Option<Claimant>,
-}
-
-/// Whether nobody can still be writing the orphan: it was begun more than [`ORPHAN_GRACE_SECONDS`] ago. Never for one that
-/// begins in the future, since then some clock is wrong.
-pub fn may_go(orphan: &Orphan, now: Timestamp) -> bool {
-    now.0.saturating_sub(orphan.location.entry.timestamp.0) > ORPHAN_GRACE_SECONDS
 }
 
 impl Repository {
