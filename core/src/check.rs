@@ -193,7 +193,11 @@ impl Check<'_> {
                 format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
             let old =
                 self.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
-            if old {
+            if orphan.needed {
+                text.push_str(
+                    ", needed by the backups above it: its document was lost, and its data is kept",
+                );
+            } else if old {
                 match self.repository.remove_orphan(&orphan) {
                     Ok(()) => {
                         self.report.cleaned += 1;

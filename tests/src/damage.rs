@@ -6,6 +6,7 @@ use icecore_testkit::tree::Features;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// What can happen to a stored object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -167,6 +168,35 @@ fn what_a_killed_run_left_is_an_orphan_and_not_a_backup() {
     let check = chain.place.run("check", &[]);
     assert!(check.summary()["orphans"].as_u64().unwrap() >= 1, "{check:?}");
     assert_eq!(chain.place.increment()["level"], 3);
+    chain.place.restore("t", &["latest"]).expect(0);
+}
+
+/// Data whose document was lost looks like a killed run's, but may be all that is left of a backup that others build on.
+#[test]
+fn the_data_of_a_level_whose_document_was_lost_is_never_cleaned_up() {
+    let chain = chain();
+    let folder = chain.object(1, "data").parent().unwrap().to_owned();
+    let level = folder.strip_prefix(chain.place.repository().join("data")).unwrap();
+    fs::remove_dir_all(chain.place.repository().join("metadata").join(level)).unwrap();
+    let check = chain.place.run("check", &["--clean", "--grace", "0"]);
+    assert_eq!((check.status, &check.summary()["cleaned"]), (1, &0.into()), "{check:?}");
+    assert!(folder.join("data").exists());
+}
+
+/// Where a file system has no nameless files, a killed run leaves one with a name that nothing else would ever remove.
+#[test]
+fn a_temporary_file_of_a_killed_run_is_cleaned_up_once_it_is_old() {
+    let chain = chain();
+    let half = chain.place.repository().join("data/.icecore-tmp-0123456789abcdef");
+    fs::write(&half, "half an object").unwrap();
+    chain.place.run("check", &["--clean"]).expect(0);
+    assert!(half.exists(), "a run may be writing it");
+    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    File::options().write(true).open(&half).unwrap().set_modified(two_days_ago).unwrap();
+    chain.place.run("check", &[]).expect(0);
+    assert!(half.exists(), "nobody said so");
+    chain.place.run("check", &["--clean"]).expect(0);
+    assert!(!half.exists());
     chain.place.restore("t", &["latest"]).expect(0);
 }
 

@@ -343,6 +343,25 @@ fn owners_that_cannot_be_restored_are_one_warning() {
     assert!(warning["message"].as_str().unwrap().contains("owners are not restored"));
 }
 
+/// Links to a file that moved with its directory take a second walk, which must not report the first one's failures again.
+#[test]
+fn what_cannot_be_read_is_reported_once() {
+    let place = Place::unprivileged();
+    place.write(&[("moved/file", "1"), ("locked/file", "2"), ("other/file", "3")]);
+    fs::hard_link(place.source().join("moved/file"), place.source().join("other/name")).unwrap();
+    place.backup(&["--incremental"]).expect(0);
+    // From here on the linked file is older than the level below.
+    place.backup(&["--incremental"]).expect(0);
+    fs::create_dir(place.source().join("new")).unwrap();
+    place.program.give(&place.source().join("new"));
+    fs::rename(place.source().join("moved"), place.source().join("new/moved")).unwrap();
+    set_mode(&place.source().join("locked"), 0).unwrap();
+    let outcome = place.backup(&["--incremental"]).expect(3);
+    set_mode(&place.source().join("locked"), 0o755).unwrap();
+    assert_eq!(outcome.summary()["errors"], 1, "{outcome:?}");
+    assert_eq!(outcome.of_type("problem").len(), 1, "{outcome:?}");
+}
+
 /// A list that was cut off by a full disk must not pass for the list.
 #[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {

@@ -1,6 +1,6 @@
 //! `icecore backup`: make a backup of a directory or a file.
 
-use super::{Context, RepositoryArguments, absolute, host_name, now, scratch};
+use super::{Context, RepositoryArguments, absolute, cores, host_name, now, scratch};
 use crate::exit;
 use crate::output;
 use crate::progress::Terminal;
@@ -124,7 +124,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         source: Source { path: &path, filter: &filter, one_file_system: arguments.one_file_system },
         tags: arguments.tag.clone(),
         now: now(),
-        workers: workers(arguments.jobs),
+        workers: arguments.jobs.unwrap_or_else(cores).max(1),
         process: std::process::id(),
         dry_run: arguments.dry_run,
     };
@@ -164,10 +164,6 @@ fn name(arguments: &Arguments, path: &Path) -> Result<String> {
         }),
         None => Ok("root".to_owned()),
     }
-}
-
-fn workers(asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
 fn print(context: &Context<'_>, report: &Report) {

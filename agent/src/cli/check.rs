@@ -1,11 +1,13 @@
 //! `icecore check`: whether every backup can be restored.
 
-use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
+use super::{Context, RepositoryArguments, SeriesArguments, cores, now, scratch};
 use crate::output;
 use crate::progress::Terminal;
 use clap::Args;
 use icecore::check::{self, Finding};
 use icecore::error::Result;
+use icecore::limits::ORPHAN_GRACE_SECONDS;
+use icecore::time::Timestamp;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -29,21 +31,26 @@ pub struct Arguments {
     #[arg(long)]
     clean: bool,
     /// With --clean: how old such remains must be, in hours
-    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    #[arg(long, value_name = "HOURS", default_value_t = GRACE_HOURS)]
     grace: u32,
 }
+
+const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;
 
 /// Prints a line for each finding; fails when a backup is damaged.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let repository = arguments.repository.open()?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Checking");
+    let clean_older_than =
+        arguments.clean.then(|| Timestamp(now().seconds - i64::from(arguments.grace) * 3600));
+    if let Some(limit) = clean_older_than {
+        arguments.repository.storage()?.clean_temporaries(limit)?;
+    }
     let options = check::Options {
         filter: arguments.series.filter(),
         read_data: arguments.read_data,
-        clean_older_than: arguments
-            .clean
-            .then(|| icecore::time::Timestamp(now().seconds - i64::from(arguments.grace) * 3600)),
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        clean_older_than,
+        workers: cores(),
     };
     let mut found = |finding: &Finding| print(context, finding);
     let report = check::run(&repository, &options, &scratch(), &monitor, &mut found);

@@ -94,10 +94,14 @@ pub struct RepositoryArguments {
 impl RepositoryArguments {
     /// Opens the repository.
     fn open(&self) -> Result<Repository> {
+        Repository::open(Arc::new(self.storage()?)).map_err(|error| self.advise(error))
+    }
+
+    /// Opens the storage below the repository.
+    fn storage(&self) -> Result<Local> {
         match Local::open(&absolute(&self.repository)?) {
-            Ok(storage) => Repository::open(Arc::new(storage)).map_err(|error| self.advise(error)),
             Err(error) if error.kind() == Kind::NotFound => Err(self.none()),
-            Err(error) => Err(error),
+            opened => opened,
         }
     }
 
@@ -198,6 +202,11 @@ fn host_name() -> String {
 fn now() -> FileTime {
     let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     FileTime::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// How many threads can work at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Where what outgrows memory goes.

@@ -1,6 +1,6 @@
 //! `icecore restore`: get a backup back.
 
-use super::{Context, RepositoryArguments, SeriesArguments, absolute, host_name, parse_time, scratch};
+use super::{Context, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time, scratch};
 use crate::output;
 use crate::progress::Terminal;
 use clap::Args;
@@ -73,7 +73,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         numeric_owner: arguments.numeric_owner,
         target: &target,
         dry_run: arguments.dry_run,
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        workers: cores(),
     };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Restoring");
     let report = restore::run(&repository, &options, &scratch(), &monitor);

@@ -110,17 +110,6 @@ impl Chain {
         exists.then_some(parent).ok_or_else(missing)
     }
 
-    /// The lowest level that is missing: what is below it can be restored, as far as names tell.
-    pub fn missing_level(&self) -> Option<Level> {
-        let increments = self.backups.iter().filter(|backup| backup.level != Level::FULL);
-        increments.filter_map(|backup| level::parent_of(&self.backups, *backup).err()).min()
-    }
-
-    /// Whether every backup can be restored, as far as names tell.
-    pub fn is_complete(&self) -> bool {
-        self.missing_level().is_none()
-    }
-
     fn gap(&self, chosen: BackupEntry, missing: &str) -> Error {
         Error::damaged(
             format!("{missing} is missing; nothing above it can be restored:"),

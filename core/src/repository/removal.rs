@@ -2,17 +2,16 @@
 //!
 //! A chain goes from its end: the documents first, the highest level first, so that whatever stops the removal leaves a
 //! shorter chain that can be restored, and data without documents, which is an orphan. An orphan looks like a backup that is
-//! being written; its age tells them apart (the caller decides, see [`may_go`]), and whoever takes the claim is right.
+//! being written; its age tells them apart (the caller decides how old is old, see [`crate::limits::ORPHAN_GRACE_SECONDS`]), and
+//! whoever takes the claim is right.
 
 use super::location::{self, BackupLocation, DATA, METADATA, chain_folder};
 use super::pending::Claimant;
 use super::{Chain, Repository};
 use crate::error::{Error, Kind, Result};
-use crate::limits::ORPHAN_GRACE_SECONDS;
 use crate::name::ObjectName;
 use crate::storage::{Depth, Listed};
-use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest claim that is looked at.
 const CLAIM_BYTES: u64 = 64 << 10;
@@ -30,6 +29,9 @@ pub struct Orphan {
     pub claimed: bool,
     /// Who claimed it, when the claim can be read.
     pub claimed_by: Option<Claimant>,
+    /// Whether a backup above it needs a level that only this can be: not a killed run's then, but a backup whose document was
+    /// lost. Its data may be all that is left of it.
+    pub needed: bool,
 }
 
 /// What runs that were killed left behind.
@@ -39,12 +41,6 @@ pub struct Remains {
     pub orphans: Vec<Orphan>,
     /// Backups beside which there is a claim still.
     pub claims: Vec<BackupLocation>,
-}
-
-/// Whether nobody can still be writing the orphan: it was begun more than [`ORPHAN_GRACE_SECONDS`] ago. Never for one that
-/// begins in the future, since then some clock is wrong.
-pub fn may_go(orphan: &Orphan, now: Timestamp) -> bool {
-    now.0.saturating_sub(orphan.location.entry.timestamp.0) > ORPHAN_GRACE_SECONDS
 }
 
 impl Repository {
@@ -92,15 +88,16 @@ impl Repository {
         };
         // Data is listed before documents: what is committed in between is a backup, not an orphan.
         let mut found = self.data_folders(&folder(DATA)?)?;
-        let mut claims = Vec::new();
-        for committed in self.committed(&folder(METADATA)?, &mut Vec::new())? {
-            if found.remove(&committed).is_some_and(|objects| objects.claimed) {
-                claims.push(committed);
-            }
-        }
+        let committed = self.committed(&folder(METADATA)?, &mut Vec::new())?;
+        let claims =
+            committed.iter().filter(|one| found.remove(one).is_some_and(|objects| objects.claimed)).cloned();
+        let claims = claims.collect();
         let mut orphans: Vec<Orphan> = found.into_values().collect();
         for orphan in orphans.iter_mut().filter(|orphan| orphan.claimed) {
             orphan.claimed_by = self.claimant(&orphan.location)?;
+        }
+        for orphan in &mut orphans {
+            orphan.needed = is_needed(&orphan.location, &committed);
         }
         Ok(Remains { orphans, claims })
     }
@@ -135,6 +132,7 @@ impl Repository {
                 size_bytes: 0,
                 claimed: false,
                 claimed_by: None,
+                needed: false,
             });
             orphan.objects = orphan.objects.saturating_add(1);
             orphan.size_bytes = orphan.size_bytes.saturating_add(size_bytes);
@@ -171,4 +169,12 @@ impl Repository {
         }
         self.delete_below(&location.data_folder()?)
     }
+}
+
+/// Whether the chain goes on above the level of `lost`, and has no backup of that level.
+fn is_needed(lost: &BackupLocation, committed: &BTreeSet<BackupLocation>) -> bool {
+    let of_chain =
+        |one: &&BackupLocation| (&one.engine, &one.name, one.chain) == (&lost.engine, &lost.name, lost.chain);
+    let levels = || committed.iter().filter(of_chain).map(|one| one.entry.level);
+    levels().any(|level| level > lost.entry.level) && levels().all(|level| level != lost.entry.level)
 }

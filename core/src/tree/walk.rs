@@ -88,20 +88,6 @@ pub fn walk(
     Ok(())
 }
 
-/// Hands path, device and inode of every directory below `root` to `found`, in the order of [`walk`]. What cannot be read
-/// is passed over without a word: it is the walk that reads the tree which reports it.
-///
-/// # Errors
-/// What `found` returns, and as [`walk`].
-pub fn find_directories(
-    root: Directory,
-    options: &Options<'_>,
-    monitor: &dyn Monitor,
-    found: impl FnMut(&[u8], u64, u64) -> Result<()>,
-) -> Result<()> {
-    walk(root, options, &Unheard(monitor), &mut Finder(found))
-}
-
 /// A directory that was opened and listed, on its way to the visitor.
 struct Found {
     directory: Directory,
@@ -221,27 +207,4 @@ fn replaced(cause: Error) -> Error {
 
 fn not_found_again() -> Error {
     Error::new(Kind::Changed, "cannot go back to read").because("a directory above it was moved or removed")
-}
-
-struct Finder<F>(F);
-
-impl<F: FnMut(&[u8], u64, u64) -> Result<()>> Visitor for Finder<F> {
-    fn directory(&mut self, visit: &Visit<'_>, _monitor: &dyn Monitor) -> Result<()> {
-        (self.0)(visit.path, visit.metadata.device, visit.metadata.inode)
-    }
-
-    fn unreadable(&mut self, _path: &[u8], _metadata: Option<&Metadata>, _error: &Error) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Passes on the wish to stop, and no events.
-struct Unheard<'a>(&'a dyn Monitor);
-
-impl Monitor for Unheard<'_> {
-    fn event(&self, _event: Event<'_>) {}
-
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
 }

