@@ -11,7 +11,6 @@ use super::{Chain, Repository};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::storage::{Depth, Listed};
-use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// Longest claim that is looked at.
