@@ -1,5 +1,6 @@
 //! Every storage and every decorator does what the contract says.
 
+use crate::program::not_run;
 use icecore::Kind;
 use icecore::name::ObjectName;
 use icecore::storage::local::Local;
@@ -130,12 +131,10 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-#[allow(clippy::print_stderr)] // a test that cannot run says so
 fn a_full_disk_is_told_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path().join("disk")) else {
-        eprintln!("not run: mounting a small disk needs root");
-        return;
+        return not_run("mounting a small disk needs root");
     };
     for adapt in [|local| local, Local::with_named_temporaries] {
         let local = adapt(Local::open(&disk.0).unwrap());

@@ -47,7 +47,8 @@ fn another_disk_in_the_same_place_is_not_taken_for_the_one_that_was_there() {
     let now = FileTime::new(i64::from(u32::MAX), 0);
     let mut full = level(source.path(), None, now);
     assert_eq!(code_of_a(&mut full), Some(Code::Stored));
-    let cases: [(&str, &dyn Fn(&mut Recorded), Code); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Recorded);
+    let cases: [(&str, Change<'_>, Code); 4] = [
         ("the same", &|_| {}, Code::Kept),
         ("another device number", &|found| found.device += 1, Code::Kept),
         ("another inode", &|found| found.inode += 1, Code::Stored),
