@@ -169,11 +169,17 @@ impl Check<'_> {
         }
         self.repository.read_engine_metadata(&step, self.scratch)?;
         let engine = engine::by_name(&step.location.engine)?;
+        let object = step.location.data()?.to_string();
         let mut chain =
             StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
-        chain.stream(0, &mut |input| {
+        let stream = chain.stream(0, &mut |input| {
             engine.verify(input, self.monitor)?;
             Ok(Reading::ToTheEnd)
+        });
+        stream.map_err(|error| match error.kind() {
+            // The decoder knows its stream by no name.
+            Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
+            _ => error,
         })
     }
 

@@ -198,7 +198,7 @@ fn an_object_that_cannot_be_read_is_named_and_the_rest_is_looked_at() {
         (document, &[][..], format!("metadata/{}/metadata", inside.display())),
         (level.join("data"), &["--read-data"], format!("data/{}/data", inside.display())),
     ] {
-        fs::set_permissions(&object, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&object, Permissions::from_mode(0o000)).unwrap();
         let check = place.run("check", more).expect(1);
         let problems = check.of_type("problem");
         assert_eq!((check.summary()["backups"].as_u64(), problems.len()), (Some(3), 1), "{check:?}");
