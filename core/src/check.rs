@@ -172,16 +172,15 @@ impl Check<'_> {
         let object = step.location.data()?.to_string();
         let mut chain =
             StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
-        chain
-            .stream(0, &mut |input| {
-                engine.verify(input, self.monitor)?;
-                Ok(Reading::ToTheEnd)
-            })
-            .map_err(|error| match error.kind() {
-                // Nothing is written here: a storage that fails is about this object.
-                Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
-                _ => error,
-            })
+        let stream = chain.stream(0, &mut |input| {
+            engine.verify(input, self.monitor)?;
+            Ok(Reading::ToTheEnd)
+        });
+        stream.map_err(|error| match error.kind() {
+            // The decoder knows its stream by no name.
+            Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
+            _ => error,
+        })
     }
 
     fn remains(&mut self) -> Result<()> {
