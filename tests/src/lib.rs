@@ -1,7 +1,7 @@
 //! What a user can do, a file per capability: tests run the real program on real trees and real repositories.
 //!
 //! Promises that need a failure at every place there is (faults, damage, random histories) are tested through the library, over
-//! a storage in memory; see [`in_memory`].
+//! a storage in memory; see `in_memory`.
 
 #![cfg(test)]
 

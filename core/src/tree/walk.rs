@@ -5,7 +5,7 @@
 //!
 //! Invariants: a child is opened by name from its parent's handle, never through a symbolic link, and judged by its own
 //! handle, so nothing can be swapped in between and nothing leads out of the root. Neither depth nor length of a path is
-//! limited by PATH_MAX, the stack or the number of handles (see [`ancestors`]). What cannot be read is reported, and the
+//! limited by PATH_MAX, the stack or the number of handles (see `ancestors`). What cannot be read is reported, and the
 //! rest is walked.
 
 mod ancestors;
