@@ -154,7 +154,6 @@ impl Check<'_> {
         let kind = match error.kind() {
             Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
             Kind::NotFound => FindingKind::Missing,
-            _ if error.to_string().starts_with("missing:") => FindingKind::Missing,
             _ => FindingKind::Damaged,
         };
         let object = if error.subject().is_empty() { backup } else { error.subject() };

@@ -108,7 +108,7 @@ fn view(repository: &Repository, chain: &Chain) -> Result<ChainView> {
         let sound = match &step {
             Some(step) => match repository.verify_sizes(std::slice::from_ref(step)) {
                 Ok(()) => true,
-                Err(error) if error.kind() == Kind::Damaged => false,
+                Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => false,
                 Err(error) => return Err(error),
             },
             None => false,

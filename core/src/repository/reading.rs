@@ -69,7 +69,8 @@ impl Repository {
     /// Compares the sizes of all objects of a path with what is promised: a cheap check before the first byte is restored.
     ///
     /// # Errors
-    /// `Damaged` naming the object that is missing or has another size (for Freezer's: is empty), and what the storage reports.
+    /// `NotFound` naming the object that is missing, `Damaged` the one that has another size (for Freezer's: is empty), and what
+    /// the storage reports.
     pub fn verify_sizes(&self, path: &[Step]) -> Result<()> {
         for step in path {
             self.checked_size(&step.location.data()?, step.promised_data())?;
@@ -80,7 +81,7 @@ impl Repository {
 
     fn checked_size(&self, name: &ObjectName, promised: Option<Stored>) -> Result<u64> {
         let Some(found) = self.size_of(name)? else {
-            return Err(Error::damaged("missing:", name.to_string()));
+            return Err(Error::new(Kind::NotFound, "missing:").on(name.to_string()));
         };
         match promised {
             Some(stored) if stored.size_bytes != found => {

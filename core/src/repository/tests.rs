@@ -203,7 +203,7 @@ fn every_changed_byte_of_the_stream_is_noticed() {
     let path = path_of(&repository, 2, 3000);
     shelf.take(name);
     let error = repository.verify_sizes(&path).unwrap_err();
-    assert_eq!((error.kind(), error.subject()), (Kind::Damaged, name));
+    assert_eq!((error.kind(), error.subject()), (Kind::NotFound, name));
     shelf.set(name, &good);
     shelf.set("data/tar/h_n/1000/1_2000/engine_metadata", b"stage");
     let scratch = Scratch::new(std::env::temp_dir());
