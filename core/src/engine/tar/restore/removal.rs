@@ -34,24 +34,20 @@ impl Replay<'_, '_, '_> {
         now: &[u8],
         mut meant: impl FnMut(&dumpdir::Record<'_>) -> Result<bool>,
     ) -> Result<Option<Vec<Known>>> {
-        let record = match &mut self.previous {
-            Some(previous) => previous.by_name(&stored_name(before))?,
-            None => None,
-        };
-        let Some(record) = record else { return Ok(None) };
+        let Replay { previous: Some(previous), renames, .. } = self else { return Ok(None) };
         let mut known = Vec::new();
-        for entry in dumpdir::records(&record.listing) {
-            let entry = entry?;
+        let found = previous.entries_of(&stored_name(before), &mut |entry| {
             if !meant(&entry)? {
-                continue;
+                return Ok(());
             }
             let is_directory = entry.code == Code::Directory;
             let (before, now) = (join(before, entry.name), join(now, entry.name));
-            if self.renames[level].destination(before.clone(), is_directory).as_ref() == Some(&now) {
+            if renames[level].destination(before.clone(), is_directory).as_ref() == Some(&now) {
                 known.push(Known { before, now, is_directory, emptied: false });
             }
-        }
-        Ok(Some(known))
+            Ok(())
+        })?;
+        Ok(found.then_some(known))
     }
 
     /// Removes an entry that this level has not, and what the level below had in it; not what was moved away from there, and

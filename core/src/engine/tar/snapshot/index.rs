@@ -5,6 +5,7 @@
 //! Looked up in the order of the file, records come from one buffer that reads ahead; elsewhere little is read for each.
 
 use super::{Record, reader};
+use crate::engine::tar::dumpdir;
 use crate::error::Result;
 use crate::spool::Spool;
 use crate::time::FileTime;
@@ -41,7 +42,8 @@ impl Snapshot {
         let (mut names, mut inodes) = (Places::new(), Places::new());
         loop {
             let place = window.position();
-            let Some(Record { directory, .. }) = reader::read_record(&mut window)? else { break };
+            let Some(directory) = reader::read_directory(&mut window)? else { break };
+            reader::read_entries(&mut window, &mut |_| Ok(()))?;
             names.push((hasher.hash_one(&directory.name), place));
             inodes.push((directory.inode, place));
         }
@@ -78,6 +80,27 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// Hands the entries of the directory of this name on, one by one, so that a large one is never in memory whole; whether
+    /// there is such a directory.
+    ///
+    /// # Errors
+    /// I/O, and those of `entry`.
+    pub fn entries_of(
+        &mut self,
+        name: &[u8],
+        entry: &mut dyn FnMut(dumpdir::Record<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let key = self.hasher.hash_one(name);
+        for place in places(&self.names, key) {
+            self.window.seek(place);
+            if reader::read_directory(&mut self.window)?.is_some_and(|directory| directory.name == name) {
+                reader::read_entries(&mut self.window, entry)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The directories with this device and inode, in the order of the file: usually at most one, more where a file system

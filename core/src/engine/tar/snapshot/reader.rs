@@ -1,7 +1,7 @@
 //! Reads a snapshot file record by record.
 
 use super::{Directory, Record, damaged};
-use crate::engine::tar::dumpdir::{Code, check_entry};
+use crate::engine::tar::dumpdir::{self, Code, check_entry};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{DUMPDIR_BYTES, PATH_BYTES};
 use crate::time::FileTime;
@@ -76,6 +76,22 @@ fn check_format(line: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`SnapshotReader::next`].
 pub(super) fn read_record(source: &mut impl BufRead) -> Result<Option<Record>> {
+    let Some(directory) = read_directory(source)? else { return Ok(None) };
+    let mut listing = Vec::new();
+    read_entries(source, &mut |entry| {
+        listing.push(entry.code.letter());
+        listing.extend_from_slice(entry.name);
+        listing.push(0);
+        Ok(())
+    })?;
+    Ok(Some(Record { directory, listing }))
+}
+
+/// Reads the head of a record, behind which [`read_entries`] goes on; `None` where the source ends before it.
+///
+/// # Errors
+/// As [`SnapshotReader::next`].
+pub(super) fn read_directory(source: &mut impl BufRead) -> Result<Option<Directory>> {
     let Some(nfs) = read_field(source, NUMBER_BYTES)? else { return Ok(None) };
     let nfs = match nfs.as_slice() {
         b"0" => false,
@@ -88,31 +104,35 @@ pub(super) fn read_record(source: &mut impl BufRead) -> Result<Option<Record>> {
     if name.is_empty() {
         return Err(damaged("a directory without a name"));
     }
-    let listing = read_listing(source)?;
-    Ok(Some(Record { directory: Directory { nfs, mtime, device, inode, name }, listing }))
+    Ok(Some(Directory { nfs, mtime, device, inode, name }))
 }
 
-/// Reads entries up to the empty string, and the NUL behind it.
-fn read_listing(source: &mut impl BufRead) -> Result<Vec<u8>> {
-    let mut listing = Vec::new();
+/// Reads entries up to the empty string, and the NUL behind it; hands each on and keeps none.
+///
+/// # Errors
+/// As [`SnapshotReader::next`], and those of `entry`.
+pub(super) fn read_entries(
+    source: &mut impl BufRead,
+    entry: &mut dyn FnMut(dumpdir::Record<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut left = usize::try_from(DUMPDIR_BYTES).unwrap_or(usize::MAX);
+    let mut record = Vec::new();
     loop {
-        let before = listing.len();
-        let left = usize::try_from(DUMPDIR_BYTES).unwrap_or(usize::MAX).saturating_sub(before);
-        read_until(source, 0, &mut listing, left)?;
-        match &listing[before..] {
+        record.clear();
+        read_until(source, 0, &mut record, left)?;
+        left = left.saturating_sub(record.len());
+        match record.as_slice() {
             b"\0" => break,
-            [letter, name @ .., 0] if Code::of_letter(*letter).is_some_and(Code::is_entry) => {
-                check_entry(name)?
+            [letter, name @ .., 0] => {
+                let code = Code::of_letter(*letter).filter(|code| code.is_entry());
+                let code = code.ok_or_else(|| damaged("an unusable entry"))?;
+                check_entry(name)?;
+                entry(dumpdir::Record { code, name })?;
             }
             _ => return Err(damaged("an unusable entry")),
         }
     }
-    listing.pop();
-    if need(read_field(source, 0)?)?.is_empty() {
-        Ok(listing)
-    } else {
-        Err(damaged("a record without an end"))
-    }
+    if need(read_field(source, 0)?)?.is_empty() { Ok(()) } else { Err(damaged("a record without an end")) }
 }
 
 fn read_time(source: &mut impl BufRead) -> Result<FileTime> {
