@@ -28,7 +28,7 @@ impl<'a> StoredChain<'a> {
     /// The levels that a restore of `entry` replays: all there, with the sizes they had, and readable by this program.
     ///
     /// # Errors
-    /// `Damaged` for a gap, a wrong size or a broken document; `NotFound` for a missing object; `Unsupported` for what this program cannot
+    /// `Damaged` for a gap, a missing object, a wrong size or a broken document; `Unsupported` for what this program cannot
     /// read; as the storage has it.
     pub fn open(
         repository: &'a Repository,
@@ -42,9 +42,12 @@ impl<'a> StoredChain<'a> {
         for step in &steps {
             compression(step)?;
         }
+        let hint = "this backup cannot be restored; icecore list shows which can";
         let another = |error: Error| match error.kind() {
-            Kind::Damaged | Kind::NotFound => {
-                error.hint("this backup cannot be restored; icecore list shows which can")
+            Kind::Damaged => error.hint(hint),
+            // The backup is there; what is not is a part of it.
+            Kind::NotFound => {
+                Error::damaged("not whole:", chain.location(entry).to_string()).because(error).hint(hint)
             }
             _ => error,
         };
