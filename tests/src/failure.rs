@@ -9,6 +9,7 @@ use icecore_testkit::tree::attributes::set_mode;
 use icecore_testkit::tree::is_root;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -87,6 +88,23 @@ fn what_could_not_be_read_is_tried_again_at_the_next_level() {
     let summary = place.increment();
     assert_eq!((&summary["level"], &summary["errors"]), (&1.into(), &0.into()));
     assert_equal(&expected, &place.restored("t", &id(&summary)), "with what was unreadable before");
+}
+
+/// A directory that may be listed but not entered: what an earlier level has of it is not deleted by a restore of this one.
+#[test]
+fn what_cannot_be_looked_at_stays_as_an_earlier_level_has_it() {
+    let place = Place::unprivileged();
+    place.write(&[("closed/a", "1"), ("b", "2")]);
+    place.increment();
+    let closed = place.source().join("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o444)).unwrap();
+    let outcome = place.backup(&["--incremental"]).expect(3);
+    assert!(outcome.names("closed/a"), "{outcome:?}");
+    place.restore("t", &["latest"]).expect(0);
+    let restored = place.target("t").join("closed");
+    fs::set_permissions(&restored, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read_to_string(restored.join("a")).unwrap(), "1");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Holds a backup while it reads a large file, lets `change` happen, and says how the run ended.

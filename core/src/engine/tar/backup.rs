@@ -21,7 +21,7 @@ use crate::monitor::{Event, Monitor, Quiet};
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::time::FileTime;
-use crate::tree::attributes::{Attributes, FileKind, Metadata};
+use crate::tree::attributes::{Attributes, FileKind, Metadata, Xattrs};
 use crate::tree::directory::{Directory, lossy, path_bytes};
 use crate::tree::owner::Owners;
 use crate::tree::walk::{self, Visit, Visitor};
@@ -181,11 +181,13 @@ impl LevelWriter<'_, '_> {
         let base = self.base.as_ref()?;
         match visit.directory.stat(name) {
             Ok(metadata) if base.is_older(&metadata) => Some(Code::Kept),
-            Ok(_) => Some(Code::Stored),
-            Err(error) => {
+            Err(error) if error.kind() == Kind::NotFound => {
                 problem(monitor, &join(visit.path, name), &error);
                 None
             }
+            // What cannot be looked at is still there: it stays listed, so that a restore keeps what an earlier level has of
+            // it, and storing it says what is wrong.
+            Ok(_) | Err(_) => Some(Code::Stored),
         }
     }
 
@@ -195,10 +197,8 @@ impl LevelWriter<'_, '_> {
         codes: &[Option<Code>],
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        let xattrs = xattr::read_file(visit.directory).unwrap_or_else(|error| {
-            attribute_problem(monitor, visit.path, &error);
-            Vec::new()
-        });
+        // Every level stores every directory, and so tries again by itself.
+        let (xattrs, _) = all_or_none(xattr::read_file(visit.directory), visit.path, monitor);
         let attributes = self.attributes(visit.metadata, xattrs);
         let kind = MemberKind::Directory { listing: None };
         let member = Member { path: stored_name(visit.path), kind, attributes };
@@ -237,7 +237,7 @@ impl LevelWriter<'_, '_> {
         self.archive.end()
     }
 
-    fn attributes(&mut self, metadata: &Metadata, xattrs: crate::tree::attributes::Xattrs) -> Attributes {
+    fn attributes(&mut self, metadata: &Metadata, xattrs: Xattrs) -> Attributes {
         Attributes {
             mode: metadata.mode,
             uid: metadata.uid,
@@ -291,10 +291,7 @@ impl LevelWriter<'_, '_> {
         if let Some(done) = self.further_name(entry, &metadata, monitor)? {
             return Ok(done);
         }
-        let xattrs = xattr::read_file(opened.file()).unwrap_or_else(|error| {
-            attribute_problem(monitor, entry.path, &error);
-            Vec::new()
-        });
+        let (xattrs, complete) = all_or_none(xattr::read_file(opened.file()), entry.path, monitor);
         let attributes = self.attributes(&metadata, xattrs);
         let stored =
             self.reader.store(opened, &entry.stored, attributes, &mut self.archive, entry.path, monitor)?;
@@ -302,7 +299,7 @@ impl LevelWriter<'_, '_> {
             self.remember_link(entry, &metadata);
             monitor.event(Event::Entry { path: entry.path, bytes: metadata.size_bytes });
         }
-        Ok(stored)
+        Ok(if complete { stored } else { Stored::Not })
     }
 
     fn special(&mut self, entry: &Entry<'_>, monitor: &dyn Monitor) -> Result<Stored> {
@@ -325,17 +322,15 @@ impl LevelWriter<'_, '_> {
         if let Some(done) = self.further_name(entry, &metadata, monitor)? {
             return Ok(done);
         }
-        let xattrs = xattr::read_entry(entry.directory, entry.name).unwrap_or_else(|error| {
-            attribute_problem(monitor, entry.path, &error);
-            Vec::new()
-        });
+        let (xattrs, complete) =
+            all_or_none(xattr::read_entry(entry.directory, entry.name), entry.path, monitor);
         let member =
             Member { path: entry.stored.clone(), kind, attributes: self.attributes(&metadata, xattrs) };
         self.archive.begin(&member)?;
         self.archive.end()?;
         self.remember_link(entry, &metadata);
         monitor.event(Event::Entry { path: entry.path, bytes: 0 });
-        Ok(Stored::Whole)
+        Ok(if complete { Stored::Whole } else { Stored::Not })
     }
 
     /// Stores an entry as a hard link when an earlier name of its inode is in this archive.
@@ -467,9 +462,15 @@ pub(super) fn problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
     monitor.event(Event::Problem { path: &lossy(path), error, lost });
 }
 
-/// Reports attributes that could not be read: they are part of what was promised.
-fn attribute_problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
-    monitor.event(Event::Problem { path: &lossy(path), error, lost: true });
+/// Extended attributes, or none and a report: they are part of what was promised. Whether they were read.
+fn all_or_none(read: Result<Xattrs>, path: &[u8], monitor: &dyn Monitor) -> (Xattrs, bool) {
+    match read {
+        Ok(xattrs) => (xattrs, true),
+        Err(error) => {
+            monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: true });
+            (Vec::new(), false)
+        }
+    }
 }
 
 fn left_out(monitor: &dyn Monitor, path: &[u8]) {
