@@ -65,11 +65,27 @@ impl Place {
             fs::write(path, content).unwrap();
         }
         self.program.give(&self.source());
+        self.settle();
+    }
+
+    /// Waits until the clock that stamps files has moved on: what was written in the tick in which a backup begins is, rightly,
+    /// not taken for unchanged by the next one.
+    pub fn settle(&self) {
+        let probe = self.path().join("probe");
+        let stamp = || {
+            fs::write(&probe, "").unwrap();
+            fs::metadata(&probe).unwrap().modified().unwrap()
+        };
+        let before = stamp();
+        while stamp() <= before {}
+        fs::remove_file(probe).unwrap();
     }
 
     /// A tree with everything, in the source.
     pub fn tree(&self, seed: u64, features: Features) -> Tree {
-        Tree::create(&self.source(), seed, features).unwrap()
+        let tree = Tree::create(&self.source(), seed, features).unwrap();
+        self.settle();
+        tree
     }
 
     /// `icecore VERB -r REPOSITORY --host HOST --name NAME --json …`
