@@ -16,6 +16,7 @@ pub mod pending;
 pub mod reading;
 pub mod removal;
 pub mod select;
+pub mod vault;
 
 #[cfg(test)]
 mod tests;
