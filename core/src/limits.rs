@@ -101,6 +101,30 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
+/// Longest file that is bundled with others; longer ones are cut into chunks.
+pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
+
+/// Directories whose files may share a bundle: each keeps a handle open until the bundle is read.
+pub const BUNDLE_DIRECTORIES: usize = 96;
+
+/// Bytes of a large file that are read before they are cut and handed on.
+pub const READ_BLOCK_BYTES: usize = 8 << 20;
+
+/// Entries that wait for the bundle they are in.
+pub const ROWS_WAITING: usize = 16_384;
+
+/// Pieces of work between the walk and the workers.
+pub const WORK_WAITING: usize = 3;
+
+/// Full packs that wait to be stored.
+pub const PACKS_WAITING: usize = 1;
+
+/// Holes of one file that are kept. A file with more is stored as if it had none.
+pub const HOLES_KEPT: usize = 65_536;
+
+/// Smallest file that is looked at for holes.
+pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
