@@ -5,7 +5,7 @@
 //! key, with sizes normalised by two thresholds (W. Xia et al., "FastCDC", USENIX ATC 2016). Without the key, the lengths of
 //! chunks tell nothing about what they hold.
 //!
-//! Invariants: a border depends on the key, on the length of the chunk up to there and on the last [`WINDOW_BYTES`] bytes of
+//! Invariants: a border depends on the key, on the length of the chunk up to there and on the last 64 bytes of
 //! it, on nothing else; so every way to scan gives the same chunks. The way that is used here looks at four places at once,
 //! since one hash alone would wait for its own result at every byte.
 
