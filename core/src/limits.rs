@@ -110,7 +110,7 @@ pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
 /// Longest chunk of content, which ends whatever it holds.
 pub const CHUNK_MAX_BYTES: usize = 4 << 20;
 
-/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MAX`] of them.
+/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MIN`] of them.
 pub const BUNDLE_MIN_BYTES: u64 = 1 << 20;
 
 /// Bytes at which a bundle ends whatever it holds. It is passed by at most the last file.
@@ -121,6 +121,9 @@ pub const BUNDLE_SPAN_BYTES: u64 = 1 << 20;
 
 /// What a smaller file counts as when it is asked whether it ends a bundle, so that swarms of tiny files end too.
 pub const BUNDLE_FILE_MIN_BYTES: u64 = 4 << 10;
+
+/// Files of a bundle from which on any may end it, however small they are.
+pub const BUNDLE_FILES_MIN: usize = 1024;
 
 /// Most files in one bundle.
 pub const BUNDLE_FILES_MAX: usize = 4096;
