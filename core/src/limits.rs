@@ -124,6 +124,32 @@ pub const HOLES_KEPT: usize = 65_536;
 
 /// Smallest file that is looked at for holes.
 pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+/// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
+pub const CHUNK_MIN_BYTES: usize = 256 << 10;
+
+/// Length from which on a chunk ends at the first chance: four times as often as before. Lengths are 1.2 times that on average.
+pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
+
+/// Longest chunk of content, which ends whatever it holds.
+pub const CHUNK_MAX_BYTES: usize = 4 << 20;
+
+/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MIN`] of them.
+pub const BUNDLE_MIN_BYTES: u64 = 1 << 20;
+
+/// Bytes at which a bundle ends whatever it holds. It is passed by at most the last file.
+pub const BUNDLE_MAX_BYTES: u64 = 4 << 20;
+
+/// Bytes of content between two files that may end a bundle, on average.
+pub const BUNDLE_SPAN_BYTES: u64 = 1 << 20;
+
+/// What a smaller file counts as when it is asked whether it ends a bundle, so that swarms of tiny files end too.
+pub const BUNDLE_FILE_MIN_BYTES: u64 = 4 << 10;
+
+/// Files of a bundle from which on any may end it, however small they are.
+pub const BUNDLE_FILES_MIN: usize = 1024;
+
+/// Most files in one bundle.
+pub const BUNDLE_FILES_MAX: usize = 4096;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -135,3 +161,7 @@ const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
 const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
+const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
+// The average is used as a number of bits.
+const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
+const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);
