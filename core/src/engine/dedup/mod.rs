@@ -1,6 +1,9 @@
 //! The `dedup` engine: one ordered tree of entries for each backup, whose files point into chunks that all backups of the
 //! repository share. `docs/format/dedup.md` has the details.
 
+mod backup;
+pub mod tree;
+
 use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::index::Index;
@@ -25,8 +28,8 @@ impl Engine for Dedup {
 }
 
 impl ObjectEngine for Dedup {
-    fn backup(&self, _job: ObjectBackup<'_>, _vault: &Vault) -> Result<Made> {
-        Err(Error::new(Kind::Unsupported, "backups by dedup are not built yet"))
+    fn backup(&self, job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
+        backup::run(job, vault)
     }
 
     fn restore(
