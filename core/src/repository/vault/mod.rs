@@ -4,27 +4,37 @@
 //! Invariants: every object has a key of its own, which is bound to the repository, the kind and the name of the object; what
 //! is read back is opened, decoded and compared with its id before anybody sees it; a snapshot is written last.
 
+pub mod compression;
 pub mod documents;
 pub mod header;
 pub mod id;
+pub mod index;
 pub mod keys;
 pub mod names;
+pub mod pack;
 pub mod password;
+pub mod reader;
 pub mod removal;
 pub mod seal;
 pub mod session;
 pub mod slots;
 pub mod snapshot;
+pub mod writer;
 
+pub use compression::{CompressionLevel, Decoder, Encoder};
 pub use documents::Documents;
 pub use header::ObjectKind;
 pub use id::{ChunkId, ChunkKind, ObjectId};
+pub use index::Index;
 pub use keys::Keys;
+pub use pack::{Location, Pack, PackRef};
 pub use password::{Password, Protection};
+pub use reader::Reader;
 pub use removal::{Removal, Removals};
 pub use session::{Announcement, Session};
 pub use slots::Slot;
 pub use snapshot::{Snapshot, Snapshots};
+pub use writer::{Put, Writer};
 
 use crate::error::{Error, Kind, Result};
 use crate::storage::Storage;
