@@ -38,22 +38,32 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     let writer = Writer::new(vault, Arc::clone(&job.index));
     let reader = Reader::new(vault, Arc::clone(&job.index));
     let monitor = job.monitor;
+    let dry_run = job.dry_run;
     let store = |packs: &mut pipe::Receiver<Pack>| {
+        let mut told = 0;
         while let Some(pack) = packs.receive()? {
-            let bytes = pack.bytes();
+            if dry_run {
+                continue;
+            }
             writer.store(pack)?;
-            monitor.event(Event::Stored { bytes });
+            let added = writer.added_bytes();
+            monitor.event(Event::Stored { bytes: added - told });
+            told = added;
         }
         Ok(())
     };
     let produce = |packs: &mut Sender<Pack>| {
-        let packs = Packs { writer: &writer, sender: Mutex::new(packs) };
+        let sender = Mutex::new(packs);
+        let send = |pack| sender.lock().unwrap_or_else(PoisonError::into_inner).send(pack);
+        let packs = Packs { writer: &writer, send: &send };
         let root = read_and_assemble(job, vault, &reader, &packs)?;
         packs.close()?;
         Ok(root)
     };
     let (root, ()) = pipe::run(PACKS_WAITING, produce, store)?;
-    writer.finish()?;
+    if !dry_run {
+        writer.finish()?;
+    }
     Ok(Made {
         root: root.id,
         entries: root.entries,
@@ -66,7 +76,7 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
 /// Where chunks go: into the open pack, and full packs to the storing end.
 struct Packs<'p> {
     writer: &'p Writer<'p>,
-    sender: Mutex<&'p mut Sender<Pack>>,
+    send: &'p (dyn Fn(Pack) -> Result<()> + Sync),
 }
 
 impl Packs<'_> {
@@ -74,18 +84,14 @@ impl Packs<'_> {
     fn put(&self, kind: ChunkKind, bytes: &[u8], encoder: &mut Encoder) -> Result<ChunkId> {
         let Put { id, full, .. } = self.writer.put(kind, bytes, encoder)?;
         if let Some(pack) = full {
-            self.send(pack)?;
+            (self.send)(pack)?;
         }
         Ok(id)
     }
 
     /// Sends the packs that are not full.
     fn close(&self) -> Result<()> {
-        self.writer.remaining()?.into_iter().try_for_each(|pack| self.send(pack))
-    }
-
-    fn send(&self, pack: Pack) -> Result<()> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).send(pack)
+        self.writer.remaining()?.into_iter().try_for_each(self.send)
     }
 }
 

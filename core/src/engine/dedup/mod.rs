@@ -7,7 +7,7 @@ pub mod tree;
 use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::index::Index;
-use crate::repository::vault::{ChunkId, Vault};
+use crate::repository::vault::{ChunkId, ChunkKind, Reader, Vault};
 use crate::tree::target::Target;
 use std::sync::Arc;
 
@@ -42,5 +42,11 @@ impl ObjectEngine for Dedup {
         _target: Option<&mut Target<'_>>,
     ) -> Result<()> {
         Err(Error::new(Kind::Unsupported, "restores by dedup are not built yet"))
+    }
+}
+
+impl tree::Chunks for Reader<'_> {
+    fn read(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        Reader::read(self, kind, id)
     }
 }

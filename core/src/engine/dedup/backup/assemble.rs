@@ -2,7 +2,7 @@
 
 use super::row::{Done, Row, Source, join};
 use super::small::problem;
-use super::{Common, TreeStore};
+use super::Common;
 use crate::engine::dedup::tree::{self, Builder, Content, Entry, Kept, Key};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::ChunkId;
@@ -11,7 +11,6 @@ use std::collections::HashMap;
 /// Takes what the workers give, in order.
 pub(super) struct Assembler<'b, 'c> {
     builder: Builder<'b>,
-    store: TreeStore<'c>,
     common: &'c Common<'c>,
     /// Chunks of large files whose rows are still to come.
     large: HashMap<u64, Vec<(ChunkId, u64)>>,
@@ -20,8 +19,8 @@ pub(super) struct Assembler<'b, 'c> {
 }
 
 impl<'b, 'c> Assembler<'b, 'c> {
-    pub fn new(builder: Builder<'b>, store: TreeStore<'c>, common: &'c Common<'c>) -> Self {
-        Assembler { builder, store, common, large: HashMap::new(), first_names: HashMap::new() }
+    pub fn new(builder: Builder<'b>, common: &'c Common<'c>) -> Self {
+        Assembler { builder, common, large: HashMap::new(), first_names: HashMap::new() }
     }
 
     pub fn take(&mut self, done: Done) -> Result<()> {
@@ -53,7 +52,7 @@ impl<'b, 'c> Assembler<'b, 'c> {
                 row.entry.content = if chunks.is_empty() {
                     Content::None
                 } else {
-                    tree::keep_rows(&mut self.store, chunks)?
+                    tree::keep_rows(self.builder.store(), chunks)?
                 };
             }
             Source::FirstName(device, inode) => match self.further_name(device, inode) {
@@ -90,10 +89,10 @@ impl<'b, 'c> Assembler<'b, 'c> {
     /// Moves attributes and holes that are too long for an entry to chunks of their own.
     fn keep_elsewhere(&mut self, entry: &mut Entry) -> Result<()> {
         if let Kept::Here(xattrs) = &entry.xattrs {
-            entry.xattrs = tree::keep_xattrs(&mut self.store, xattrs.clone())?;
+            entry.xattrs = tree::keep_xattrs(self.builder.store(), xattrs.clone())?;
         }
         if let Kept::Here(holes) = &entry.holes {
-            entry.holes = tree::keep_holes(&mut self.store, holes.clone())?;
+            entry.holes = tree::keep_holes(self.builder.store(), holes.clone())?;
         }
         Ok(())
     }

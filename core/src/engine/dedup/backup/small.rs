@@ -23,7 +23,7 @@ use std::sync::Arc;
 const READS: u32 = 2;
 
 /// Bytes that are read of a file that outgrows its bundle.
-const GROWN_BYTES: usize = BUNDLE_MAX_BYTES;
+const GROWN_BYTES: usize = BUNDLE_MAX_BYTES as usize;
 
 pub(super) struct Worker<'c> {
     common: &'c Common<'c>,

@@ -357,17 +357,14 @@ impl<'f> Feed<'f> {
             }
             present
         };
-        let elsewhere = |kept: Option<ChunkId>, check: &mut dyn FnMut(&ChunkId) -> bool| {
-            kept.is_none_or(|id| check(&id))
-        };
         let content = match &entry.content {
             Content::None => true,
             Content::Slice { chunk, .. } => check(chunk),
             Content::Rows { rows, .. } => rows.iter().all(|(id, _)| check(id)),
         };
-        content
-            && elsewhere(entry.xattrs.elsewhere(), &mut check)
-            && elsewhere(entry.holes.elsewhere(), &mut check)
+        let xattrs = if let Kept::Elsewhere(id) = &entry.xattrs { check(id) } else { true };
+        let holes = if let Kept::Elsewhere(id) = &entry.holes { check(id) } else { true };
+        content && xattrs && holes
     }
 
     fn special(&mut self, here: &Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
