@@ -150,6 +150,47 @@ pub const BUNDLE_FILES_MIN: usize = 1024;
 
 /// Most files in one bundle.
 pub const BUNDLE_FILES_MAX: usize = 4096;
+/// Largest chunk that holds content, or what is too long for an entry of a tree.
+pub const TREE_CHUNK_BYTES: u64 = 16 << 20;
+
+/// Largest node of a tree, and largest list of the chunks of a file.
+pub const TREE_NODE_BYTES: usize = 2 << 20;
+
+/// Items a node has before its border is looked for.
+pub const TREE_NODE_ITEMS_MIN: usize = 16;
+
+/// Most items of a node that is written.
+pub const TREE_NODE_ITEMS_MAX: usize = 1024;
+
+/// Bytes of items, with what they added to the tables, at which a node ends.
+pub const TREE_NODE_FULL_BYTES: usize = 512 << 10;
+
+/// Greatest height of a node.
+pub const TREE_HEIGHT_MAX: u8 = 32;
+
+/// Longest path of an entry in a tree of the vault, and longest target of a link.
+pub const TREE_PATH_BYTES: usize = 256 << 10;
+
+/// Longest name of a user or a group in a tree of the vault.
+pub const TREE_OWNER_BYTES: usize = 1024;
+
+/// Attributes that are kept in an entry, in bytes as they are written.
+pub const TREE_XATTR_BYTES: usize = 4096;
+
+/// Holes that are kept in an entry, in bytes as they are written.
+pub const TREE_HOLES_BYTES: usize = 1024;
+
+/// Most chunks, or lists of them, that an entry names itself.
+pub const TREE_ROWS_MAX: usize = 512;
+
+/// Rows a list of chunks has before its border is looked for.
+pub const TREE_LIST_ROWS_MIN: usize = 64;
+
+/// Most rows of a list of chunks that is written.
+pub const TREE_LIST_ROWS_MAX: usize = 2048;
+
+/// Most levels of lists between an entry and its content.
+pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -165,3 +206,10 @@ const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYT
 // The average is used as a number of bits.
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
 const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);
+// A node has two items at least, so that trees end; with its path and its longest item it is no larger than a reader takes.
+const _: () = assert!(2 * TREE_PATH_BYTES <= TREE_NODE_FULL_BYTES);
+const _: () = assert!(TREE_NODE_FULL_BYTES + 3 * TREE_PATH_BYTES + (64 << 10) < TREE_NODE_BYTES);
+const _: () =
+    assert!(TREE_ROWS_MAX * 48 + TREE_XATTR_BYTES + TREE_HOLES_BYTES + 2 * TREE_OWNER_BYTES < 64 << 10);
+const _: () =
+    assert!(TREE_LIST_ROWS_MAX * 40 + 5 <= TREE_NODE_BYTES && (XATTR_BYTES as u64) * 2 < TREE_CHUNK_BYTES);
