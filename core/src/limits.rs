@@ -148,6 +148,29 @@ pub const METADATA_WINDOW_BYTES: usize = 1 << 20;
 
 /// Windows of metadata that a reader keeps.
 pub const METADATA_WINDOWS: usize = 8;
+/// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
+pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
+
+/// Largest key slot.
+pub const KEY_SLOT_BYTES: u64 = 64 << 10;
+
+/// Most key slots of one repository.
+pub const KEY_SLOTS: usize = 64;
+
+/// Memory in KiB that a key slot may ask for when its password is made a key.
+pub const KDF_MEMORY_KIB: std::ops::RangeInclusive<u32> = 8_192..=1_048_576;
+
+/// Passes over that memory.
+pub const KDF_PASSES: std::ops::RangeInclusive<u32> = 1..=64;
+
+/// Lanes of that memory.
+pub const KDF_LANES: std::ops::RangeInclusive<u32> = 1..=16;
+
+/// Most tags of one snapshot.
+pub const SNAPSHOT_TAGS: usize = 1_000;
+
+/// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
+pub const SEEN_IDS: usize = 100_000;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -166,3 +189,5 @@ const _: () = assert!(PACK_BYTES <= 1 << 26 && CHUNK_BYTES <= 1 << 24 && PACK_CH
 const _: () = assert!(NODE_BYTES <= CHUNK_BYTES);
 // A pack with the most chunks fits into an index, with room for many superseded ones.
 const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
+// 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
+const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
