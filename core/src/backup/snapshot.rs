@@ -3,15 +3,13 @@
 
 use super::{Options, Report, paths};
 use crate::engine::{Made, ObjectBackup, ObjectEngine};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
-use crate::repository::vault::compression::CompressionLevel;
-use crate::repository::vault::index::{self, Index};
-use crate::repository::vault::sessions::Session;
-use crate::repository::vault::snapshots::Snapshot;
-use crate::repository::vault::{ChunkId, ObjectId, Vault};
+use crate::repository::vault::{
+    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, index,
+};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;
@@ -141,8 +139,7 @@ impl Run<'_> {
     fn index(&self) -> Result<Index> {
         let mut index = Index::load(self.vault, self.monitor)?;
         let own = self.session.map(Session::id);
-        let others = self.vault.sessions()?.iter().any(|session| Some(session.id) != own);
-        if self.session.is_some() && others {
+        if own.is_some() && self.vault.sessions()?.found.iter().any(|(id, _)| Some(*id) != own) {
             let orphans = index::orphans(self.vault, &index)?;
             for (pack, error) in &orphans.damaged {
                 let text = format!("the pack {pack}, which no index knows, is of no use: {error}");

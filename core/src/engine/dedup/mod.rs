@@ -1,6 +1,8 @@
 //! The `dedup` engine: one ordered tree of entries for each backup, whose files point into chunks that all backups of the
 //! repository share. `docs/format/dedup.md` has the details.
 
+pub mod tree;
+
 use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::index::Index;
