@@ -101,6 +101,30 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
+/// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
+pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
+
+/// Largest key slot.
+pub const KEY_SLOT_BYTES: u64 = 64 << 10;
+
+/// Most key slots of one repository.
+pub const KEY_SLOTS: usize = 64;
+
+/// Memory in KiB that a key slot may ask for when its password is made a key.
+pub const KDF_MEMORY_KIB: std::ops::RangeInclusive<u32> = 8_192..=1_048_576;
+
+/// Passes over that memory.
+pub const KDF_PASSES: std::ops::RangeInclusive<u32> = 1..=64;
+
+/// Lanes of that memory.
+pub const KDF_LANES: std::ops::RangeInclusive<u32> = 1..=16;
+
+/// Most tags of one snapshot.
+pub const SNAPSHOT_TAGS: usize = 1_000;
+
+/// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
+pub const SEEN_IDS: usize = 100_000;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
@@ -111,3 +135,5 @@ const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
 const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
+// 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
+const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
