@@ -197,10 +197,15 @@ impl Arguments {
         let (wrong, hint) = if is_levels {
             (self.given_for_snapshots(), "leave it out, or leave out --engine")
         } else {
-            (self.given_for_levels(), "every backup is whole, and stores only what is new; for tar, say --engine tar")
+            (
+                self.given_for_levels(),
+                "every backup is whole, and stores only what is new; for tar, say --engine tar",
+            )
         };
         if let Some(option) = wrong {
-            return Err(Error::invalid(format!("the {} engine does not know", self.engine), option).hint(hint));
+            return Err(
+                Error::invalid(format!("the {} engine does not know", self.engine), option).hint(hint)
+            );
         }
         let mut levels = Levels {
             policy: Policy {
@@ -252,8 +257,9 @@ impl Arguments {
     /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
     fn open(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
         if is_levels && !self.no_encryption {
-            return Err(Error::invalid("the tar engine cannot encrypt yet", "")
-                .hint("add --no-encryption if the repository may hold readable data, or leave out --engine"));
+            return Err(Error::invalid("the tar engine cannot encrypt yet", "").hint(
+                "add --no-encryption if the repository may hold readable data, or leave out --engine",
+            ));
         }
         let rate = self.limit_upload.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
         if is_levels {
@@ -293,11 +299,9 @@ fn print(context: &Context<'_>, report: &Report) {
     let verb = if report.dry_run { "would back up" } else { "backed up" };
     let what = output::count(report.files, "file", "files");
     output::line(context.global, &format!("{verb} {what}, {}", output::bytes(report.bytes)));
-    let level = if report.engine == dedup::NAME { String::new() } else { format!("level {} of ", report.level) };
-    output::line(
-        context.global,
-        &format!("{level}{}: {}", output::printable(&report.series), report.reason),
-    );
+    let level =
+        if report.engine == dedup::NAME { String::new() } else { format!("level {} of ", report.level) };
+    output::line(context.global, &format!("{level}{}: {}", output::printable(&report.series), report.reason));
     if let Some(id) = &report.id {
         let stored = output::bytes(report.stored_bytes);
         output::line(context.global, &format!("backup {}, {stored} stored", id.short()));

@@ -61,7 +61,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let repository = arguments.repository.open(context)?;
     let vault = repository.the_vault()?;
     if !vault.is_encrypted() {
-        return Err(Error::invalid("not encrypted, so that it has no passwords:", repository.storage().label()));
+        return Err(Error::invalid(
+            "not encrypted, so that it has no passwords:",
+            repository.storage().label(),
+        ));
     }
     match &arguments.action {
         Action::List => list(context, vault)?,
@@ -127,7 +130,8 @@ fn find(slots: &[Slot], text: &str) -> Result<ObjectId> {
         slots.iter().map(|slot| slot.id).filter(|id| id.to_string().starts_with(&prefix)).collect();
     match matches.as_slice() {
         _ if prefix.len() < PREFIX_MIN => {
-            Err(Error::invalid("too little of an id:", text).hint(format!("type {PREFIX_MIN} digits or more")))
+            Err(Error::invalid("too little of an id:", text)
+                .hint(format!("type {PREFIX_MIN} digits or more")))
         }
         [] => Err(Error::new(Kind::NotFound, "no key").on(text).hint(hint)),
         [one] => Ok(*one),

@@ -62,9 +62,13 @@ impl RepositoryArguments {
     }
 
     fn open_vault(&self, context: &Context<'_>, repository: &mut Repository) -> Result<()> {
-        repository.open_vault(&mut || self.password.current(context)).map_err(|error| match error.kind() {
-            Kind::WrongPassword => error.hint("no key of this repository opens with it; is it the right one?"),
-            _ => error,
+        repository.open_vault(&mut || self.password.current(context)).map_err(|error| {
+            match error.kind() {
+                Kind::WrongPassword => {
+                    error.hint("no key of this repository opens with it; is it the right one?")
+                }
+                _ => error,
+            }
         })?;
         // Whoever has a password takes what he stores to be protected by it, and what he reads to be his own.
         if repository.vault().is_some_and(|vault| !vault.is_encrypted()) && self.password.is_given()? {

@@ -1,10 +1,11 @@
 //! `icecore restore`: get a backup back.
 
 use super::{
-    Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time, scratch,
+    Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time,
+    scratch,
 };
-use crate::{output, seen};
 use crate::progress::Terminal;
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::restore;

@@ -78,7 +78,8 @@ impl Paths {
             return Err(Error::invalid("nothing says what to back up", "")
                 .hint("name a directory or a file, or say --files-from or --stdin"));
         }
-        let paths: Vec<PathBuf> = paths.iter().map(|path| absolute(Path::new(path))).collect::<Result<_>>()?;
+        let paths: Vec<PathBuf> =
+            paths.iter().map(|path| absolute(Path::new(path))).collect::<Result<_>>()?;
         let mut seen = std::collections::HashSet::new();
         Ok(Wanted::Paths(paths.into_iter().filter(|path| seen.insert(path.clone())).collect()))
     }
@@ -110,7 +111,9 @@ impl Paths {
             Wanted::Stream(_) => return text(&self.stdin_name, Path::new(&self.stdin_name)),
             Wanted::Paths(paths) => match paths.as_slice() {
                 [path] => path,
-                _ => return Err(Error::invalid("several paths suggest no name for the backup", "").hint(hint)),
+                _ => {
+                    return Err(Error::invalid("several paths suggest no name for the backup", "").hint(hint));
+                }
             },
         };
         // `.` and `..` are called what they are; links are called what the user calls them.
@@ -171,7 +174,8 @@ struct Output {
 
 impl Output {
     fn of(words: &[OsString]) -> Result<Output> {
-        let (program, arguments) = words.split_first().ok_or_else(|| Error::invalid("no command is named", ""))?;
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| Error::invalid("no command is named", ""))?;
         let shown = program.display().to_string();
         let mut command = Command::new(program);
         password::hide_from(&mut command);

@@ -7,9 +7,7 @@ use crate::error::Result;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
-use crate::repository::vault::{
-    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, index,
-};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, index};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;
@@ -55,8 +53,7 @@ pub(super) fn run(
         return run.carry_out(options);
     }
     // Before anything is read that a collection might take away.
-    let session =
-        vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
+    let session = vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
     let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
     let outcome = run.carry_out(options);
     if let Err(error) = session.end() {
@@ -159,8 +156,9 @@ impl Run<'_> {
             self.monitor.event(Event::Warning(&format!("passed over the damaged snapshot {id}: {error}")));
         }
         let candidates = listed.found.into_iter().enumerate();
-        let mut candidates: Vec<Candidate> =
-            candidates.map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot }).collect();
+        let mut candidates: Vec<Candidate> = candidates
+            .map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot })
+            .collect();
         if let Parent::This(text) = &options.snapshots.parent {
             let found = select::find(&candidates, text)?.age;
             return Ok(Some(candidates.swap_remove(found)));
