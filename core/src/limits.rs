@@ -172,6 +172,15 @@ pub const SNAPSHOT_TAGS: usize = 1_000;
 /// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
 pub const SEEN_IDS: usize = 100_000;
 
+/// Packs that wait to be handed to a worker of a check.
+pub const CHECKED_PACKS_WAITING: usize = 2;
+
+/// Chunks that a check names as damaged or missing.
+pub const FLAWS_MAX: usize = 65_536;
+
+/// Paths that a check names for each of them, in each backup.
+pub const FLAW_PATHS: usize = 8;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

@@ -1,9 +1,10 @@
 //! The `dedup` engine: one ordered tree of entries for each backup, whose files point into chunks that all backups of the
 //! repository share. `docs/format/dedup.md` has the details.
 
+mod examine;
 pub mod tree;
 
-use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
+use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::index::Index;
 use crate::repository::vault::{ChunkId, Vault};
@@ -41,5 +42,9 @@ impl ObjectEngine for Dedup {
         _target: Option<&mut Target<'_>>,
     ) -> Result<()> {
         Err(Error::new(Kind::Unsupported, "restores by dedup are not built yet"))
+    }
+
+    fn examine(&self, job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
+        examine::run(job, vault)
     }
 }
