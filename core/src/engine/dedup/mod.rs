@@ -1,13 +1,13 @@
 //! The `dedup` engine: one ordered tree of entries for each backup, whose files point into chunks that all backups of the
 //! repository share. `docs/format/dedup.md` has the details.
 
+mod backup;
 mod examine;
 pub mod tree;
 
 use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
-use crate::repository::vault::index::Index;
-use crate::repository::vault::{ChunkId, Vault};
+use crate::repository::vault::{ChunkId, ChunkKind, Index, Reader, Vault};
 use crate::tree::target::Target;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ impl Engine for Dedup {
 }
 
 impl ObjectEngine for Dedup {
-    fn backup(&self, _job: ObjectBackup<'_>, _vault: &Vault) -> Result<Made> {
-        Err(Error::new(Kind::Unsupported, "backups by dedup are not built yet"))
+    fn backup(&self, job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
+        backup::run(job, vault)
     }
 
     fn restore(
@@ -46,5 +46,11 @@ impl ObjectEngine for Dedup {
 
     fn examine(&self, job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
         examine::run(job, vault)
+    }
+}
+
+impl tree::Chunks for Reader<'_> {
+    fn read(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        Reader::read(self, kind, id)
     }
 }
