@@ -3,6 +3,7 @@
 //! An engine knows nothing of storages, object names, compression or encryption: it writes a stream and reads a stream.
 //! The verbs ([`crate::backup`], [`crate::restore`], [`crate::check`]) join both ends.
 
+pub mod dedup;
 pub mod tar;
 
 use crate::error::{Error, Kind, Result};
