@@ -1,0 +1,1 @@
+//! Restores from a repository in memory.
