@@ -101,6 +101,26 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
+/// Entries of a deduplicated backup that a restore looks at before it decides in which order to read their chunks.
+pub const RESTORE_WINDOW_ENTRIES: usize = 8_192;
+
+/// Chunks that such a window names at most; more only come together when large files are in many pieces.
+pub const RESTORE_WINDOW_CHUNKS: usize = 8_192;
+
+/// Files in several chunks that such a window holds parts of. Those that are being written are open.
+pub const RESTORE_WINDOW_LARGE_FILES: usize = 32;
+
+/// Bytes of paths, attributes and holes that such a window keeps in memory.
+pub const RESTORE_WINDOW_BYTES: usize = 8 << 20;
+
+/// Neighbouring chunks are fetched together up to so many bytes. A longer chunk is fetched alone.
+pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
+
+/// Bytes between two chunks that are rather fetched in vain than asked around.
+pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
+
+/// Files that one fetch serves at most, so that all workers have something to do.
+pub const RESTORE_FETCH_FILES: usize = 512;
 /// Bytes of a chunk of content, or of attributes and holes, at most.
 pub const CHUNK_BYTES: usize = 16 << 20;
 
@@ -281,6 +301,7 @@ const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
 const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
+const _: () = assert!(RESTORE_WINDOW_LARGE_FILES < OPEN_DIRECTORIES);
 // A pack is closed by the chunk that fills it; its table has 42 bytes for each.
 const _: () = assert!(PACK_CLOSE_BYTES + CHUNK_BYTES + PACK_CHUNKS * 42 + (64 << 10) < PACK_BYTES);
 // What an index packs into bits: offset, sealed and raw length, number.

@@ -67,6 +67,8 @@ pub struct RestoreJob<'a> {
     pub include: &'a [Vec<u8>],
     /// Remove whatever stands in a restored directory and is not in the backup.
     pub delete: bool,
+    /// Files that are there as they would be restored may be left alone.
+    pub keep_same: bool,
     /// Where to put what outgrows memory.
     pub scratch: &'a Scratch,
     /// Who is told.
