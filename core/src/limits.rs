@@ -101,6 +101,105 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
+/// Entries of a deduplicated backup that a restore looks at before it decides in which order to read their chunks.
+pub const RESTORE_WINDOW_ENTRIES: usize = 8_192;
+
+/// Chunks that such a window names at most; more only come together when large files are in many pieces.
+pub const RESTORE_WINDOW_CHUNKS: usize = 8_192;
+
+/// Files in several chunks that such a window holds parts of. Those that are being written are open.
+pub const RESTORE_WINDOW_LARGE_FILES: usize = 32;
+
+/// Bytes of paths, attributes and holes that such a window keeps in memory.
+pub const RESTORE_WINDOW_BYTES: usize = 8 << 20;
+
+/// Neighbouring chunks are fetched together up to so many bytes. A longer chunk is fetched alone.
+pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
+
+/// Bytes between two chunks that are rather fetched in vain than asked around.
+pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
+
+/// Files that one fetch serves at most, so that all workers have something to do.
+pub const RESTORE_FETCH_FILES: usize = 512;
+/// Bytes of a chunk of content, or of attributes and holes, at most.
+pub const CHUNK_BYTES: usize = 16 << 20;
+
+/// Bytes of a node of a tree, or of a list of chunks, at most.
+pub const NODE_BYTES: usize = 2 << 20;
+
+/// Bytes of a pack, at most.
+pub const PACK_BYTES: usize = 64 << 20;
+
+/// Chunks in a pack, at most.
+pub const PACK_CHUNKS: usize = 65_536;
+
+/// Bytes at which a writer closes a pack.
+pub const PACK_CLOSE_BYTES: usize = 16 << 20;
+
+/// Buffers of packs that are kept to be used again: as many as are written at a time, and no more memory than that.
+pub const PACK_BUFFERS_KEPT: usize = 4;
+
+/// Chunks that one run keeps track of in memory, at most, at 48 bytes and a little each: some 60 TB of content.
+pub const CHUNKS_IN_MEMORY: usize = 60_000_000;
+
+/// Packs that one run keeps track of in memory, at most.
+pub const PACKS_IN_MEMORY: usize = 8_000_000;
+
+/// Bytes of the document of an index, at most: what fits into the largest object with one document.
+pub const INDEX_DOCUMENT_BYTES: usize = (64 << 20) - 4096;
+
+/// Bytes of packs that are stored and that no index knows, until one is written.
+pub const INDEX_DUE_BYTES: u64 = 128 << 20;
+
+/// Bytes below which an index counts as small.
+pub const INDEX_SMALL_BYTES: u64 = 1 << 20;
+
+/// Small indexes that are left as they are; more are merged.
+pub const INDEX_SMALL_COUNT: usize = 32;
+
+/// How often indexes are listed anew when some are gone that a listing had.
+pub const INDEX_LISTINGS: u32 = 16;
+
+/// Keys of packs that a reader keeps at hand.
+pub const PACK_KEYS_KEPT: usize = 64;
+
+/// Bytes of a metadata pack that a reader fetches at a time when it goes through it.
+pub const METADATA_WINDOW_BYTES: usize = 1 << 20;
+
+/// Windows of metadata that a reader keeps.
+pub const METADATA_WINDOWS: usize = 8;
+/// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
+pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
+
+/// Largest key slot.
+pub const KEY_SLOT_BYTES: u64 = 64 << 10;
+
+/// Most key slots of one repository.
+pub const KEY_SLOTS: usize = 64;
+
+/// Memory in KiB that a key slot may ask for when its password is made a key.
+pub const KDF_MEMORY_KIB: std::ops::RangeInclusive<u32> = 8_192..=1_048_576;
+
+/// Passes over that memory.
+pub const KDF_PASSES: std::ops::RangeInclusive<u32> = 1..=64;
+
+/// Lanes of that memory.
+pub const KDF_LANES: std::ops::RangeInclusive<u32> = 1..=16;
+
+/// Most tags of one snapshot.
+pub const SNAPSHOT_TAGS: usize = 1_000;
+
+/// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
+pub const SEEN_IDS: usize = 100_000;
+
+/// Packs that wait to be handed to a worker of a check.
+pub const CHECKED_PACKS_WAITING: usize = 2;
+
+/// Chunks that a check names as damaged or missing.
+pub const FLAWS_MAX: usize = 65_536;
+
+/// Paths that a check names for each of them, in each backup.
+pub const FLAW_PATHS: usize = 8;
 /// Longest file that is bundled with others; longer ones are cut into chunks.
 pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
 
@@ -272,6 +371,16 @@ const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
 const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
+const _: () = assert!(RESTORE_WINDOW_LARGE_FILES < OPEN_DIRECTORIES);
+// A pack is closed by the chunk that fills it; its table has 42 bytes for each.
+const _: () = assert!(PACK_CLOSE_BYTES + CHUNK_BYTES + PACK_CHUNKS * 42 + (64 << 10) < PACK_BYTES);
+// What an index packs into bits: offset, sealed and raw length, number.
+const _: () = assert!(PACK_BYTES <= 1 << 26 && CHUNK_BYTES <= 1 << 24 && PACK_CHUNKS <= 1 << 16);
+const _: () = assert!(NODE_BYTES <= CHUNK_BYTES);
+// A pack with the most chunks fits into an index, with room for many superseded ones.
+const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
+// 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
+const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
 const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
 // The average is used as a number of bits.
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
