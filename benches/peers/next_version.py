@@ -63,7 +63,7 @@ class Journal:
 
 def apply(name: str, data: Path) -> None:
     """Makes the next version of a set."""
-    root = data / name
+    root = sets.folder_of(name, data)
     journal = Journal(root, aside_of(name, data))
     rng = random.Random(SEED)
     if name == "vm":
@@ -95,7 +95,7 @@ def take_back(name: str, data: Path) -> None:
 
 
 def aside_of(name: str, data: Path) -> Path:
-    return data / f"{name}.aside"
+    return sets.folder_of(name, data).with_suffix(".aside")
 
 
 def files_of(root: Path, leave: set[str]) -> list[Path]:
