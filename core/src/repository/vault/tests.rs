@@ -2,6 +2,7 @@
 
 mod damage;
 mod documents;
+mod meanwhile;
 mod seen;
 mod vectors;
 
