@@ -121,6 +121,7 @@ pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
 
 /// Files that one fetch serves at most, so that all workers have something to do.
 pub const RESTORE_FETCH_FILES: usize = 512;
+
 /// Bytes of a chunk of content, or of attributes and holes, at most.
 pub const CHUNK_BYTES: usize = 16 << 20;
 
@@ -168,6 +169,7 @@ pub const METADATA_WINDOW_BYTES: usize = 1 << 20;
 
 /// Windows of metadata that a reader keeps.
 pub const METADATA_WINDOWS: usize = 8;
+
 /// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
 pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
 
@@ -200,6 +202,7 @@ pub const FLAWS_MAX: usize = 65_536;
 
 /// Paths that a check names for each of them, in each backup.
 pub const FLAW_PATHS: usize = 8;
+
 /// Longest file that is bundled with others; longer ones are cut into chunks.
 pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
 
@@ -223,6 +226,7 @@ pub const HOLES_KEPT: usize = 65_536;
 
 /// Smallest file that is looked at for holes.
 pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+
 /// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
 pub const CHUNK_MIN_BYTES: usize = 256 << 10;
 
@@ -249,6 +253,7 @@ pub const BUNDLE_FILES_MIN: usize = 1024;
 
 /// Most files in one bundle.
 pub const BUNDLE_FILES_MAX: usize = 4096;
+
 /// Largest chunk that holds content, or what is too long for an entry of a tree.
 pub const TREE_CHUNK_BYTES: u64 = 16 << 20;
 
