@@ -4,6 +4,8 @@
 
 use crate::error::{Error, Kind, Result};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
@@ -127,7 +129,15 @@ fn checksum(key: &[u8; KEY_BYTES], counter: u64, data: &[u8], plain: &[u8]) -> [
 /// When it has none.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::new(Kind::Io, "no random bytes from the system"))?;
+    let mut filled = 0;
+    // Straight from the kernel: a generator of the library's own would first gather entropy for milliseconds.
+    while filled < N {
+        match rustix::rand::getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::io("cannot get random bytes from", "the system", error)),
+        }
+    }
     Ok(bytes)
 }
 
