@@ -3,7 +3,9 @@
 mod cli;
 mod exit;
 mod output;
+mod password;
 mod progress;
+mod seen;
 mod signals;
 
 use clap::Parser;

@@ -5,6 +5,9 @@ use rustix::process::{Resource, Rlimit};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// More than any run needs.
+const OPEN_FILES: u64 = 65_536;
+
 /// A flag that SIGINT, SIGTERM and SIGHUP raise. The first signal ends the run in good order; a second one ends it at once.
 ///
 /// # Errors
@@ -21,10 +24,15 @@ pub fn install() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Raises the soft limit of open files to the hard one; deep trees hold a handle for each directory on the way down.
+/// Raises the soft limit of open files to the hard one, or to [`OPEN_FILES`]; deep trees hold a handle for each directory on
+/// the way down.
 pub fn raise_file_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let wanted = limit.maximum.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES));
+    if limit.current.is_none_or(|soft| soft >= wanted) {
+        return;
+    }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
     // Without it everything works, with more closing and opening of directories.
     rustix::process::setrlimit(Resource::Nofile, raised).unwrap_or(());
 }

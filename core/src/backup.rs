@@ -1,19 +1,21 @@
-//! The verb `backup`: what there is decides the level; the engine produces, workers compress, the storage consumes, all at
-//! once; the document is written last, and with it the backup exists.
+//! The verb `backup`: the engine says which way it goes, by levels ([`levels`]) or by snapshots ([`snapshot`]). Either way the
+//! object with which the backup exists is written last.
 
-use crate::codec::{self, Compression, Encoding};
-use crate::engine::{self, BackupJob, Engine, Source};
-use crate::error::{Error, Kind, Result};
-use crate::level::{self, Decision, Policy};
-use crate::monitor::{Counting, Event, Monitor};
+pub mod levels;
+pub mod snapshot;
+
+use crate::engine::{self, Input, Root, Way};
+use crate::error::{Error, Result};
+use crate::monitor::{Counting, Monitor};
 use crate::name::BackupName;
-use crate::pipe::{BlockWriter, Pool};
-use crate::repository::document::{self, Stored};
-use crate::repository::pending::{Claimant, Contents};
-use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
-use crate::spool::{Scratch, Spool};
-use crate::time::{FileTime, Timestamp};
+use crate::repository::{BackupId, Repository};
+use crate::spool::Scratch;
+use crate::time::FileTime;
 use crate::tree::directory::path_bytes;
+use crate::tree::filter::Filter;
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What to back up, and how.
 pub struct Options<'a> {
@@ -23,14 +25,12 @@ pub struct Options<'a> {
     pub host: String,
     /// What the backup is called.
     pub name: String,
-    /// Which level it gets.
-    pub policy: Policy,
-    /// How its stream is compressed.
-    pub compression: Compression,
-    /// The compressor's level; `None` for its default.
-    pub compression_level: Option<i32>,
     /// What is read.
-    pub source: Source<'a>,
+    pub input: Input<'a>,
+    /// What is left out.
+    pub filter: &'a Filter,
+    /// Whether to stay on the file systems of the paths.
+    pub one_file_system: bool,
     /// What the user calls this backup besides.
     pub tags: Vec<String>,
     /// The time now.
@@ -41,6 +41,10 @@ pub struct Options<'a> {
     pub process: u32,
     /// Read everything, write nothing.
     pub dry_run: bool,
+    /// What engines that make levels need to know.
+    pub levels: levels::Settings,
+    /// What engines that make snapshots need to know.
+    pub snapshots: snapshot::Settings,
 }
 
 /// What a backup came to.
@@ -62,11 +66,11 @@ pub struct Report {
     pub chain: i64,
     /// Its own timestamp.
     pub timestamp: i64,
-    /// Entries in it that are not directories.
+    /// Entries in it that are not directories (of a level: what it stored).
     pub files: u64,
-    /// Bytes of content read.
+    /// Bytes of their content.
     pub bytes: u64,
-    /// Bytes of its stream on storage.
+    /// Bytes that it added to the storage.
     pub stored_bytes: u64,
     /// Entries that could not be read, or not as they were at one moment.
     pub errors: u64,
@@ -76,196 +80,82 @@ pub struct Report {
     pub dry_run: bool,
 }
 
-/// Makes a backup. `clock` says what time it is when the run ends.
+/// Makes a backup. `clock` says what time it is.
 ///
 /// # Errors
-/// `Invalid` options, a source that is not there, trouble with the storage (`NoSpace`, `Denied` …), `Busy`, `Interrupted`. On any
-/// error no backup exists.
+/// `Invalid` options, a source that is not there, trouble with the storage (`NoSpace`, `Denied` …), `Busy`, `Interrupted`,
+/// `NoRepository` when the engine needs a vault and there is none. On any error no backup exists.
 pub fn run(
     repository: &Repository,
-    options: &Options<'_>,
+    options: Options<'_>,
     scratch: &Scratch,
     monitor: &dyn Monitor,
-    clock: &dyn Fn() -> FileTime,
+    clock: &(dyn Fn() -> FileTime + Sync),
 ) -> Result<Report> {
     let engine = engine::by_name(&options.engine)?;
     let name = BackupName::new(&options.host, &options.name)?;
     let monitor = Counting::new(monitor);
-    let mut run = Run { repository, options, scratch, monitor: &monitor, engine, name };
-    let (decision, base) = run.decide()?;
-    if options.dry_run { run.rehearse(&decision, base) } else { run.carry_out(&decision, base, clock) }
+    match engine.way() {
+        Way::Levels(engine) => levels::run(repository, &options, engine, name, scratch, &monitor, clock),
+        Way::Objects(engine) => snapshot::run(repository, options, engine, name, &monitor, clock),
+    }
 }
 
-struct Run<'a> {
-    repository: &'a Repository,
-    options: &'a Options<'a>,
-    scratch: &'a Scratch,
-    monitor: &'a Counting<'a>,
-    engine: &'static dyn Engine,
-    name: BackupName,
+/// The roots of a backup of these paths: one is the root itself, several stand beside each other by their last names.
+///
+/// # Errors
+/// `Invalid` when two would have one name, or one has none (`/`).
+pub fn roots(paths: &[PathBuf]) -> Result<Vec<Root<'_>>> {
+    if let [path] = paths {
+        return Ok(vec![Root { path, name: Vec::new() }]);
+    }
+    let mut roots: Vec<Root<'_>> = Vec::with_capacity(paths.len());
+    let mut seen: HashMap<&[u8], &Path> = HashMap::with_capacity(paths.len());
+    for path in paths {
+        let shown = || path.display().to_string();
+        let name = path.file_name().ok_or_else(|| {
+            Error::invalid("has no name to stand under beside other paths:", shown())
+                .hint("back it up by itself")
+        })?;
+        let name = name.as_bytes();
+        if let Some(other) = seen.insert(name, path) {
+            let both = format!("{} and {}", other.display(), shown());
+            return Err(Error::invalid("two paths end in the same name:", both)
+                .hint("back up a directory that holds both, or make a backup of each"));
+        }
+        roots.push(Root { path, name: name.to_vec() });
+    }
+    Ok(roots)
 }
 
-impl Run<'_> {
-    /// The level of this backup, and the engine's state that it builds on. A chain that is damaged, as far as
-    /// names and sizes tell, is as good as one with a gap.
-    fn decide(&mut self) -> Result<(Decision, Option<Spool>)> {
-        let now = Timestamp(self.options.now.seconds);
-        let found = self.repository.chains(self.engine.name(), &self.name)?;
-        for stray in &found.strays {
-            self.monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
-        }
-        let newest = found.chains.iter().max_by_key(|chain| chain.start);
-        let decision = level::decide(&self.options.policy, newest.map(Chain::view), now)?;
-        let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
-            return Ok((decision, None));
-        };
-        match self.state(chain, *parent) {
-            Ok(state) => Ok((decision, Some(state))),
-            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
-                self.monitor.event(Event::Warning(&format!(
-                    "a new full backup, since the last one is damaged: {error}"
-                )));
-                Ok((Decision::Full(level::Reason::Damaged), None))
-            }
-            Err(error) => Err(error),
-        }
+/// The paths of an input, as a backup's own record has them.
+fn paths(input: &Input<'_>) -> Vec<Vec<u8>> {
+    match input {
+        Input::Trees(roots) => roots.iter().map(|root| path_bytes(root.path).to_vec()).collect(),
+        Input::Stream { name, .. } => vec![name.clone()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(paths: &[&str]) -> Result<Vec<Vec<u8>>> {
+        let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+        roots(&paths).map(|roots| roots.into_iter().map(|root| root.name).collect())
     }
 
-    /// The engine's state after `parent`, if all that a restore of it needs is there in full length.
-    fn state(&self, chain: &Chain, parent: BackupEntry) -> Result<Spool> {
-        let path = self.repository.path(chain, parent)?;
-        self.repository.verify_sizes(&path)?;
-        if path.iter().any(|step| step.document.encryption) {
-            return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot build on yet"));
-        }
-        let top =
-            path.last().ok_or_else(|| Error::damaged("no levels in", chain.location(parent).to_string()))?;
-        self.repository.read_engine_metadata(top, self.scratch)
+    #[test]
+    fn one_path_is_the_root_and_several_have_names() {
+        assert_eq!(names(&["/a/b"]).unwrap(), [b""]);
+        assert_eq!(names(&["/"]).unwrap(), [b""]);
+        assert_eq!(names(&["/a/b", "/c/"]).unwrap(), [b"b", b"c"]);
     }
 
-    fn job(&self, base: Option<Spool>) -> BackupJob<'_> {
-        let source = &self.options.source;
-        BackupJob {
-            source: Source {
-                path: source.path,
-                filter: source.filter,
-                one_file_system: source.one_file_system,
-            },
-            base,
-            now: self.options.now,
-            scratch: self.scratch,
-            monitor: self.monitor,
-        }
-    }
-
-    /// Everything but writing.
-    fn rehearse(&self, decision: &Decision, base: Option<Spool>) -> Result<Report> {
-        let pool = Pool::new(2);
-        let blocks = pool.clone();
-        let mut out = BlockWriter::new(pool, move |block| {
-            blocks.give(block);
-            Ok(())
-        });
-        self.engine.backup(self.job(base), &mut out)?;
-        out.finish()?;
-        let now = Timestamp(self.options.now.seconds);
-        let chain = match decision {
-            Decision::Full(_) => now,
-            Decision::Increment { chain, .. } => *chain,
-        };
-        Ok(self.report(decision, None, chain, now, 0))
-    }
-
-    fn carry_out(
-        &self,
-        decision: &Decision,
-        base: Option<Spool>,
-        clock: &dyn Fn() -> FileTime,
-    ) -> Result<Report> {
-        let now = Timestamp(self.options.now.seconds);
-        let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process };
-        let mut pending = self.repository.begin(self.engine.name(), &self.name, decision, now, &claimant)?;
-        let (data, mut state) = self.store(&pending, base)?;
-        let engine_metadata = pending.engine_metadata(&mut state)?;
-        self.monitor.check()?;
-        let location = pending.location().clone();
-        pending.commit(data, engine_metadata, self.contents(Timestamp(clock().seconds)))?;
-        let id = Some(BackupId::of(&location));
-        Ok(self.report(decision, id, location.chain, location.entry.timestamp, data.size_bytes))
-    }
-
-    /// The stream: engine, workers and storage at once.
-    fn store(&self, pending: &Pending, base: Option<Spool>) -> Result<(Stored, Spool)> {
-        let mut data = pending.data_writer()?;
-        let encoding = Encoding {
-            compression: self.options.compression,
-            level: self.options.compression_level,
-            workers: self.options.workers,
-        };
-        let job = self.job(base);
-        let state = codec::encode(
-            encoding,
-            |out| self.engine.backup(job, out),
-            |piece| {
-                data.write(piece)?;
-                self.monitor.event(Event::Stored { bytes: piece.len() as u64 });
-                Ok(())
-            },
-        )?;
-        Ok((data.finish()?, state))
-    }
-
-    fn contents(&self, finished: Timestamp) -> Contents {
-        let options = self.options;
-        Contents {
-            compression: options.compression.name().to_owned(),
-            encryption: false,
-            report: document::Report {
-                started: Timestamp(options.now.seconds),
-                finished,
-                host: options.host.clone(),
-                name: options.name.clone(),
-                paths: vec![path_bytes(options.source.path).to_vec()],
-                files: self.monitor.entries(),
-                bytes: self.monitor.bytes(),
-                errors: self.monitor.lost(),
-                unread: self.monitor.lost_paths(),
-                tags: options.tags.clone(),
-                program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
-            },
-        }
-    }
-
-    fn report(
-        &self,
-        decision: &Decision,
-        id: Option<BackupId>,
-        chain: Timestamp,
-        timestamp: Timestamp,
-        stored: u64,
-    ) -> Report {
-        let (level, reason) = match decision {
-            Decision::Full(reason) => (0, format!("full backup: {reason}")),
-            Decision::Increment { parent, level, .. } => (
-                level.number(),
-                format!("what changed since level {} of {}", parent.level, parent.timestamp.rfc3339()),
-            ),
-        };
-        Report {
-            id,
-            engine: self.engine.name().to_owned(),
-            host: self.options.host.clone(),
-            name: self.options.name.clone(),
-            series: self.name.to_string(),
-            level,
-            chain: chain.0,
-            timestamp: timestamp.0,
-            files: self.monitor.entries(),
-            bytes: self.monitor.bytes(),
-            stored_bytes: stored,
-            errors: self.monitor.lost(),
-            reason,
-            dry_run: self.options.dry_run,
-        }
+    #[test]
+    fn names_that_are_equal_or_missing_are_refused() {
+        let error = names(&["/a/x", "/b/y", "/b/x"]).unwrap_err();
+        assert!(error.to_string().contains("/a/x and /b/x"), "{error}");
+        assert!(names(&["/a", "/"]).is_err());
     }
 }

@@ -1,13 +1,17 @@
-//! The verb `check`: whether every backup could be restored now. Without reading data: gaps, documents, objects, sizes. With it:
-//! every level is read, hashed, decompressed and parsed.
+//! The verb `check`: whether every backup could be restored now. Without reading data: gaps, documents, objects, sizes, trees and
+//! whether all they refer to is there. With it: every level and every chunk is read, decoded and compared with its hash.
 
-use crate::chain::StoredChain;
-use crate::engine::{self, Chain as _, Reading};
+mod amount;
+mod levels;
+mod vault;
+
+pub use amount::Amount;
+
+use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
-use crate::monitor::{Event, Monitor};
-use crate::repository::reading::Step;
-use crate::repository::{BackupLocation, Chain, Parents, Repository};
-use crate::select::{self, Filter};
+use crate::monitor::Monitor;
+use crate::repository::Repository;
+use crate::select::Filter;
 use crate::spool::Scratch;
 use crate::time::Timestamp;
 
@@ -15,12 +19,12 @@ use crate::time::Timestamp;
 pub struct Options {
     /// Which series.
     pub filter: Filter,
-    /// Read every byte.
-    pub read_data: bool,
+    /// How much of the data is read. Levels are read with [`Amount::Everything`] only, packs by any.
+    pub read_data: Amount,
     /// Remove what killed runs left behind, if it was begun before this time. (A claim that was left beside a backup goes
     /// without a word: it means nothing.)
     pub clean_older_than: Option<Timestamp>,
-    /// Threads that decompress.
+    /// Threads that read and decode.
     pub workers: usize,
 }
 
@@ -84,7 +88,7 @@ pub struct Report {
     pub cleaned: u64,
 }
 
-/// Checks the series that are meant; each finding goes to `found` as it is made.
+/// Checks the backups that are meant; each finding goes to `found` as it is made.
 ///
 /// # Errors
 /// When the storage cannot list, and `Interrupted`. What is wrong with a backup is a finding, and so is an object that cannot
@@ -97,16 +101,10 @@ pub fn run(
     found: &mut dyn FnMut(&Finding),
 ) -> Result<Report> {
     let mut check = Check { repository, options, scratch, monitor, found, report: Report::default() };
-    let (series, strays) = select::series(repository, &options.filter)?;
-    strays.iter().for_each(|stray| check.stray(stray));
-    for one in &series {
-        let listed = repository.chains(&one.engine, &one.name)?;
-        listed.strays.iter().for_each(|stray| check.stray(stray));
-        for chain in &listed.chains {
-            check.chain(chain)?;
-        }
+    levels::run(&mut check)?;
+    if let Some(vault) = repository.vault().filter(|_| options.filter.accepts_engine(dedup::NAME)) {
+        vault::run(&mut check, vault)?;
     }
-    check.remains()?;
     Ok(check.report)
 }
 
@@ -129,27 +127,6 @@ impl Check<'_> {
         self.find(FindingKind::Stray, name.to_owned(), "no part of a repository, passed over".to_owned());
     }
 
-    fn chain(&mut self, chain: &Chain) -> Result<()> {
-        let mut parents = Parents::new();
-        for entry in &chain.backups {
-            self.monitor.check()?;
-            self.report.backups += 1;
-            let location = chain.location(*entry);
-            let step = self.repository.step(location.clone());
-            // Levels come from the lowest up: the parents of all that is below are known.
-            parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
-            if let Err(error) = chain.path_to(*entry, &parents) {
-                self.find(FindingKind::Gap, location.to_string(), error.to_string());
-            }
-            match step.and_then(|step| self.level(step)) {
-                Ok(()) => {}
-                Err(error) if of_the_backup(&error) => self.wrong(&location.to_string(), &error),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn wrong(&mut self, backup: &str, error: &Error) {
         let kind = match error.kind() {
             Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
@@ -158,87 +135,6 @@ impl Check<'_> {
         };
         let object = if error.subject().is_empty() { backup } else { error.subject() };
         self.find(kind, object.to_owned(), error.to_string());
-    }
-
-    /// One level alone: what is below it is looked at in its own turn.
-    fn level(&self, step: Step) -> Result<()> {
-        self.repository.verify_sizes(std::slice::from_ref(&step))?;
-        if !self.options.read_data {
-            return Ok(());
-        }
-        self.repository.read_engine_metadata(&step, self.scratch)?;
-        let engine = engine::by_name(&step.location.engine)?;
-        let object = step.location.data()?.to_string();
-        let mut chain =
-            StoredChain::of_one(self.repository, step, self.scratch, self.options.workers, self.monitor)?;
-        let stream = chain.stream(0, &mut |input| {
-            engine.verify(input, self.monitor)?;
-            Ok(Reading::ToTheEnd)
-        });
-        stream.map_err(|error| match error.kind() {
-            // The decoder knows its stream by no name.
-            Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
-            _ => error,
-        })
-    }
-
-    fn remains(&mut self) -> Result<()> {
-        let remains = self.repository.remains(self.options.filter.engine.as_deref())?;
-        self.claims(&remains.claims)?;
-        for orphan in remains.orphans {
-            if !self.options.filter.accepts(&orphan.location.name) {
-                continue;
-            }
-            self.report.orphans += 1;
-            let by = match &orphan.claimed_by {
-                Some(claimant) => format!(", begun by process {} of {}", claimant.pid, claimant.host),
-                None => String::new(),
-            };
-            let mut text =
-                format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
-            let old =
-                self.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
-            if orphan.needed {
-                text.push_str(
-                    ", needed by the backups above it: its document was lost, and its data is kept",
-                );
-            } else if old {
-                match self.repository.remove_orphan(&orphan) {
-                    Ok(()) => {
-                        self.report.cleaned += 1;
-                        text.push_str(", removed");
-                    }
-                    Err(error) if error.kind() == Kind::Busy => {
-                        self.monitor.event(Event::Warning(&error.to_string()))
-                    }
-                    Err(error) if of_the_backup(&error) => self.wrong(&orphan.location.to_string(), &error),
-                    Err(error) => return Err(error),
-                }
-            }
-            self.find(FindingKind::Orphan, orphan.location.to_string(), text);
-        }
-        Ok(())
-    }
-
-    /// Removes the claims of runs that were killed right after their commit. One whose run may still be about to look at it
-    /// stays.
-    fn claims(&mut self, claims: &[BackupLocation]) -> Result<()> {
-        let Some(limit) = self.options.clean_older_than else { return Ok(()) };
-        for location in claims.iter().filter(|location| self.options.filter.accepts(&location.name)) {
-            // A document that cannot be read is a finding already, and says nothing of the run's age.
-            let Ok(Some(details)) = self.repository.step(location.clone()).map(|step| step.document.details)
-            else {
-                continue;
-            };
-            if details.report.finished >= limit {
-                continue;
-            }
-            match self.repository.remove_claim(location) {
-                Err(error) if of_the_backup(&error) => self.wrong(&location.to_string(), &error),
-                outcome => outcome?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,11 +1,18 @@
-//! The verb `forget`: retention is a plan first ([`crate::retention`]); carrying it out removes whole chains.
+//! The verb `forget`: retention is a plan first ([`crate::retention`]); carrying it out removes whole chains. A snapshot is a chain
+//! by itself; the space that only it took is freed by a later collection.
 
+use crate::engine::dedup;
 use crate::error::{Kind, Result};
+use crate::monitor::{Event, Monitor};
 use crate::name::Level;
+use crate::repository::vault::ObjectId;
+use crate::repository::vault::snapshots::Snapshot;
 use crate::repository::{Chain, Parents, Repository};
 use crate::retention::{self, BackupView, ChainPlan, ChainView, Condition, Keep};
 use crate::select::{self, Filter};
+use crate::time::Timestamp;
 use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 
 /// What to forget.
 pub struct Options {
@@ -17,6 +24,10 @@ pub struct Options {
     pub allow_last: bool,
     /// Whose days and weeks count.
     pub zone: TimeZone,
+    /// Who removes, for the record.
+    pub host: String,
+    /// The time now, for the record.
+    pub now: Timestamp,
     /// Plan only.
     pub dry_run: bool,
 }
@@ -24,6 +35,8 @@ pub struct Options {
 /// What becomes of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// The engine.
+    pub engine: String,
     /// The series.
     pub series: String,
     /// The timestamp of the chain's level 0.
@@ -43,41 +56,99 @@ pub struct Report {
     pub removed: u64,
     /// Chains that stay.
     pub kept: u64,
+    /// How many of those removed were snapshots: what they alone took is freed by a later collection.
+    pub snapshots_removed: u64,
+}
+
+/// Something that goes or stays as a whole.
+enum Unit {
+    Chain(Chain),
+    Snapshot(ObjectId, Box<Snapshot>),
 }
 
 /// Plans for every series that is meant, then removes; each row goes to `tell` before its chain does.
 ///
 /// # Errors
 /// `Invalid` when nothing says what to keep; as the storage has it. What was removed until then is gone, whole chains at a time.
-pub fn run(repository: &Repository, options: &Options, tell: &mut dyn FnMut(&Row)) -> Result<Report> {
-    let (series, _) = select::series(repository, &options.filter)?;
+pub fn run(
+    repository: &Repository,
+    options: &Options,
+    monitor: &dyn Monitor,
+    tell: &mut dyn FnMut(&Row),
+) -> Result<Report> {
     // All plans first: nothing goes if one of them cannot be made.
-    let mut plans = Vec::new();
-    for one in &series {
-        let chains = repository.chains(&one.engine, &one.name)?.chains;
-        let views = chains.iter().map(|chain| view(repository, chain)).collect::<Result<Vec<_>>>()?;
-        let plan = retention::plan(&views, &options.keep, &options.zone, options.allow_last)?;
-        plans.extend(chains.into_iter().zip(plan));
-    }
+    let mut plans = chains(repository, options)?;
+    plans.extend(snapshots(repository, options, monitor)?);
     if plans.is_empty() {
         retention::plan(&[], &options.keep, &options.zone, options.allow_last)?;
     }
     let mut report = Report::default();
-    for (chain, plan) in &plans {
-        tell(&row(chain, plan));
+    let mut snapshots = Vec::new();
+    for (unit, plan) in &plans {
+        tell(&row(unit, plan));
         if plan.is_kept() {
             report.kept += 1;
             continue;
         }
-        if !options.dry_run {
-            repository.remove_chain(chain)?;
+        match unit {
+            Unit::Chain(chain) if !options.dry_run => repository.remove_chain(chain)?,
+            Unit::Chain(_) => {}
+            Unit::Snapshot(id, _) => snapshots.push(*id),
         }
         report.removed += 1;
+    }
+    report.snapshots_removed = snapshots.len() as u64;
+    if let Some(vault) = repository.vault().filter(|_| !options.dry_run && !snapshots.is_empty()) {
+        vault.remove_snapshots(&snapshots, &options.host, options.now)?;
     }
     Ok(report)
 }
 
-fn row(chain: &Chain, plan: &ChainPlan) -> Row {
+fn chains(repository: &Repository, options: &Options) -> Result<Vec<(Unit, ChainPlan)>> {
+    let mut plans = Vec::new();
+    let (series, _) = select::series(repository, &options.filter)?;
+    for one in &series {
+        let chains = repository.chains(&one.engine, &one.name)?.chains;
+        let views = chains.iter().map(|chain| view(repository, chain)).collect::<Result<Vec<_>>>()?;
+        let plan = retention::plan(&views, &options.keep, &options.zone, options.allow_last)?;
+        plans.extend(chains.into_iter().map(Unit::Chain).zip(plan));
+    }
+    Ok(plans)
+}
+
+/// The plans of snapshots, by host and name. One that cannot be read is nobody's, and stays.
+fn snapshots(
+    repository: &Repository,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Vec<(Unit, ChainPlan)>> {
+    let listed = select::snapshots(repository, &options.filter)?;
+    for (id, error) in &listed.damaged {
+        monitor.event(Event::Warning(&format!("the snapshot {id} cannot be read, and stays: {error}")));
+    }
+    let mut series: BTreeMap<(String, String), Vec<(ObjectId, Snapshot)>> = BTreeMap::new();
+    for (id, snapshot) in listed.found {
+        series.entry((snapshot.host.clone(), snapshot.name.clone())).or_default().push((id, snapshot));
+    }
+    let mut plans = Vec::new();
+    for mut snapshots in series.into_values() {
+        // Of several of one second, which is all that the plan looks at, the newest comes first there as well.
+        snapshots.reverse();
+        let views: Vec<_> = snapshots.iter().map(|(_, snapshot)| view_of_snapshot(snapshot)).collect();
+        let plan = retention::plan(&views, &options.keep, &options.zone, options.allow_last)?;
+        let units = snapshots.into_iter().map(|(id, snapshot)| Unit::Snapshot(id, Box::new(snapshot)));
+        plans.extend(units.zip(plan));
+    }
+    Ok(plans)
+}
+
+fn view_of_snapshot(snapshot: &Snapshot) -> ChainView {
+    let timestamp = Timestamp(snapshot.time.seconds);
+    let backup = BackupView { level: Level::FULL, timestamp, tags: snapshot.tags.clone() };
+    ChainView { start: timestamp, backups: vec![backup], condition: Condition::Complete }
+}
+
+fn row(unit: &Unit, plan: &ChainPlan) -> Row {
     let mut reasons: Vec<_> = plan.backups.iter().flat_map(|backup| backup.reasons.iter()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -85,13 +156,15 @@ fn row(chain: &Chain, plan: &ChainPlan) -> Row {
     if plan.last_good {
         reasons.push("the last good chain".to_owned());
     }
-    Row {
-        series: chain.name.to_string(),
-        chain: chain.start.0,
-        backups: chain.backups.len() as u64,
-        remove: !plan.is_kept(),
-        reasons,
-    }
+    let (engine, series, start, backups) = match unit {
+        Unit::Chain(chain) => {
+            (chain.engine.clone(), chain.name.to_string(), chain.start.0, chain.backups.len() as u64)
+        }
+        Unit::Snapshot(_, snapshot) => {
+            (dedup::NAME.to_owned(), select::series_of(snapshot).to_string(), snapshot.time.seconds, 1)
+        }
+    };
+    Row { engine, series, chain: start, backups, remove: !plan.is_kept(), reasons }
 }
 
 /// A chain as retention looks at it: names, sizes and documents say how good it is.

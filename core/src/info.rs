@@ -1,8 +1,11 @@
 //! The verb `info`: what a repository is and holds.
 
+use crate::engine::dedup;
 use crate::error::Result;
 use crate::repository::Repository;
+use crate::select::{self, Filter};
 use crate::storage::{Depth, Listed};
+use std::collections::BTreeMap;
 
 /// What a repository is and holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,19 @@ pub struct Facts {
     pub backups: u64,
     /// Bytes of all objects.
     pub stored_bytes: u64,
+    /// What its vault is, if it has one.
+    pub vault: Option<VaultFacts>,
+}
+
+/// What the deduplicated part of a repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultFacts {
+    /// Its id.
+    pub id: String,
+    /// Whether it is encrypted.
+    pub is_encrypted: bool,
+    /// Snapshots that cannot be read.
+    pub damaged: u64,
 }
 
 /// What a series holds.
@@ -47,6 +63,7 @@ pub fn run(repository: &Repository) -> Result<Facts> {
             backups: chains.iter().map(|chain| chain.backups.len() as u64).sum(),
         });
     }
+    let vault = snapshots(repository, &mut series)?;
     let mut stored_bytes: u64 = 0;
     repository.storage().list(None, Depth::All, &mut |row| {
         if let Listed::Object { size_bytes, .. } = row {
@@ -60,5 +77,27 @@ pub fn run(repository: &Repository) -> Result<Facts> {
         backups: series.iter().map(|one| one.backups).sum(),
         series,
         stored_bytes,
+        vault,
     })
+}
+
+/// Adds the series of snapshots, each of which is a chain by itself.
+fn snapshots(repository: &Repository, series: &mut Vec<SeriesFacts>) -> Result<Option<VaultFacts>> {
+    let Some(vault) = repository.vault() else { return Ok(None) };
+    let snapshots = select::snapshots(repository, &Filter::default())?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, snapshot) in &snapshots.found {
+        *counts.entry(select::series_of(snapshot).to_string()).or_default() += 1;
+    }
+    series.extend(counts.into_iter().map(|(name, count)| SeriesFacts {
+        engine: dedup::NAME.to_owned(),
+        name,
+        chains: count,
+        backups: count,
+    }));
+    Ok(Some(VaultFacts {
+        id: vault.id().to_string(),
+        is_encrypted: vault.is_encrypted(),
+        damaged: snapshots.damaged.len() as u64,
+    }))
 }

@@ -1,6 +1,10 @@
 //! The verb `list`: every backup that exists, with what its document says, oldest first.
 
+use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
+use crate::repository::select::shortened;
+use crate::repository::vault::ObjectId;
+use crate::repository::vault::snapshots::Snapshot;
 use crate::repository::{BackupId, BackupLocation, Chain, Repository};
 use crate::select::{self, Filter};
 
@@ -9,6 +13,8 @@ use crate::select::{self, Filter};
 pub struct Listing {
     /// The backups, oldest first.
     pub rows: Vec<Row>,
+    /// Snapshots that cannot be read, so that nobody knows whose they are: each by its id, and why.
+    pub damaged: Vec<(String, String)>,
     /// What was passed over.
     pub strays: Vec<String>,
 }
@@ -17,7 +23,9 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// What it is called by.
-    pub id: String,
+    pub id: BackupId,
+    /// As much of that as tells it from all others here.
+    pub short_id: String,
     /// The engine.
     pub engine: String,
     /// Host and name as one word.
@@ -34,7 +42,7 @@ pub struct Row {
     pub timestamp: i64,
     /// Why it cannot be restored, as far as names and sizes tell.
     pub problem: Option<String>,
-    /// Bytes of its stream.
+    /// Bytes that it added to the storage.
     pub stored_bytes: Option<u64>,
     /// Entries in it that are not directories.
     pub files: Option<u64>,
@@ -64,17 +72,54 @@ pub fn run(repository: &Repository, filter: &Filter) -> Result<Listing> {
         strays.extend(found.strays);
         for chain in &found.chains {
             for entry in &chain.backups {
-                rows.push(row(repository, chain, chain.location(*entry))?);
+                rows.extend(level(repository, filter, chain, chain.location(*entry))?);
             }
         }
     }
+    let snapshots = select::snapshots(repository, filter)?;
+    let is_encrypted = repository.vault().map(|vault| vault.is_encrypted());
+    rows.extend(snapshots.found.iter().map(|(id, one)| snapshot(*id, one, is_encrypted)));
+    strays.extend(snapshots.strays);
     rows.sort_by_key(|row| (row.timestamp, row.chain, row.level));
+    let ids: Vec<BackupId> = rows.iter().map(|row| row.id.clone()).collect();
+    rows.iter_mut().zip(shortened(&ids)).for_each(|(row, short)| row.short_id = short);
     strays.sort_unstable();
     strays.dedup();
-    Ok(Listing { rows, strays })
+    let damaged = snapshots.damaged.iter().map(|(id, error)| (id.to_string(), error.to_string())).collect();
+    Ok(Listing { rows, damaged, strays })
 }
 
-fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Result<Row> {
+/// The row of a snapshot. That it could be read is all that is known of it here; `check` looks further.
+fn snapshot(id: ObjectId, snapshot: &Snapshot, is_encrypted: Option<bool>) -> Row {
+    Row {
+        id: BackupId::of_snapshot(id),
+        short_id: String::new(),
+        engine: dedup::NAME.to_owned(),
+        series: select::series_of(snapshot).to_string(),
+        host: Some(snapshot.host.clone()),
+        name: Some(snapshot.name.clone()),
+        level: 0,
+        chain: snapshot.time.seconds,
+        timestamp: snapshot.time.seconds,
+        problem: None,
+        stored_bytes: Some(snapshot.added_bytes),
+        files: Some(snapshot.files),
+        bytes: Some(snapshot.bytes),
+        errors: Some(snapshot.errors),
+        compression: None,
+        encryption: is_encrypted,
+        tags: snapshot.tags.clone(),
+        by_icecore: Some(true),
+    }
+}
+
+/// The row of a level, if it is meant.
+fn level(
+    repository: &Repository,
+    filter: &Filter,
+    chain: &Chain,
+    location: BackupLocation,
+) -> Result<Option<Row>> {
     let path = of_the_row(repository.path(chain, location.entry))?;
     let mut problem = match &path {
         Ok(path) => of_the_row(repository.verify_sizes(path))?.err().map(|error| error.to_string()),
@@ -94,8 +139,12 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
     };
     let details = step.as_ref().and_then(|step| step.document.details.as_ref());
     let report = details.map(|details| &details.report);
-    Ok(Row {
-        id: BackupId::of(&location).to_string(),
+    if !filter.accepts_level(report) {
+        return Ok(None);
+    }
+    Ok(Some(Row {
+        id: BackupId::of(&location),
+        short_id: String::new(),
         engine: location.engine.clone(),
         series: location.name.to_string(),
         host: report.map(|report| report.host.clone()),
@@ -112,7 +161,7 @@ fn row(repository: &Repository, chain: &Chain, location: BackupLocation) -> Resu
         encryption: step.as_ref().map(|step| step.document.encryption),
         tags: report.map(|report| report.tags.clone()).unwrap_or_default(),
         by_icecore: step.as_ref().map(|step| step.document.details.is_some()),
-    })
+    }))
 }
 
 /// What is wrong with a backup, or cannot be known of it, is told in its row. (Nothing is listed while one is made.)

@@ -1,12 +1,17 @@
-//! The verb `restore`: everything that can be known without reading the streams is checked first (gaps, sizes), then, when all
-//! of a backup is wanted, its hashes; only then is the target touched.
+//! The verb `restore`. Of a level, everything that can be known without reading the streams is checked first (gaps, sizes), then,
+//! when all of a backup is wanted, its hashes; only then is the target touched. Of a snapshot, every chunk is checked before
+//! it is written.
 
 use crate::chain::StoredChain;
-use crate::engine::{self, Chain as _, RestoreJob};
+use crate::engine::{self, Chain as _, ObjectEngine, RestoreJob, Way, dedup};
 use crate::error::{Error, Kind, Result};
+use crate::level::BackupEntry;
 use crate::monitor::{Counting, Event, Monitor};
-use crate::repository::{BackupId, Repository};
-use crate::select::{self, Filter};
+use crate::repository::vault::ObjectId;
+use crate::repository::vault::index::Index;
+use crate::repository::vault::snapshots::Snapshot;
+use crate::repository::{BackupId, Chain, Repository};
+use crate::select::{self, Chosen, Filter};
 use crate::spool::Scratch;
 use crate::time::Timestamp;
 use crate::tree::owner::Owners;
@@ -74,29 +79,18 @@ pub fn run(
     for stray in &selected.strays {
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
-    let location = selected.chain.location(selected.entry);
-    let mut chain =
-        StoredChain::open(repository, &selected.chain, selected.entry, scratch, options.workers, &monitor)?;
-    let engine = engine::by_name(&location.engine)?;
-    check_target(options)?;
-    if include.is_empty() {
-        chain.verify_hashes()?;
-    }
-    let levels = chain.steps().iter().map(|step| step.location.entry.level.number()).collect();
-    tell_what_is_missing(&chain, &monitor);
-    let job = RestoreJob { include: &include, delete: options.delete, scratch, monitor: &monitor };
-    if options.dry_run {
-        engine.restore(job, &mut chain, None)?;
-    } else {
-        write(engine, job, &mut chain, options, scratch, &monitor)?;
-    }
+    let run = Run { repository, options, include, scratch, monitor: &monitor };
+    let (id, series, levels) = match selected.backup {
+        Chosen::Level { chain, entry } => run.level(&chain, entry)?,
+        Chosen::Snapshot { id, snapshot } => run.snapshot(id, &snapshot)?,
+    };
     if monitor.lost() > 0 {
         let what = format!("{} entries could not be restored; they are named above", monitor.lost());
         return Err(Error::new(Kind::Io, what));
     }
     Ok(Report {
-        id: BackupId::of(&location),
-        series: location.name.to_string(),
+        id,
+        series,
         levels,
         files: monitor.entries(),
         bytes: monitor.bytes(),
@@ -104,32 +98,95 @@ pub fn run(
     })
 }
 
-fn write(
-    engine: &dyn engine::Engine,
-    job: RestoreJob<'_>,
-    chain: &mut StoredChain<'_>,
-    options: &Options<'_>,
-    scratch: &Scratch,
-    monitor: &Counting<'_>,
-) -> Result<()> {
-    std::fs::create_dir_all(options.target)
-        .map_err(|e| Error::io("cannot make the target", options.target.display().to_string(), e))?;
-    let mut target = Target::open(options.target, scratch, settings(options), monitor)?;
-    let replayed = engine.restore(job, chain, Some(&mut target));
-    // Also after a failure: what was restored keeps its times and modes.
-    let finished = target.finish();
-    replayed.and(finished).map_err(|error| {
-        if matches!(error.kind(), Kind::Damaged | Kind::NoSpace | Kind::Interrupted) {
-            let have = format!(
-                "{} entries of {} levels were written before that",
-                monitor.entries(),
-                chain.levels()
-            );
-            error.hint(format!("{have}; the target is not a whole restore"))
-        } else {
-            error
+struct Run<'a> {
+    repository: &'a Repository,
+    options: &'a Options<'a>,
+    include: Vec<Vec<u8>>,
+    scratch: &'a Scratch,
+    monitor: &'a Counting<'a>,
+}
+
+impl Run<'_> {
+    /// Restores a level: its id, its series, and the levels that were replayed.
+    fn level(&self, chain: &Chain, entry: BackupEntry) -> Result<(BackupId, String, Vec<u32>)> {
+        let (options, monitor) = (self.options, self.monitor);
+        let location = chain.location(entry);
+        let mut stored =
+            StoredChain::open(self.repository, chain, entry, self.scratch, options.workers, monitor)?;
+        let Way::Levels(engine) = engine::by_name(&location.engine)?.way() else {
+            let unknown = Error::new(Kind::Unsupported, "no engine reads levels that are named");
+            return Err(unknown.on(&location.engine));
+        };
+        check_target(options)?;
+        if self.include.is_empty() {
+            stored.verify_hashes()?;
         }
-    })
+        let levels: Vec<u32> =
+            stored.steps().iter().map(|step| step.location.entry.level.number()).collect();
+        if let Some(details) = stored.steps().last().and_then(|step| step.document.details.as_ref()) {
+            self.tell_what_is_missing(details.report.errors, &details.report.unread);
+        }
+        self.write(&format!("of {} levels ", stored.levels()), |target| {
+            engine.restore(self.job(), &mut stored, target)
+        })?;
+        Ok((BackupId::of(&location), location.name.to_string(), levels))
+    }
+
+    /// Restores a snapshot; the same for it.
+    fn snapshot(&self, id: ObjectId, snapshot: &Snapshot) -> Result<(BackupId, String, Vec<u32>)> {
+        let vault = self.repository.the_vault()?;
+        let engine: &dyn ObjectEngine = &dedup::Dedup;
+        check_target(self.options)?;
+        let index = Arc::new(Index::load(vault, self.monitor)?);
+        self.tell_what_is_missing(snapshot.errors, &snapshot.unread);
+        self.write("", |target| {
+            engine.restore(self.job(), self.options.workers, vault, index, &snapshot.root, target)
+        })?;
+        Ok((BackupId::of_snapshot(id), select::series_of(snapshot).to_string(), vec![0]))
+    }
+
+    fn job(&self) -> RestoreJob<'_> {
+        RestoreJob {
+            include: &self.include,
+            delete: self.options.delete,
+            scratch: self.scratch,
+            monitor: self.monitor,
+        }
+    }
+
+    /// Opens the target (none for a dry run), lets `restore` write, and finishes the target whatever came of it.
+    fn write(&self, of_what: &str, restore: impl FnOnce(Option<&mut Target<'_>>) -> Result<()>) -> Result<()> {
+        let options = self.options;
+        if options.dry_run {
+            return restore(None);
+        }
+        std::fs::create_dir_all(options.target)
+            .map_err(|e| Error::io("cannot make the target", options.target.display().to_string(), e))?;
+        let mut target = Target::open(options.target, self.scratch, settings(options), self.monitor)?;
+        let restored = restore(Some(&mut target));
+        // Also after a failure: what was restored keeps its times and modes.
+        let finished = target.finish();
+        restored.and(finished).map_err(|error| {
+            if matches!(error.kind(), Kind::Damaged | Kind::NoSpace | Kind::Interrupted) {
+                let have = format!("{} entries {of_what}were written before that", self.monitor.entries());
+                error.hint(format!("{have}; the target is not a whole restore"))
+            } else {
+                error
+            }
+        })
+    }
+
+    /// What the backup itself lacks, since it could not be read then.
+    fn tell_what_is_missing(&self, errors: u64, named: &[String]) {
+        for unread in named {
+            self.monitor.event(Event::Warning(&format!("not whole in this backup: {unread}")));
+        }
+        let unnamed = errors.saturating_sub(named.len() as u64);
+        if unnamed > 0 {
+            let text = format!("{unnamed} more entries are not whole in this backup");
+            self.monitor.event(Event::Warning(&text));
+        }
+    }
 }
 
 fn settings(options: &Options<'_>) -> target::Options {
@@ -174,19 +231,6 @@ fn tree_path(path: &[u8]) -> Result<Vec<u8>> {
         ));
     }
     Ok(parts.join(&b"/"[..]))
-}
-
-/// What the backup itself lacks, since it could not be read then.
-fn tell_what_is_missing(chain: &StoredChain<'_>, monitor: &dyn Monitor) {
-    let Some(details) = chain.steps().last().and_then(|step| step.document.details.as_ref()) else { return };
-    let report = &details.report;
-    for unread in &report.unread {
-        monitor.event(Event::Warning(&format!("not whole in this backup: {unread}")));
-    }
-    let unnamed = report.errors.saturating_sub(report.unread.len() as u64);
-    if unnamed > 0 {
-        monitor.event(Event::Warning(&format!("{unnamed} more entries are not whole in this backup")));
-    }
 }
 
 #[cfg(test)]

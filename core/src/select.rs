@@ -1,15 +1,22 @@
-//! Which backups a user means: series by host, name and engine, one backup by id, `latest` or time.
+//! Which backups a user means: series by host, name and engine, one backup by id, `latest` or time. A repository may hold
+//! levels of chains and snapshots of the vault beside each other; here both are backups.
 
+use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
 use crate::name::BackupName;
-use crate::repository::{BackupLocation, Chain, Repository, Series, select};
+use crate::repository::document::Report;
+use crate::repository::select::Pickable;
+use crate::repository::vault::snapshots::Snapshot;
+use crate::repository::vault::ObjectId;
+use crate::repository::{BackupId, BackupLocation, Chain, Repository, Series, select};
 use crate::time::Timestamp;
+use std::cmp::Ordering;
 use std::fmt;
 
 const SHOWN_BY: &str = "icecore list shows what there is";
 
-/// Which series are meant; what is `None` is not looked at.
+/// Which backups are meant; what is `None` or empty is not looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The name of the backup.
@@ -18,6 +25,10 @@ pub struct Filter {
     pub host: Option<String>,
     /// The engine that made it.
     pub engine: Option<String>,
+    /// One of the paths that were backed up, as they were given then.
+    pub path: Option<Vec<u8>>,
+    /// Words the user called it by: it has all of them.
+    pub tags: Vec<String>,
 }
 
 impl Filter {
@@ -31,18 +42,50 @@ impl Filter {
             (None, None) => true,
         }
     }
+
+    /// Whether backups of an engine are meant.
+    pub fn accepts_engine(&self, engine: &str) -> bool {
+        self.engine.as_ref().is_none_or(|wanted| wanted == engine)
+    }
+
+    /// Whether a snapshot is meant, its engine apart.
+    pub fn accepts_snapshot(&self, snapshot: &Snapshot) -> bool {
+        self.host.as_ref().is_none_or(|host| *host == snapshot.host)
+            && self.name.as_ref().is_none_or(|name| *name == snapshot.name)
+            && self.accepts_details(&snapshot.paths, &snapshot.tags)
+    }
+
+    /// Whether a level of a series that is meant is meant as well. One whose record cannot be read is of no path and no tag.
+    pub fn accepts_level(&self, report: Option<&Report>) -> bool {
+        match report {
+            Some(report) => self.accepts_details(&report.paths, &report.tags),
+            None => !self.looks_at_details(),
+        }
+    }
+
+    /// Whether more is asked of a backup than its series.
+    pub fn looks_at_details(&self) -> bool {
+        self.path.is_some() || !self.tags.is_empty()
+    }
+
+    fn accepts_details(&self, paths: &[Vec<u8>], tags: &[String]) -> bool {
+        self.path.as_ref().is_none_or(|path| paths.contains(path))
+            && self.tags.iter().all(|tag| tags.contains(tag))
+    }
 }
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [("name", &self.name), ("host", &self.host), ("engine", &self.engine)];
-        let given: Vec<String> =
+        let mut given: Vec<String> =
             parts.iter().filter_map(|(word, value)| Some(format!("{word} {}", value.as_ref()?))).collect();
+        given.extend(self.path.as_ref().map(|path| format!("path {}", String::from_utf8_lossy(path))));
+        given.extend(self.tags.iter().map(|tag| format!("tag {tag}")));
         f.write_str(&given.join(", "))
     }
 }
 
-/// The series of a repository that are meant, and the strays met on the way.
+/// The series of levels that are meant, and the strays met on the way.
 ///
 /// # Errors
 /// As the storage has it.
@@ -52,15 +95,105 @@ pub fn series(repository: &Repository, filter: &Filter) -> Result<(Vec<Series>, 
     Ok((meant, listing.strays))
 }
 
-/// The one backup that is meant, with its chain; and the strays met on the way.
+/// The snapshots that are meant, oldest first, and what was passed over.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    /// Those that are meant.
+    pub found: Vec<(ObjectId, Snapshot)>,
+    /// Those that cannot be read, so that nobody knows whether they are meant.
+    pub damaged: Vec<(ObjectId, Error)>,
+    /// What is no part of a vault.
+    pub strays: Vec<String>,
+}
+
+/// The snapshots that are meant; none where the vault is not open.
+///
+/// # Errors
+/// As the storage has it.
+pub fn snapshots(repository: &Repository, filter: &Filter) -> Result<Snapshots> {
+    let Some(vault) = repository.vault().filter(|_| filter.accepts_engine(dedup::NAME)) else {
+        return Ok(Snapshots::default());
+    };
+    let mut listed = vault.snapshots()?;
+    listed.found.retain(|(_, snapshot)| filter.accepts_snapshot(snapshot));
+    Ok(Snapshots { found: listed.found, damaged: listed.damaged, strays: listed.strays })
+}
+
+/// Host and name of a snapshot as one word, as levels have them.
+pub fn series_of(snapshot: &Snapshot) -> BackupName {
+    BackupName::from_storage(&format!("{}_{}", snapshot.host, snapshot.name))
+}
+
+/// A backup, however it is kept.
+#[derive(Debug)]
+enum Backup {
+    Level(BackupLocation),
+    Snapshot(ObjectId, Box<Snapshot>),
+}
+
+impl Backup {
+    fn timestamp(&self) -> Timestamp {
+        match self {
+            Backup::Level(location) => location.entry.timestamp,
+            Backup::Snapshot(_, snapshot) => Timestamp(snapshot.time.seconds),
+        }
+    }
+}
+
+impl fmt::Display for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Backup::Level(location) => location.fmt(f),
+            Backup::Snapshot(_, snapshot) => {
+                write!(f, "{}/{}/{}", dedup::NAME, series_of(snapshot), snapshot.time.seconds)
+            }
+        }
+    }
+}
+
+impl Pickable for Backup {
+    fn id(&self) -> BackupId {
+        match self {
+            Backup::Level(location) => BackupId::of(location),
+            Backup::Snapshot(id, _) => BackupId::of_snapshot(*id),
+        }
+    }
+
+    fn by_age(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Backup::Level(a), Backup::Level(b)) => a.by_age(b),
+            (Backup::Snapshot(a_id, a), Backup::Snapshot(b_id, b)) => (a.time, a_id).cmp(&(b.time, b_id)),
+            _ => self.timestamp().cmp(&other.timestamp()),
+        }
+    }
+}
+
+/// The one backup that is meant, and what was met on the way to it.
 #[derive(Debug)]
 pub struct Selected {
-    /// The chain it is in.
-    pub chain: Chain,
-    /// Which backup of the chain.
-    pub entry: BackupEntry,
+    /// Which one.
+    pub backup: Chosen,
     /// What was passed over.
     pub strays: Vec<String>,
+}
+
+/// A backup with what is needed to read it.
+#[derive(Debug)]
+pub enum Chosen {
+    /// A level, with its chain.
+    Level {
+        /// The chain it is in.
+        chain: Chain,
+        /// Which backup of the chain.
+        entry: BackupEntry,
+    },
+    /// A snapshot of the vault.
+    Snapshot {
+        /// Its object.
+        id: ObjectId,
+        /// What it says.
+        snapshot: Box<Snapshot>,
+    },
 }
 
 /// Finds the one backup that is meant: `text` is an id, the head of one, `latest` or `latest~N`; with `at`,
@@ -75,32 +208,62 @@ pub fn one(
     text: &str,
     at: Option<Timestamp>,
 ) -> Result<Selected> {
-    let (mut meant, mut strays) = series(repository, filter)?;
+    let (mut levels, mut strays) = series(repository, filter)?;
+    let mut snapshots = snapshots(repository, filter)?;
+    strays.append(&mut snapshots.strays);
+    strays.extend(snapshots.damaged.iter().map(|(id, error)| format!("the damaged snapshot {id} ({error})")));
     let by_id = at.is_none() && !text.starts_with("latest");
-    if !by_id && meant.len() > 1 {
-        meant = the_one_of_this_host(meant, filter, this_host)?;
+    if !by_id && let Some(group) = the_group(&levels, &snapshots.found, filter, this_host)? {
+        levels.retain(|series| series.name == group.word);
+        snapshots.found.retain(|(_, snapshot)| group.has(snapshot));
     }
-    if meant.is_empty() && filter != &Filter::default() {
+    let (locations, more) = repository.backups(&levels)?;
+    strays.extend(more);
+    let mut backups = Vec::with_capacity(locations.len() + snapshots.found.len());
+    for location in locations {
+        if !filter.looks_at_details() || filter.accepts_level(report(repository, &location)?.as_ref()) {
+            backups.push(Backup::Level(location));
+        }
+    }
+    backups.extend(snapshots.found.into_iter().map(|(id, one)| Backup::Snapshot(id, Box::new(one))));
+    if backups.is_empty() && filter != &Filter::default() {
         return Err(Error::new(Kind::NotFound, "no backups of").on(filter.to_string()).hint(SHOWN_BY));
     }
-    let (backups, more) = repository.backups(&meant)?;
-    strays.extend(more);
     let found = match at {
         Some(at) => {
-            let in_time: Vec<_> = backups.into_iter().filter(|one| one.entry.timestamp <= at).collect();
-            find_at(&in_time, text, at)?.clone()
+            backups.retain(|one| one.timestamp() <= at);
+            find_at(&backups, text, at)?.id()
         }
-        None => select::find(&backups, text)?.clone(),
+        None => select::find(&backups, text)?.id(),
     };
-    let chains = repository.chains(&found.engine, &found.name)?.chains;
-    let chain = chains.into_iter().find(|chain| chain.start == found.chain);
+    let found = backups.into_iter().find(|one| one.id() == found);
+    let backup = match found {
+        Some(Backup::Snapshot(id, snapshot)) => Chosen::Snapshot { id, snapshot },
+        Some(Backup::Level(location)) => in_its_chain(repository, &location)?,
+        None => return Err(Error::new(Kind::NotFound, "no backup").on(text)),
+    };
+    Ok(Selected { backup, strays })
+}
+
+fn in_its_chain(repository: &Repository, location: &BackupLocation) -> Result<Chosen> {
+    let chains = repository.chains(&location.engine, &location.name)?.chains;
+    let chain = chains.into_iter().find(|chain| chain.start == location.chain);
     let chain =
-        chain.ok_or_else(|| Error::new(Kind::NotFound, "was removed meanwhile:").on(found.to_string()))?;
-    Ok(Selected { chain, entry: found.entry, strays })
+        chain.ok_or_else(|| Error::new(Kind::NotFound, "was removed meanwhile:").on(location.to_string()))?;
+    Ok(Chosen::Level { chain, entry: location.entry })
+}
+
+/// What the document of a level says of its run, as far as it can be read.
+fn report(repository: &Repository, location: &BackupLocation) -> Result<Option<Report>> {
+    match repository.step(location.clone()) {
+        Ok(step) => Ok(step.document.details.map(|details| details.report)),
+        Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `latest` as it was at a time; ids need no time.
-fn find_at<'a>(in_time: &'a [BackupLocation], text: &str, at: Timestamp) -> Result<&'a BackupLocation> {
+fn find_at<'a>(in_time: &'a [Backup], text: &str, at: Timestamp) -> Result<&'a Backup> {
     if !text.starts_with("latest") {
         return Err(
             Error::invalid("a time and an id both say which backup:", text).hint("leave out one of them")
@@ -113,15 +276,62 @@ fn find_at<'a>(in_time: &'a [BackupLocation], text: &str, at: Timestamp) -> Resu
     select::find(in_time, text)
 }
 
-fn the_one_of_this_host(meant: Vec<Series>, filter: &Filter, this_host: &str) -> Result<Vec<Series>> {
+/// The backups of one host and name, whatever engines made them. Snapshots know both apart, levels do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    word: BackupName,
+    apart: Option<(String, String)>,
+    engines: Vec<String>,
+}
+
+impl Group {
+    fn has(&self, snapshot: &Snapshot) -> bool {
+        self.apart.as_ref().is_some_and(|(host, name)| *host == snapshot.host && *name == snapshot.name)
+    }
+}
+
+/// The one series that is meant; `None` when there is none at all.
+fn the_group(
+    levels: &[Series],
+    snapshots: &[(ObjectId, Snapshot)],
+    filter: &Filter,
+    this_host: &str,
+) -> Result<Option<Group>> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (_, snapshot) in snapshots {
+        if !groups.iter().any(|group| group.has(snapshot)) {
+            let apart = Some((snapshot.host.clone(), snapshot.name.clone()));
+            let engines = vec![dedup::NAME.to_owned()];
+            groups.push(Group { word: series_of(snapshot), apart, engines });
+        }
+    }
+    for series in levels {
+        match groups.iter_mut().find(|group| group.word == series.name) {
+            Some(group) => group.engines.push(series.engine.clone()),
+            None => {
+                let engines = vec![series.engine.clone()];
+                groups.push(Group { word: series.name.clone(), apart: None, engines });
+            }
+        }
+    }
+    if groups.len() > 1 {
+        return the_one_of_this_host(groups, filter, this_host).map(Some);
+    }
+    Ok(groups.pop())
+}
+
+fn the_one_of_this_host(groups: Vec<Group>, filter: &Filter, this_host: &str) -> Result<Group> {
     let own = Filter { host: filter.host.clone().or_else(|| Some(this_host.to_owned())), ..filter.clone() };
-    let of_this_host: Vec<Series> =
-        meant.iter().filter(|series| own.accepts(&series.name)).cloned().collect();
-    if of_this_host.len() == 1 {
-        return Ok(of_this_host);
+    let is_own = |group: &&Group| match (&group.apart, &own.host) {
+        (Some((host, _)), Some(wanted)) => host == wanted,
+        _ => own.accepts(&group.word),
+    };
+    let of_this_host: Vec<&Group> = groups.iter().filter(is_own).collect();
+    if let [one] = of_this_host.as_slice() {
+        return Ok((*one).clone());
     }
     let names: Vec<String> =
-        meant.iter().take(8).map(|series| format!("{} ({})", series.name, series.engine)).collect();
+        groups.iter().take(8).map(|group| format!("{} ({})", group.word, group.engines.join(", "))).collect();
     Err(Error::invalid("several series match; which one is meant?", "")
         .hint(format!("say --name and --host, or give the id of a backup: {}", names.join(", "))))
 }
@@ -136,7 +346,7 @@ mod tests {
         let filter = |host: Option<&str>, name: Option<&str>| Filter {
             host: host.map(str::to_owned),
             name: name.map(str::to_owned),
-            engine: None,
+            ..Filter::default()
         };
         for (host, name, expected) in [
             (None, None, true),

@@ -4,15 +4,19 @@ mod backup;
 mod check;
 mod forget;
 mod info;
+mod init;
+mod key;
 mod list;
+mod repository;
 mod restore;
+mod source;
+
+use repository::RepositoryArguments;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use icecore::error::{Error, Kind, Result};
-use icecore::repository::Repository;
+use icecore::error::{Error, Result};
 use icecore::spool::Scratch;
-use icecore::storage::local::Local;
 use icecore::time::FileTime;
 use rustix::time::ClockId;
 use std::path::PathBuf;
@@ -22,14 +26,19 @@ use std::sync::atomic::AtomicBool;
 
 /// Back up file trees, and get them back.
 ///
-/// A repository is a folder that holds backups. Make one with the first backup:
+/// A repository is a folder that holds backups, encrypted under a password:
 ///
-///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/docs
+///   icecore init -r /srv/backups
+///   icecore backup -r /srv/backups ~/docs
 ///   icecore list -r /srv/backups
 ///   icecore restore -r /srv/backups --target /tmp/back latest
 ///
+/// The password is asked for, or comes from ICECORE_PASSWORD,
+/// ICECORE_PASSWORD_FILE or ICECORE_PASSWORD_COMMAND.
+///
 /// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
-/// could not be read, 10 no repository, 11 busy, 130 interrupted.
+/// could not be read, 10 no repository, 11 busy, 12 wrong password,
+/// 130 interrupted.
 #[derive(Parser)]
 #[command(name = "icecore", version, verbatim_doc_comment, max_term_width = 110)]
 pub struct Arguments {
@@ -54,24 +63,28 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    Backup(backup::Arguments),
+    Init(init::Arguments),
+    Backup(Box<backup::Arguments>),
     Restore(restore::Arguments),
     List(list::Arguments),
     Check(check::Arguments),
     Forget(forget::Arguments),
     Info(info::Arguments),
+    Key(key::Arguments),
 }
 
 /// Does what was asked for.
 pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
     let context = Context { global: &arguments.global, stop };
     match &arguments.command {
+        Command::Init(command) => init::run(&context, command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Restore(command) => restore::run(&context, command),
         Command::List(command) => list::run(&context, command),
         Command::Check(command) => check::run(&context, command),
         Command::Forget(command) => forget::run(&context, command),
         Command::Info(command) => info::run(&context, command),
+        Command::Key(command) => key::run(&context, command),
     }
 }
 
@@ -81,87 +94,6 @@ pub struct Context<'a> {
     pub global: &'a Global,
     /// Raised by Ctrl-C.
     pub stop: Arc<AtomicBool>,
-}
-
-/// Which repository.
-#[derive(Args)]
-pub struct RepositoryArguments {
-    /// Where the backups are: a folder
-    #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY")]
-    repository: PathBuf,
-}
-
-impl RepositoryArguments {
-    /// Opens the repository.
-    fn open(&self) -> Result<Repository> {
-        Repository::open(Arc::new(self.storage()?)).map_err(|error| self.advise(error))
-    }
-
-    /// Opens the storage below the repository.
-    fn storage(&self) -> Result<Local> {
-        match Local::open(&absolute(&self.repository)?) {
-            Err(error) if error.kind() == Kind::NotFound => Err(self.none()),
-            opened => opened,
-        }
-    }
-
-    /// Makes the repository, or opens it when it is there already. A folder that is used for something else is left alone.
-    fn create(&self) -> Result<Repository> {
-        // Looked at before the repository is: somebody else may be making it at this moment.
-        let foreign = self.foreign()?;
-        let storage = Arc::new(Local::create(&absolute(&self.repository)?)?);
-        match Repository::open(Arc::clone(&storage) as _) {
-            Err(error) if error.kind() == Kind::NoRepository => {
-                if foreign {
-                    return Err(Error::new(Kind::AlreadyExists, "no repository, and not empty:")
-                        .on(self.repository.display().to_string())
-                        .hint("name a folder for the repository alone; it need not be there yet"));
-                }
-                match Repository::create(Arc::clone(&storage) as _, &entropy()?) {
-                    // Somebody else made it in the meantime.
-                    Err(error) if error.kind() == Kind::AlreadyExists => Repository::open(storage),
-                    made => made,
-                }
-            }
-            other => other,
-        }
-    }
-
-    /// Whether the folder holds what is no part of a repository, nor of an empty file system.
-    fn foreign(&self) -> Result<bool> {
-        let entries = match std::fs::read_dir(absolute(&self.repository)?) {
-            Ok(entries) => entries,
-            // What it cannot be, making it will say.
-            Err(_) => return Ok(false),
-        };
-        let ours = |name: &[u8]| {
-            name.starts_with(b".") || [&b"lost+found"[..], b"data", b"metadata"].contains(&name)
-        };
-        Ok(entries.flatten().any(|entry| !ours(entry.file_name().as_encoded_bytes())))
-    }
-
-    /// The folder itself, by the names that lead to it without links.
-    fn real_path(&self) -> Result<PathBuf> {
-        std::fs::canonicalize(&self.repository)
-            .map_err(|e| Error::io("cannot find", self.repository.display().to_string(), e))
-    }
-
-    fn none(&self) -> Error {
-        self.advise(
-            Error::new(Kind::NoRepository, "there is no repository in")
-                .on(self.repository.display().to_string()),
-        )
-    }
-
-    fn advise(&self, error: Error) -> Error {
-        if error.kind() == Kind::NoRepository {
-            error.hint(
-                "check the path given with -r, or make a repository there with: icecore backup --init …",
-            )
-        } else {
-            error
-        }
-    }
 }
 
 /// Which series of backups.
@@ -184,7 +116,28 @@ impl SeriesArguments {
             name: self.name.clone(),
             host: self.host.clone(),
             engine: self.engine.clone(),
+            ..Default::default()
         }
+    }
+}
+
+/// Which backups of a series.
+#[derive(Args)]
+pub struct DetailArguments {
+    /// Only backups of this path, as it was given then
+    #[arg(long, value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// Only backups with this tag; given several times, those with all of them
+    #[arg(long)]
+    tag: Vec<String>,
+}
+
+impl DetailArguments {
+    /// Narrows `filter`.
+    fn narrow(&self, filter: icecore::select::Filter) -> Result<icecore::select::Filter> {
+        let path = self.path.as_deref().map(absolute).transpose()?;
+        let path = path.map(|path| path.into_os_string().into_encoded_bytes());
+        Ok(icecore::select::Filter { path, tags: self.tag.clone(), ..filter })
     }
 }
 
@@ -243,9 +196,4 @@ fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
 /// The engines there are.
 fn engine_names() -> PossibleValuesParser {
     PossibleValuesParser::new(icecore::engine::ENGINES.iter().map(|engine| engine.name()))
-}
-
-/// The compressions there are.
-fn compression_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(icecore::codec::Compression::ALL.map(icecore::codec::Compression::name))
 }

@@ -1,22 +1,28 @@
-//! Engines: each turns a source into a stored level, and applies stored levels to a target.
+//! Engines: each turns a source into a stored backup, and applies stored backups to a target.
 //!
-//! An engine knows nothing of storages, object names, compression or encryption: it writes a stream and reads a stream.
-//! The verbs ([`crate::backup`], [`crate::restore`], [`crate::check`]) join both ends.
+//! There are two ways. A [`StreamEngine`] makes levels: it writes a stream and reads a stream, and knows nothing of storages,
+//! object names, compression or encryption. An [`ObjectEngine`] keeps chunks in the repository's vault, and its backups need
+//! no levels. The verbs ([`crate::backup`], [`crate::restore`], [`crate::check`]) join both ends: they alone begin and commit.
 
+pub mod dedup;
 pub mod tar;
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
+use crate::repository::vault::index::Index;
+use crate::repository::vault::compression::CompressionLevel;
+use crate::repository::vault::{ChunkId, Vault};
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
 use crate::tree::filter::Filter;
 use crate::tree::target::Target;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Every engine, in the order they are offered. Feeds the command line, the documentation and the tests.
-pub const ENGINES: &[&dyn Engine] = &[&tar::Tar];
+/// Every engine, in the order they are offered; the first is the default. Feeds the command line, the documentation and the tests.
+pub const ENGINES: &[&dyn Engine] = &[&dedup::Dedup, &tar::Tar];
 
 /// The engine of this name.
 ///
@@ -56,7 +62,7 @@ pub struct BackupJob<'a> {
     pub monitor: &'a dyn Monitor,
 }
 
-/// Levels to apply to a target, lowest first.
+/// What to apply to a target.
 pub struct RestoreJob<'a> {
     /// What is wanted: paths relative to the root of the source, each with everything below it; empty means everything.
     pub include: &'a [Vec<u8>],
@@ -107,6 +113,20 @@ pub trait Engine: Send + Sync {
     /// The name on the command line and in object names.
     fn name(&self) -> &'static str;
 
+    /// How it keeps them.
+    fn way(&self) -> Way<'_>;
+}
+
+/// How an engine keeps its backups.
+pub enum Way<'a> {
+    /// As levels of a chain, each a stream.
+    Levels(&'a dyn StreamEngine),
+    /// As objects of the vault, each backup whole by itself.
+    Objects(&'a dyn ObjectEngine),
+}
+
+/// An engine whose backups are levels of a chain.
+pub trait StreamEngine: Send + Sync {
     /// Writes one level to `out`; gives back the engine metadata that the next level and the metadata document need.
     ///
     /// # Errors
@@ -130,4 +150,91 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// `Damaged`, `Unsupported`.
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+}
+
+/// One of the trees that a backup is made of.
+#[derive(Debug, Clone)]
+pub struct Root<'a> {
+    /// Where it is: absolute.
+    pub path: &'a Path,
+    /// What it is called in the backup. Empty: the root of the backup is this path itself, and there is no other.
+    pub name: Vec<u8>,
+}
+
+/// What an [`ObjectEngine`] reads.
+pub enum Input<'a> {
+    /// Trees, by different names.
+    Trees(Vec<Root<'a>>),
+    /// One file without a place of its own, of unknown length. An error of `content` fails the backup.
+    Stream {
+        /// What the file is called in the backup: one component.
+        name: Vec<u8>,
+        /// Its content.
+        content: &'a mut (dyn Read + Send),
+    },
+}
+
+/// A backup to make into the vault.
+pub struct ObjectBackup<'a> {
+    /// What to read.
+    pub input: Input<'a>,
+    /// What to leave out.
+    pub filter: &'a Filter,
+    /// Whether to stay on the file systems of the roots.
+    pub one_file_system: bool,
+    /// The root of an earlier backup of the same trees: what has not changed since is not read.
+    pub parent: Option<ChunkId>,
+    /// Where the chunks are that the vault has.
+    pub index: Arc<Index>,
+    /// The time now, from the clock that stamps changes of files.
+    pub clock: &'a (dyn Fn() -> FileTime + Sync),
+    /// How hard to compress.
+    pub effort: CompressionLevel,
+    /// Whether what was compressed is decompressed and compared before it counts as stored.
+    pub verify_compression: bool,
+    /// Threads that read, cut, hash and compress.
+    pub jobs: usize,
+    /// Read everything, write nothing.
+    pub dry_run: bool,
+    /// Who is told.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// What an [`ObjectEngine`] has made: durable, and reachable from its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// The root of its tree.
+    pub root: ChunkId,
+    /// Entries of every kind.
+    pub entries: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of content of all files.
+    pub bytes: u64,
+    /// Bytes that this run has added to the vault.
+    pub added_bytes: u64,
+}
+
+/// An engine that keeps its backups as objects of the vault, each whole by itself.
+pub trait ObjectEngine: Send + Sync {
+    /// Stores what there is to store and says where it begins. The verb commits it, or does not.
+    ///
+    /// # Errors
+    /// As the storage has it; `Interrupted`; roots that cannot be opened at all; a stream that failed. A file that cannot be
+    /// read is a problem told to the monitor, not an error.
+    fn backup(&self, job: ObjectBackup<'_>, vault: &Vault) -> Result<Made>;
+
+    /// Restores the tree of `root` to `target` (`None`: reads and checks, writes nothing) with `workers` threads.
+    ///
+    /// # Errors
+    /// `Damaged` when anything that was wanted could not be restored, each told to the monitor; a full target; `Interrupted`.
+    fn restore(
+        &self,
+        job: RestoreJob<'_>,
+        workers: usize,
+        vault: &Vault,
+        index: Arc<Index>,
+        root: &ChunkId,
+        target: Option<&mut Target<'_>>,
+    ) -> Result<()>;
 }

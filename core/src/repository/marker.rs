@@ -48,7 +48,7 @@ impl Repository {
             let error = error.while_doing("cannot create a repository at", storage.label());
             hint.into_iter().fold(error, Error::hint)
         })?;
-        Ok(Repository { storage, id: Some(id) })
+        Ok(Repository { storage, id: Some(id), vault: None })
     }
 
     /// Opens what is there: a repository of Icecore's, or a container in which Freezer has stored backups.
@@ -58,9 +58,9 @@ impl Repository {
     /// read, and what the storage reports.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Repository> {
         match read_document(storage.as_ref(), &marker_name()?) {
-            Ok(bytes) => Ok(Repository { id: Some(parse(&bytes)?), storage }),
+            Ok(bytes) => Ok(Repository { id: Some(parse(&bytes)?), storage, vault: None }),
             Err(error) if error.kind() != Kind::NotFound => Err(error),
-            Err(_) if holds_backups(storage.as_ref())? => Ok(Repository { id: None, storage }),
+            Err(_) if holds_backups(storage.as_ref())? => Ok(Repository { id: None, storage, vault: None }),
             Err(_) => Err(Error::new(Kind::NoRepository, "no repository at")
                 .on(storage.label())
                 .hint("create one with: icecore init")),

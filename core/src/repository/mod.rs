@@ -30,14 +30,18 @@ pub use select::BackupId;
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::storage::Storage;
+use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
+use vault::Vault;
+use vault::password::{Password, Protection};
 
 /// A place in a storage where backups live.
 #[derive(Clone)]
 pub struct Repository {
     storage: Arc<dyn Storage>,
     id: Option<String>,
+    vault: Option<Arc<Vault>>,
 }
 
 impl Repository {
@@ -49,6 +53,52 @@ impl Repository {
     /// The random id given at creation; `None` where only Freezer has been so far.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// Its deduplicated part, once it has been opened.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.vault.as_deref()
+    }
+
+    /// Its deduplicated part.
+    ///
+    /// # Errors
+    /// `NoRepository` when it has none, or it has not been opened.
+    pub fn the_vault(&self) -> Result<&Vault> {
+        self.vault().ok_or_else(|| {
+            Error::new(Kind::NoRepository, "nothing has been prepared for deduplicated backups in")
+                .on(self.storage.label())
+                .hint("prepare it with: icecore init")
+        })
+    }
+
+    /// Whether there is a deduplicated part.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    pub fn has_vault(&self) -> Result<bool> {
+        Vault::exists(&*self.storage)
+    }
+
+    /// Opens the deduplicated part, if there is one and it is not open yet. The password is asked for only when it is needed.
+    ///
+    /// # Errors
+    /// `WrongPassword`, `Damaged`, what `password` fails with; as the storage has it.
+    pub fn open_vault(&mut self, password: &mut dyn FnMut() -> Result<Password>) -> Result<()> {
+        if self.vault.is_none() && self.has_vault()? {
+            self.vault = Some(Arc::new(Vault::open(Arc::clone(&self.storage), password)?));
+        }
+        Ok(())
+    }
+
+    /// Makes the deduplicated part. `label` says whose key it is.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is one; as the storage has it.
+    pub fn create_vault(&mut self, protection: &Protection, label: &str, now: Timestamp) -> Result<()> {
+        let vault = Vault::create(Arc::clone(&self.storage), protection, label, now)?;
+        self.vault = Some(Arc::new(vault));
+        Ok(())
     }
 
     /// Whether an object exists, and how long it is.

@@ -25,7 +25,7 @@ pub mod snapshot;
 pub mod sparse;
 pub mod writer;
 
-use super::{BackupJob, Chain, Engine, RestoreJob};
+use super::{BackupJob, Chain, Engine, RestoreJob, StreamEngine, Way};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
@@ -43,6 +43,12 @@ impl Engine for Tar {
         "tar"
     }
 
+    fn way(&self) -> Way<'_> {
+        Way::Levels(self)
+    }
+}
+
+impl StreamEngine for Tar {
     fn backup(&self, job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
         backup::run(job, out)
     }

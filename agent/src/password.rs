@@ -1,0 +1,225 @@
+//! Where passwords come from: options, the environment, a command, or somebody at the terminal. They are taken as bytes, and
+//! never printed, logged, or handed to a process that did not make them.
+
+mod prompt;
+mod words;
+
+use crate::cli::Context;
+use icecore::error::{Error, Kind, Result};
+use icecore::repository::vault::password::Password;
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The environment's own word for it.
+const VARIABLE: &str = "ICECORE_PASSWORD";
+const FILE_VARIABLE: &str = "ICECORE_PASSWORD_FILE";
+const COMMAND_VARIABLE: &str = "ICECORE_PASSWORD_COMMAND";
+
+/// The longest password.
+const PASSWORD_BYTES: u64 = 64 << 10;
+
+/// By what password the repository opens.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Read the password from this file (one line end at its end is no part of it) [env: ICECORE_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
+    password_file: Option<PathBuf>,
+    /// Take the password from what this command prints. It is run without a shell: words are split at spaces, '…' and "…"
+    /// keep them together, \\ takes the next character as it is [env: ICECORE_PASSWORD_COMMAND]
+    #[arg(long, value_name = "COMMAND")]
+    password_command: Option<OsString>,
+}
+
+/// What a new password is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// The repository that is being made: it comes from wherever its password comes from.
+    ForTheRepository,
+    /// Another key of a repository: it is asked for.
+    ByHand,
+}
+
+enum From {
+    Value(OsString),
+    File(PathBuf),
+    Command(OsString),
+}
+
+impl Arguments {
+    /// The password of a repository that is there.
+    ///
+    /// # Errors
+    /// `Invalid` when nothing says what it is; whatever goes wrong on the way to it.
+    pub fn current(&self, context: &Context<'_>) -> Result<Password> {
+        match self.from()? {
+            Some(from) => from.read(),
+            None => prompt::ask(context, "Password: ")?.map_or_else(|| Err(no_way()), checked),
+        }
+    }
+
+    /// A password for something that is being made; where somebody types it, twice.
+    ///
+    /// # Errors
+    /// As [`Arguments::current`]; `Invalid` when it was not typed the same both times.
+    pub fn new_one(&self, context: &Context<'_>, given: Given) -> Result<Password> {
+        if given == Given::ForTheRepository
+            && let Some(from) = self.from()?
+        {
+            return from.read();
+        }
+        type_twice(context)
+    }
+
+    /// Whether anything but the terminal says what the password is.
+    ///
+    /// # Errors
+    /// `Invalid` when several things do.
+    pub fn is_given(&self) -> Result<bool> {
+        self.from().map(|from| from.is_some())
+    }
+
+    /// An option beats the environment.
+    fn from(&self) -> Result<Option<From>> {
+        if let Some(file) = &self.password_file {
+            return Ok(Some(From::File(file.clone())));
+        }
+        if let Some(command) = &self.password_command {
+            return Ok(Some(From::Command(command.clone())));
+        }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let mut from: Vec<From> = Vec::new();
+        from.extend(variable(VARIABLE).map(From::Value));
+        from.extend(variable(FILE_VARIABLE).map(|file| From::File(file.into())));
+        from.extend(variable(COMMAND_VARIABLE).map(From::Command));
+        if from.len() > 1 {
+            return Err(Error::invalid("several variables of the environment say what the password is", "")
+                .hint(format!("set one of {VARIABLE}, {FILE_VARIABLE} and {COMMAND_VARIABLE}")));
+        }
+        Ok(from.pop())
+    }
+}
+
+/// The password in a file, for an option that names one.
+///
+/// # Errors
+/// When it cannot be read, or is empty.
+pub fn from_file(path: &Path) -> Result<Password> {
+    From::File(path.to_owned()).read()
+}
+
+/// Keeps the password out of the environment of a process that is started.
+pub fn hide_from(command: &mut Command) {
+    command.env_remove(VARIABLE);
+}
+
+impl From {
+    fn read(self) -> Result<Password> {
+        match self {
+            From::Value(value) => checked(value.into_vec()),
+            From::File(path) => {
+                let shown = path.display().to_string();
+                let file = std::fs::File::open(&path)
+                    .map_err(|e| Error::io("cannot open the file of the password", &shown, e))?;
+                checked(without_line_end(read_all(file, &shown)?))
+            }
+            From::Command(line) => checked(without_line_end(printed_by(&line)?)),
+        }
+    }
+}
+
+/// What a command prints on its standard output; what it says on standard error, the user sees.
+fn printed_by(line: &OsStr) -> Result<Vec<u8>> {
+    let words = words::split(line)?;
+    let shown = words.first().map(|word| word.display().to_string()).unwrap_or_default();
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(Error::invalid("the command for the password is empty", ""));
+    };
+    let mut command = Command::new(program);
+    hide_from(&mut command);
+    let mut child = command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| Error::io("cannot run the command for the password,", &shown, e))?;
+    let output = child.stdout.take().map(|output| read_all(output, &shown)).transpose();
+    let status = child.wait().map_err(|e| Error::io("cannot wait for", &shown, e))?;
+    let output = output?.unwrap_or_default();
+    if !status.success() {
+        return Err(Error::new(Kind::Io, "the command for the password failed:")
+            .on(shown)
+            .because(status.to_string()));
+    }
+    Ok(output)
+}
+
+fn read_all(from: impl Read, shown: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(PASSWORD_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io("cannot read the password from", shown, e))?;
+    if bytes.len() as u64 > PASSWORD_BYTES {
+        return Err(Error::new(Kind::Limit, "too long for a password: what came from").on(shown));
+    }
+    Ok(bytes)
+}
+
+fn without_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    bytes
+}
+
+fn checked(bytes: Vec<u8>) -> Result<Password> {
+    if bytes.is_empty() {
+        return Err(Error::invalid("the password is empty", ""));
+    }
+    Ok(Password::new(bytes))
+}
+
+fn type_twice(context: &Context<'_>) -> Result<Password> {
+    let first = prompt::ask(context, "New password: ")?.ok_or_else(no_way)?;
+    let second = prompt::ask(context, "The same again: ")?.ok_or_else(no_way)?;
+    if first != second {
+        return Err(Error::invalid("the two passwords are not the same", ""));
+    }
+    checked(first)
+}
+
+fn no_way() -> Error {
+    Error::invalid("a password is needed, and nobody can be asked for it here", "").hint(format!(
+        "set {VARIABLE}, {FILE_VARIABLE} or {COMMAND_VARIABLE}, or say --password-file or --password-command"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_password() {
+        for (bytes, expected) in [
+            (&b"a b \n"[..], &b"a b "[..]),
+            (b"a\r\n", b"a"),
+            (b"a\n\n", b"a\n"),
+            (b"a", b"a"),
+            (b"a\r", b"a\r"),
+            (b"", b""),
+        ] {
+            assert_eq!(without_line_end(bytes.to_vec()), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_is_run_without_a_shell_and_its_failure_is_told() {
+        assert_eq!(printed_by(OsStr::new("printf '%s\\n' \"a  $b\"")).unwrap(), b"a  $b\n");
+        assert!(printed_by(OsStr::new("false")).unwrap_err().to_string().contains("false"));
+        assert!(printed_by(OsStr::new(" ")).is_err());
+    }
+}

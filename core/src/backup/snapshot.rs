@@ -1,0 +1,214 @@
+//! Backups by engines that keep objects: a session is announced, the index is read, the engine stores what is new, and a snapshot
+//! is written when all of it is durable. With it the backup exists.
+
+use super::{Options, Report, paths};
+use crate::engine::{Made, ObjectBackup, ObjectEngine};
+use crate::error::{Error, Kind, Result};
+use crate::monitor::{Counting, Event, Monitor};
+use crate::name::BackupName;
+use crate::repository::select::{self, Pickable};
+use crate::repository::vault::compression::CompressionLevel;
+use crate::repository::vault::index::{self, Index};
+use crate::repository::vault::sessions::Session;
+use crate::repository::vault::snapshots::Snapshot;
+use crate::repository::vault::{ChunkId, ObjectId, Vault};
+use crate::repository::{BackupId, Repository};
+use crate::time::{FileTime, Timestamp};
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// What only snapshots need to be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How hard to compress.
+    pub effort: CompressionLevel,
+    /// Whether what was compressed is decompressed and compared before it counts as stored.
+    pub verify_compression: bool,
+    /// What unchanged files are taken from.
+    pub parent: Parent,
+    /// The time the backup is said to be of; `None` for now.
+    pub time: Option<FileTime>,
+}
+
+/// Which earlier backup unchanged files are taken from, without being read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parent {
+    /// The newest of the same host, name and paths.
+    Newest,
+    /// This one, by its id or the head of it.
+    This(String),
+    /// None: every file is read.
+    None,
+}
+
+/// Makes a snapshot.
+pub(super) fn run(
+    repository: &Repository,
+    options: Options<'_>,
+    engine: &dyn ObjectEngine,
+    name: BackupName,
+    monitor: &Counting<'_>,
+    clock: &(dyn Fn() -> FileTime + Sync),
+) -> Result<Report> {
+    let vault = repository.the_vault()?;
+    if options.dry_run {
+        let run = Run { vault, engine, name, monitor, clock, session: None };
+        return run.carry_out(options);
+    }
+    // Before anything is read that a collection might take away.
+    let session =
+        vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
+    let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
+    let outcome = run.carry_out(options);
+    if let Err(error) = session.end() {
+        // What was done is done, and the cause of a failure is another.
+        monitor.event(Event::Warning(&format!("the end of this run could not be noted: {error}")));
+    }
+    outcome
+}
+
+struct Run<'a> {
+    vault: &'a Vault,
+    engine: &'a dyn ObjectEngine,
+    name: BackupName,
+    monitor: &'a Counting<'a>,
+    clock: &'a (dyn Fn() -> FileTime + Sync),
+    session: Option<&'a Session>,
+}
+
+impl Run<'_> {
+    fn carry_out(&self, options: Options<'_>) -> Result<Report> {
+        let index = Arc::new(self.index()?);
+        let paths = paths(&options.input);
+        let parent = self.parent(&options, &paths)?;
+        let job = ObjectBackup {
+            input: options.input,
+            filter: options.filter,
+            one_file_system: options.one_file_system,
+            parent: parent.as_ref().map(|parent| parent.root),
+            index,
+            clock: self.clock,
+            effort: options.snapshots.effort,
+            verify_compression: options.snapshots.verify_compression,
+            jobs: options.workers,
+            dry_run: options.dry_run,
+            monitor: self.monitor,
+        };
+        let made = self.engine.backup(job, self.vault)?;
+        self.monitor.check()?;
+        let time = options.snapshots.time.unwrap_or(options.now);
+        let id = match self.session {
+            Some(session) => Some(self.vault.commit(&Snapshot {
+                host: options.host.clone(),
+                name: options.name.clone(),
+                paths,
+                tags: options.tags,
+                time,
+                finished: (self.clock)(),
+                root: made.root,
+                entries: made.entries,
+                files: made.files,
+                bytes: made.bytes,
+                added_bytes: made.added_bytes,
+                errors: self.monitor.lost(),
+                unread: self.monitor.lost_paths(),
+                parent: parent.as_ref().map(|parent| parent.id),
+                session: session.id(),
+                program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+            })?),
+            None => None,
+        };
+        Ok(Report {
+            id: id.map(BackupId::of_snapshot),
+            engine: options.engine,
+            host: options.host,
+            name: options.name,
+            series: self.name.to_string(),
+            level: 0,
+            chain: time.seconds,
+            timestamp: time.seconds,
+            files: made.files,
+            bytes: made.bytes,
+            stored_bytes: made.added_bytes,
+            errors: self.monitor.lost(),
+            reason: reason(parent.as_ref(), &made),
+            dry_run: options.dry_run,
+        })
+    }
+
+    /// The index, and in it what runs that were killed have stored and not told anybody.
+    fn index(&self) -> Result<Index> {
+        let mut index = Index::load(self.vault, self.monitor)?;
+        let own = self.session.map(Session::id);
+        let others = self.vault.sessions()?.iter().any(|session| Some(session.id) != own);
+        if self.session.is_some() && others {
+            let orphans = index::orphans(self.vault, &index)?;
+            for (pack, error) in &orphans.damaged {
+                let text = format!("the pack {pack}, which no index knows, is of no use: {error}");
+                self.monitor.event(Event::Warning(&text));
+            }
+            index.adopt(orphans.packs)?;
+        }
+        Ok(index)
+    }
+
+    fn parent(&self, options: &Options<'_>, paths: &[Vec<u8>]) -> Result<Option<Candidate>> {
+        let listed = match options.snapshots.parent {
+            Parent::None => return Ok(None),
+            _ => self.vault.snapshots()?,
+        };
+        for (id, error) in &listed.damaged {
+            self.monitor.event(Event::Warning(&format!("passed over the damaged snapshot {id}: {error}")));
+        }
+        let candidates = listed.found.into_iter().enumerate();
+        let mut candidates: Vec<Candidate> =
+            candidates.map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot }).collect();
+        if let Parent::This(text) = &options.snapshots.parent {
+            let found = select::find(&candidates, text)?.age;
+            return Ok(Some(candidates.swap_remove(found)));
+        }
+        let mut wanted = paths.to_vec();
+        wanted.sort_unstable();
+        candidates.retain(|one| {
+            let mut paths = one.snapshot.paths.clone();
+            paths.sort_unstable();
+            one.snapshot.host == options.host && one.snapshot.name == options.name && paths == wanted
+        });
+        Ok(candidates.pop())
+    }
+}
+
+/// A snapshot that may be the parent. They come oldest first.
+struct Candidate {
+    age: usize,
+    id: ObjectId,
+    root: ChunkId,
+    snapshot: Snapshot,
+}
+
+impl Pickable for Candidate {
+    fn id(&self) -> BackupId {
+        BackupId::of_snapshot(self.id)
+    }
+
+    fn by_age(&self, other: &Self) -> Ordering {
+        self.age.cmp(&other.age)
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.snapshot.host, self.snapshot.name)
+    }
+}
+
+fn reason(parent: Option<&Candidate>, made: &Made) -> String {
+    match parent {
+        Some(parent) if parent.root == made.root => {
+            format!("nothing has changed since {}", BackupId::of_snapshot(parent.id).short())
+        }
+        Some(parent) => format!("what changed since {}", BackupId::of_snapshot(parent.id).short()),
+        None => "no earlier backup was looked at: every file was read".to_owned(),
+    }
+}
