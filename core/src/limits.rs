@@ -101,6 +101,29 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
+/// Longest file that is bundled with others; longer ones are cut into chunks.
+pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
+
+/// Directories whose files may share a bundle: each keeps a handle open until the bundle is read.
+pub const BUNDLE_DIRECTORIES: usize = 96;
+
+/// Bytes of a large file that are read before they are cut and handed on.
+pub const READ_BLOCK_BYTES: usize = 8 << 20;
+
+/// Entries that wait for the bundle they are in.
+pub const ROWS_WAITING: usize = 16_384;
+
+/// Pieces of work between the walk and the workers.
+pub const WORK_WAITING: usize = 3;
+
+/// Full packs that wait to be stored.
+pub const PACKS_WAITING: usize = 1;
+
+/// Holes of one file that are kept. A file with more is stored as if it had none.
+pub const HOLES_KEPT: usize = 65_536;
+
+/// Smallest file that is looked at for holes.
+pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
 /// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
 pub const CHUNK_MIN_BYTES: usize = 256 << 10;
 

@@ -1,12 +1,13 @@
 //! The `dedup` engine: one ordered tree of entries for each backup, whose files point into chunks that all backups of the
 //! repository share. `docs/format/dedup.md` has the details.
 
+mod backup;
 pub mod tree;
 
 use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::index::Index;
-use crate::repository::vault::{ChunkId, Vault};
+use crate::repository::vault::{ChunkId, ChunkKind, Reader, Vault};
 use crate::tree::target::Target;
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ impl Engine for Dedup {
 }
 
 impl ObjectEngine for Dedup {
-    fn backup(&self, _job: ObjectBackup<'_>, _vault: &Vault) -> Result<Made> {
-        Err(Error::new(Kind::Unsupported, "backups by dedup are not built yet"))
+    fn backup(&self, job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
+        backup::run(job, vault)
     }
 
     fn restore(
@@ -41,5 +42,11 @@ impl ObjectEngine for Dedup {
         _target: Option<&mut Target<'_>>,
     ) -> Result<()> {
         Err(Error::new(Kind::Unsupported, "restores by dedup are not built yet"))
+    }
+}
+
+impl tree::Chunks for Reader<'_> {
+    fn read(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        Reader::read(self, kind, id)
     }
 }

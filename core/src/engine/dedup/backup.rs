@@ -1,0 +1,166 @@
+//! Makes a backup: one walk in the order of the tree, merged with the parent; content read, cut, compressed and sealed by
+//! workers; packs stored while the next are filled; the tree built in order from what comes back.
+//!
+//! ```text
+//! walk ─► work, in order ─► workers (read, cut, hash, look up, compress, seal) ─► tree, in order
+//!                                    └──── full packs ────► storage ◄──── full packs ────┘
+//! ```
+//!
+//! Small files are read by the workers, a bundle each: the walk decides by names and sizes alone which files share one, so it
+//! waits for no file. Large files are read by the walk, in blocks that end where a chunk does, and cut and stored by
+//! the workers. What the parent has unchanged travels as it is, and touches neither index nor content.
+//!
+//! Invariant: rows leave the workers in the order in which the walk found them, and every row has its content when it does.
+
+mod assemble;
+mod large;
+mod row;
+mod small;
+mod walk;
+
+use super::tree::{Builder, Cursor};
+use crate::codec::borders::Borders;
+use crate::codec::chunker::Chunker;
+use crate::engine::{Input, Made, ObjectBackup};
+use crate::error::Result;
+use crate::limits::{PACKS_WAITING, WORK_WAITING};
+use crate::monitor::{Event, Monitor};
+use crate::pipe::{self, Pool, Sender};
+use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, Vault, Writer};
+use assemble::Assembler;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Backs up what `job` says into `vault`, and gives the root of the tree. Nothing refers to it yet.
+///
+/// # Errors
+/// A source that cannot be opened at all; trouble with the storage; `Interrupted`. What concerns one path is told to the monitor.
+pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
+    let writer = Writer::new(vault, Arc::clone(&job.index));
+    let reader = Reader::new(vault, Arc::clone(&job.index));
+    let monitor = job.monitor;
+    let dry_run = job.dry_run;
+    let store = |packs: &mut pipe::Receiver<Pack>| {
+        let mut told = 0;
+        while let Some(pack) = packs.receive()? {
+            if dry_run {
+                continue;
+            }
+            writer.store(pack)?;
+            let added = writer.added_bytes();
+            monitor.event(Event::Stored { bytes: added - told });
+            told = added;
+        }
+        Ok(())
+    };
+    let produce = |packs: &mut Sender<Pack>| {
+        let sender = Mutex::new(packs);
+        let send = |pack| sender.lock().unwrap_or_else(PoisonError::into_inner).send(pack);
+        let packs = Packs { writer: &writer, send: &send };
+        let root = read_and_assemble(job, vault, &reader, &packs)?;
+        packs.close()?;
+        Ok(root)
+    };
+    let (root, ()) = pipe::run(PACKS_WAITING, produce, store)?;
+    if !dry_run {
+        writer.finish()?;
+    }
+    Ok(Made {
+        root: root.id,
+        entries: root.entries,
+        files: root.files,
+        bytes: root.bytes,
+        added_bytes: writer.added_bytes(),
+    })
+}
+
+/// Where chunks go: into the open pack, and full packs to the storing end.
+struct Packs<'p> {
+    writer: &'p Writer<'p>,
+    send: &'p (dyn Fn(Pack) -> Result<()> + Sync),
+}
+
+impl Packs<'_> {
+    /// Stores a chunk that is not there yet; gives its id.
+    fn put(&self, kind: ChunkKind, bytes: &[u8], encoder: &mut Encoder) -> Result<ChunkId> {
+        let Put { id, full, .. } = self.writer.put(kind, bytes, encoder)?;
+        if let Some(pack) = full {
+            (self.send)(pack)?;
+        }
+        Ok(id)
+    }
+
+    /// Sends the packs that are not full.
+    fn close(&self) -> Result<()> {
+        self.writer.remaining()?.into_iter().try_for_each(self.send)
+    }
+}
+
+/// What the walk and the workers share.
+struct Common<'c> {
+    packs: &'c Packs<'c>,
+    reader: &'c Reader<'c>,
+    chunker: Chunker,
+    blocks: Pool,
+    monitor: &'c dyn Monitor,
+    clock: &'c (dyn Fn() -> crate::time::FileTime + Sync),
+}
+
+/// Stores the tree's own chunks with an encoder of its own.
+struct TreeStore<'t> {
+    packs: &'t Packs<'t>,
+    encoder: Encoder,
+}
+
+impl super::tree::Store for TreeStore<'_> {
+    fn put(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
+        self.packs.put(kind, bytes, &mut self.encoder)
+    }
+}
+
+fn read_and_assemble(
+    job: ObjectBackup<'_>,
+    vault: &Vault,
+    reader: &Reader<'_>,
+    packs: &Packs<'_>,
+) -> Result<super::tree::Root> {
+    let keys = vault.keys();
+    let effort = job.effort;
+    let verify = job.verify_compression;
+    let workers = job.jobs.max(1);
+    let common = Common {
+        packs,
+        reader,
+        chunker: Chunker::new(&keys.subkey("chunker")),
+        blocks: Pool::new(WORK_WAITING + 2 * workers + 2),
+        monitor: job.monitor,
+        clock: job.clock,
+    };
+    let borders = Borders::new(&keys.subkey("bundles"));
+    let nodes_key = keys.subkey("nodes");
+    let common = &common;
+    let produce = |work: &mut Sender<row::Work>| {
+        let mut feed = walk::Feed::new(common, work, &borders);
+        match job.input {
+            Input::Trees(roots) => {
+                let parent = job.parent.map(|root| Cursor::new(reader, &root)).transpose()?;
+                walk::trees(&mut feed, &roots, parent, job.filter, job.one_file_system)?;
+            }
+            Input::Stream { name, content } => walk::stream(&mut feed, &name, content)?,
+        }
+        feed.finish()
+    };
+    let make_worker = || {
+        let mut worker = small::Worker::new(common, Encoder::new(effort, verify)?);
+        Ok(move |work: row::Work| worker.run(work))
+    };
+    let assemble = |done: &mut pipe::Receiver<row::Done>| {
+        let mut store = TreeStore { packs, encoder: Encoder::new(effort, verify)? };
+        let mut assembler = Assembler::new(Builder::new(&nodes_key, &mut store), common);
+        while let Some(done) = done.receive()? {
+            assembler.take(done)?;
+        }
+        assembler.finish()
+    };
+    let (_, root) = pipe::run_mapped(WORK_WAITING, workers, produce, make_worker, assemble)?;
+    Ok(root)
+}

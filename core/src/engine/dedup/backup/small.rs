@@ -1,0 +1,197 @@
+//! The workers: a bundle of small files is read, hashed, compressed and sealed by one worker while it is in the cache; a block
+//! of a large file is hashed, compressed and sealed chunk by chunk.
+//!
+//! Invariant: what is stored of a file is what it was at one moment, between two looks that agree. A file that changed in
+//! between is read once more; one that changed again is stored as it was read last, reported, and marked not whole.
+
+use super::Common;
+use super::row::{Done, Row, SmallFile, Source, Work, entry_of, join};
+use crate::engine::dedup::tree::{Content, Kept};
+use crate::error::{Error, Kind, Result};
+use crate::limits::{BUNDLED_FILE_BYTES, BUNDLE_MAX_BYTES};
+use crate::monitor::{Event, Monitor};
+use crate::repository::vault::{ChunkKind, Encoder};
+use crate::time::FileTime;
+use crate::tree::attributes::{FileKind, Metadata};
+use crate::tree::directory::{lossy, metadata_of};
+use crate::tree::xattr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// How often a file that changes is read.
+const READS: u32 = 2;
+
+/// Bytes that are read of a file that outgrows its bundle.
+const GROWN_BYTES: usize = BUNDLE_MAX_BYTES as usize;
+
+pub(super) struct Worker<'c> {
+    common: &'c Common<'c>,
+    encoder: Encoder,
+}
+
+/// What the reading of one file came to.
+struct Read {
+    metadata: Metadata,
+    length_bytes: usize,
+    whole: bool,
+    began: FileTime,
+}
+
+impl<'c> Worker<'c> {
+    pub fn new(common: &'c Common<'c>, encoder: Encoder) -> Self {
+        Worker { common, encoder }
+    }
+
+    pub fn run(&mut self, work: Work) -> Result<Done> {
+        self.common.monitor.check()?;
+        match work {
+            Work::Rows { rows, files } => self.bundle(rows, files).map(Done::Rows),
+            Work::Block { file, block, ends } => self.block(file, block, &ends),
+            Work::Again { file } => Ok(Done::Again { file }),
+        }
+    }
+
+    fn block(&mut self, file: u64, block: Vec<u8>, ends: &[usize]) -> Result<Done> {
+        let mut chunks = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for &end in ends {
+            let id = self.common.packs.put(ChunkKind::Content, &block[start..end], &mut self.encoder)?;
+            chunks.push((id, (end - start) as u64));
+            start = end;
+        }
+        self.common.blocks.give(block);
+        Ok(Done::Chunks { file, chunks })
+    }
+
+    fn bundle(&mut self, mut rows: Vec<Row>, files: Vec<SmallFile>) -> Result<Vec<Row>> {
+        if files.is_empty() {
+            return Ok(rows);
+        }
+        let mut buffer = self.common.blocks.take();
+        let mut used = 0;
+        let mut slices = Vec::with_capacity(files.len());
+        for file in &files {
+            let row = &mut rows[file.row];
+            let length = match self.file(row, file, &mut buffer, used) {
+                Ok(length) => length,
+                Err(error) => {
+                    row.content = Source::Gone;
+                    problem(self.common.monitor, &join(&row.directory, &row.name), &error);
+                    continue;
+                }
+            };
+            if length > 0 {
+                slices.push((file.row, used as u64));
+                used += length;
+            }
+        }
+        if used > 0 {
+            let chunk = self.common.packs.put(ChunkKind::Content, &buffer[..used], &mut self.encoder)?;
+            for (row, offset) in slices {
+                rows[row].entry.content = Content::Slice { chunk, offset };
+            }
+        }
+        self.common.blocks.give(buffer);
+        Ok(rows)
+    }
+
+    /// Reads one file to `buffer[at..]`, and what there is to know of it into its row; gives its length.
+    fn file(&self, row: &mut Row, file: &SmallFile, buffer: &mut Vec<u8>, at: usize) -> Result<usize> {
+        let handle = file.directory.open_file(&row.name)?;
+        let read = read_steadily(&handle, &file.metadata, self.common.clock, buffer, at)?;
+        let names = row.entry.names.take();
+        let owner = Arc::clone(&row.entry.owner);
+        row.entry = entry_of(&read.metadata, owner);
+        let entry = &mut row.entry;
+        entry.names = names;
+        entry.size_bytes = read.length_bytes as u64;
+        entry.whole = read.whole;
+        entry.racy = is_racy(&read.metadata, read.began);
+        row.content = Source::Entry;
+        let path = || join(&row.directory, &row.name);
+        match xattr::read_file(&handle) {
+            Ok(xattrs) if xattrs.is_empty() => {}
+            Ok(xattrs) => entry.xattrs = Kept::Here(xattrs),
+            Err(error) => {
+                entry.racy = true;
+                problem(self.common.monitor, &path(), &error.while_doing("without its attributes:", ""));
+            }
+        }
+        if !read.whole {
+            problem(self.common.monitor, &path(), &restless());
+        }
+        self.common.monitor.event(Event::Entry { path: &path(), bytes: read.length_bytes as u64 });
+        Ok(read.length_bytes)
+    }
+}
+
+/// Reads a file until it was the same before and after.
+fn read_steadily(
+    file: &File,
+    seen: &Metadata,
+    clock: &dyn Fn() -> FileTime,
+    buffer: &mut Vec<u8>,
+    at: usize,
+) -> Result<Read> {
+    let mut before = seen.clone();
+    let mut read = 0;
+    loop {
+        let began = clock();
+        let length_bytes = read_whole(file, before.size_bytes, buffer, at)?;
+        let after = metadata_of(file).map_err(|e| Error::io("cannot stat", "", e))?;
+        if after.kind != FileKind::File {
+            return Err(Error::new(Kind::Changed, "replaced by something else while it was read"));
+        }
+        let steady = after.same_version(&before) && length_bytes <= GROWN_BYTES;
+        read += 1;
+        if steady || read == READS {
+            let length_bytes = length_bytes.min(GROWN_BYTES);
+            return Ok(Read { metadata: after, length_bytes, whole: steady, began });
+        }
+        before = after;
+    }
+}
+
+/// Reads all of a file, of which `expected_bytes` are expected, to `buffer[at..]`; at most one byte more than [`GROWN_BYTES`].
+fn read_whole(file: &File, expected_bytes: u64, buffer: &mut Vec<u8>, at: usize) -> Result<usize> {
+    let expected = usize::try_from(expected_bytes).unwrap_or(usize::MAX).min(BUNDLED_FILE_BYTES as usize);
+    // One more, so that the end of the file is seen by the same call.
+    let mut room = expected + 1;
+    let mut length = 0;
+    loop {
+        if buffer.len() < at + room {
+            buffer.resize(at + room, 0);
+        }
+        let count = match file.read_at(&mut buffer[at + length..at + room], length as u64) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::io("cannot read", "", error)),
+        };
+        length += count;
+        // Less than asked for is the end of a regular file; files that the kernel makes up may have more.
+        if count == 0 || (length == expected && length < room) || length > GROWN_BYTES {
+            return Ok(length);
+        }
+        if length == room {
+            room = (room * 2).min(GROWN_BYTES + 1);
+        }
+    }
+}
+
+/// Whether a file may have changed after it was read without its times telling: it was changed in or after the second in which
+/// the reading began.
+pub(super) fn is_racy(metadata: &Metadata, began: FileTime) -> bool {
+    metadata.ctime.seconds >= began.seconds
+}
+
+pub(super) fn restless() -> Error {
+    Error::new(
+        Kind::Changed,
+        "changed while it was read, twice; stored as it was read last, perhaps not as it was at one moment",
+    )
+}
+
+pub(super) fn problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
+    monitor.event(Event::Problem { path: &lossy(path), error, lost: true });
+}

@@ -1,0 +1,575 @@
+//! The walk: finds every entry in the order of the tree, takes over what the parent has unchanged, and makes work of the rest.
+//!
+//! Invariant: a file is taken for unchanged only when size, both times, inode and type are those of the parent's entry, when
+//! that entry was whole and not racy, and when the repository still has its content.
+
+use super::Common;
+use super::large::{FileData, Layout, Outcome, Stretch, StreamData};
+use super::row::{Row, SmallFile, Source, Work, entry_of, join};
+use super::small::{is_racy, problem, restless};
+use crate::codec::borders::Borders;
+use crate::engine::Root;
+use crate::engine::dedup::tree::{Content, Cursor, Entry, Hole, Kept, Key, Names, Owner};
+use crate::error::{Error, Kind, Result};
+use crate::limits::{
+    BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES,
+};
+use crate::monitor::{Event, Monitor};
+use crate::pipe::Sender;
+use crate::repository::vault::ChunkId;
+use crate::tree::attributes::{FileKind, Metadata};
+use crate::tree::directory::{Directory, lossy, metadata_of, path_bytes};
+use crate::tree::filter::Filter;
+use crate::tree::owner::Owners;
+use crate::tree::walk::{self, Visit, Visitor};
+use crate::tree::xattr;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+/// How often a file that changes is read.
+const READS: u32 = 2;
+
+/// Makes work of entries, in order.
+pub(super) struct Feed<'f> {
+    pub(super) common: &'f Common<'f>,
+    pub(super) work: &'f mut Sender<Work>,
+    borders: &'f Borders,
+    /// Rows that were not sent yet, and the small files among them.
+    rows: Vec<Row>,
+    files: Vec<SmallFile>,
+    bundle_bytes: u64,
+    bundle_directories: usize,
+    next_large: u64,
+    owners: Owners,
+    known_owners: HashMap<(u32, u32), Arc<Owner>>,
+    /// File systems, in the order in which they were met.
+    devices: Vec<u64>,
+    /// Files with several names of which one was seen: how many are still to come.
+    linked: HashMap<(u64, u64), u64>,
+    /// A chunk that is known to be there: neighbours are mostly in the same one.
+    present: Option<ChunkId>,
+}
+
+/// Backs up trees, each below its name.
+pub(super) fn trees(
+    feed: &mut Feed<'_>,
+    roots: &[Root<'_>],
+    mut parent: Option<Cursor<'_>>,
+    filter: &Filter,
+    one_file_system: bool,
+) -> Result<()> {
+    let mut sorted: Vec<&Root<'_>> = roots.iter().collect();
+    // Single files are entries of the top directory, which come before all sub-directories.
+    let is_directory = |root: &Root<'_>| std::fs::metadata(root.path).map(|metadata| metadata.is_dir());
+    let mut kinds = HashMap::new();
+    for root in &sorted {
+        let directory = is_directory(root)
+            .map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
+        kinds.insert(root.name.clone(), directory);
+    }
+    sorted.sort_by(|a, b| (kinds[&a.name], &a.name).cmp(&(kinds[&b.name], &b.name)));
+    for root in sorted {
+        if kinds[&root.name] {
+            let directory = Directory::open(root.path)?;
+            let options = walk::Options { filter, one_file_system };
+            let mut visitor = Tree { feed, parent: parent.as_mut(), prefix: &root.name };
+            walk::walk(directory, &options, visitor.feed.common.monitor, &mut visitor)?;
+        } else {
+            single(feed, root, parent.as_mut())?;
+        }
+    }
+    Ok(())
+}
+
+/// A source that is not a directory: one entry at the top, under its own name.
+fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: Option<&mut Cursor<'_>>) -> Result<()> {
+    let none = || Error::invalid("no file name in", root.path.display().to_string());
+    let name = match root.path.components().next_back() {
+        _ if !root.name.is_empty() => root.name.clone(),
+        Some(Component::Normal(name)) => path_bytes(Path::new(name)).to_vec(),
+        _ => return Err(none()),
+    };
+    // A link named by the user is what it points to, as the directory it may be would have been.
+    let path = std::fs::canonicalize(root.path)
+        .map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
+    let directory = Directory::open(path.parent().unwrap_or(Path::new("/")))?;
+    let real = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).ok_or_else(none)?;
+    let rows = feed.rows.len();
+    let mut here = Here { path: Arc::from(&b""[..]), directory: &directory, handle: None };
+    feed.entry(&mut here, parent, &name, &real)?;
+    if feed.rows.len() == rows {
+        return Err(Error::new(Kind::Io, "cannot read")
+            .on(root.path.display().to_string())
+            .hint("the reason is in the problem reported above"));
+    }
+    feed.flush()
+}
+
+/// Backs up a stream as one file at the top.
+pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read + Send)) -> Result<()> {
+    let began = (feed.common.clock)();
+    let number = feed.new_large();
+    let length = match feed.send_blocks(number, &mut StreamData(content))? {
+        Outcome::Read(length) => length,
+        Outcome::Failed(error) => return Err(error),
+    };
+    let owner = feed.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let metadata = Metadata {
+        kind: FileKind::File,
+        mode: 0o600,
+        uid: owner.uid,
+        gid: owner.gid,
+        size_bytes: length,
+        allocated_bytes: length,
+        mtime: began,
+        ctime: began,
+        atime: began,
+        device: 0,
+        inode: 0,
+        links: 1,
+        rdev: (0, 0),
+    };
+    let mut entry = entry_of(&metadata, owner);
+    entry.size_bytes = length;
+    entry.racy = true;
+    feed.common.monitor.event(Event::Entry { path: name, bytes: length });
+    feed.push(Row { directory: Arc::from(&b""[..]), name: name.to_vec(), entry, content: Source::Large(number) })
+}
+
+/// A directory whose entries are looked at.
+struct Here<'h> {
+    path: Arc<[u8]>,
+    directory: &'h Directory,
+    /// The same directory for workers, once one needs it.
+    handle: Option<Arc<Directory>>,
+}
+
+impl Here<'_> {
+    fn handle(&mut self) -> Result<Arc<Directory>> {
+        if let Some(handle) = &self.handle {
+            return Ok(Arc::clone(handle));
+        }
+        let handle = Arc::new(self.directory.open_again()?);
+        self.handle = Some(Arc::clone(&handle));
+        Ok(handle)
+    }
+}
+
+/// One tree, walked.
+struct Tree<'t, 'f, 'p> {
+    feed: &'t mut Feed<'f>,
+    parent: Option<&'t mut Cursor<'p>>,
+    prefix: &'t [u8],
+}
+
+impl Visitor for Tree<'_, '_, '_> {
+    fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
+        monitor.check()?;
+        let path: Arc<[u8]> = Arc::from(join(self.prefix, visit.path));
+        let known = known(&mut self.parent, Key { directory: &path, name: b"" })?;
+        self.feed.directory(&path, visit, known)?;
+        let mut here = Here { path, directory: visit.directory, handle: None };
+        for entry in visit.listing.iter() {
+            match entry.kind {
+                Some(FileKind::Directory) => {}
+                Some(FileKind::Socket) => left_out(monitor, &join(&here.path, entry.name)),
+                _ => self.feed.entry(&mut here, self.parent.as_deref_mut(), entry.name, entry.name)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, path: &[u8], metadata: Option<&Metadata>, _error: &Error) -> Result<()> {
+        let Some(metadata) = metadata else { return Ok(()) };
+        let mut entry = entry_of(metadata, self.feed.owner(metadata.uid, metadata.gid));
+        entry.whole = false;
+        let directory = Arc::from(join(self.prefix, path));
+        self.feed.push(Row { directory, name: Vec::new(), entry, content: Source::Entry })
+    }
+}
+
+/// What the parent has under this key.
+fn known(parent: &mut Option<&mut Cursor<'_>>, key: Key<'_>) -> Result<Option<Entry>> {
+    let Some(parent) = parent else { return Ok(None) };
+    parent.seek(key)?;
+    Ok(parent.peek()?.filter(|(found, _)| *found == key).map(|(_, entry)| entry.clone()))
+}
+
+impl<'f> Feed<'f> {
+    pub fn new(common: &'f Common<'f>, work: &'f mut Sender<Work>, borders: &'f Borders) -> Self {
+        Feed {
+            common,
+            work,
+            borders,
+            rows: Vec::new(),
+            files: Vec::new(),
+            bundle_bytes: 0,
+            bundle_directories: 0,
+            next_large: 0,
+            owners: Owners::new(),
+            known_owners: HashMap::new(),
+            devices: Vec::new(),
+            linked: HashMap::new(),
+            present: None,
+        }
+    }
+
+    /// Sends what is left.
+    pub fn finish(mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let files = std::mem::take(&mut self.files);
+        self.bundle_bytes = 0;
+        self.bundle_directories = 0;
+        self.work.send(Work::Rows { rows, files })
+    }
+
+    fn push(&mut self, row: Row) -> Result<()> {
+        self.rows.push(row);
+        if self.rows.len() >= ROWS_WAITING { self.flush() } else { Ok(()) }
+    }
+
+    fn new_large(&mut self) -> u64 {
+        self.next_large += 1;
+        self.next_large
+    }
+
+    fn owner(&mut self, uid: u32, gid: u32) -> Arc<Owner> {
+        let owners = &self.owners;
+        let known = self.known_owners.entry((uid, gid)).or_insert_with(|| {
+            Arc::new(Owner { uid, gid, user: owners.user_name(uid), group: owners.group_name(gid) })
+        });
+        Arc::clone(known)
+    }
+
+    /// The number of a file system among those of this backup.
+    fn device(&mut self, device: u64) -> u64 {
+        let position = self.devices.iter().position(|known| *known == device).unwrap_or_else(|| {
+            self.devices.push(device);
+            self.devices.len() - 1
+        });
+        position as u64
+    }
+
+    fn directory(&mut self, path: &Arc<[u8]>, visit: &Visit<'_>, known: Option<Entry>) -> Result<()> {
+        let metadata = visit.metadata;
+        let began = (self.common.clock)();
+        let same = known.as_ref().is_some_and(|known| is_same(known, metadata));
+        let owner = self.owner(metadata.uid, metadata.gid);
+        let entry = match known {
+            Some(known) if same => known,
+            _ => {
+                let mut entry = entry_of(metadata, owner);
+                entry.racy = is_racy(metadata, began);
+                self.attributes(&mut entry, path, || xattr::read_file(visit.directory));
+                entry
+            }
+        };
+        self.common.monitor.event(Event::Directory { path });
+        self.push(Row { directory: Arc::clone(path), name: Vec::new(), entry, content: Source::Entry })
+    }
+
+    fn attributes(
+        &self,
+        entry: &mut Entry,
+        path: &[u8],
+        read: impl FnOnce() -> Result<crate::tree::attributes::Xattrs>,
+    ) {
+        match read() {
+            Ok(xattrs) if xattrs.is_empty() => {}
+            Ok(xattrs) => entry.xattrs = Kept::Here(xattrs),
+            Err(error) => {
+                entry.racy = true;
+                problem(self.common.monitor, path, &error.while_doing("without its attributes:", ""));
+            }
+        }
+    }
+
+    /// An entry that is not a directory: `real` in the directory, `name` in the backup.
+    fn entry(
+        &mut self,
+        here: &mut Here<'_>,
+        mut parent: Option<&mut Cursor<'_>>,
+        name: &[u8],
+        real: &[u8],
+    ) -> Result<()> {
+        self.common.monitor.check()?;
+        if here.path.len() + name.len() >= PATH_BYTES {
+            problem(self.common.monitor, &join(&here.path, name), &Error::new(Kind::Limit, "too long a path"));
+            return Ok(());
+        }
+        let metadata = match here.directory.stat(real) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                problem(self.common.monitor, &join(&here.path, name), &error);
+                return Ok(());
+            }
+        };
+        let known = known(&mut parent, Key { directory: &here.path, name })?;
+        if let Some(mut known) = known.filter(|known| is_same(known, &metadata))
+            && self.has(&known)
+        {
+            known.names = self.names(&metadata);
+            self.common.monitor.event(Event::Entry { path: &join(&here.path, name), bytes: 0 });
+            let row = Row {
+                directory: Arc::clone(&here.path),
+                name: name.to_vec(),
+                entry: known,
+                content: Source::Entry,
+            };
+            return self.push(row);
+        }
+        match metadata.kind {
+            FileKind::File => self.file(here, name, real, &metadata),
+            FileKind::Socket => {
+                left_out(self.common.monitor, &join(&here.path, name));
+                Ok(())
+            }
+            FileKind::Directory => {
+                let error = Error::new(Kind::Changed, "replaced by a directory while it was read");
+                problem(self.common.monitor, &join(&here.path, name), &error);
+                Ok(())
+            }
+            _ => self.special(here, name, real, &metadata),
+        }
+    }
+
+    fn names(&mut self, metadata: &Metadata) -> Option<Names> {
+        let several = metadata.links > 1;
+        several.then(|| Names { device: self.device(metadata.device), links: metadata.links })
+    }
+
+    /// Whether the repository still has the content of an entry.
+    fn has(&mut self, entry: &Entry) -> bool {
+        let mut check = |id: &ChunkId| {
+            let present = self.present == Some(*id) || self.common.packs.writer.has(id);
+            if present {
+                self.present = Some(*id);
+            }
+            present
+        };
+        let content = match &entry.content {
+            Content::None => true,
+            Content::Slice { chunk, .. } => check(chunk),
+            Content::Rows { rows, .. } => rows.iter().all(|(id, _)| check(id)),
+        };
+        let xattrs = if let Kept::Elsewhere(id) = &entry.xattrs { check(id) } else { true };
+        let holes = if let Kept::Elsewhere(id) = &entry.holes { check(id) } else { true };
+        content && xattrs && holes
+    }
+
+    fn special(&mut self, here: &Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
+        let path = join(&here.path, name);
+        let began = (self.common.clock)();
+        let mut entry = entry_of(metadata, self.owner(metadata.uid, metadata.gid));
+        if metadata.kind == FileKind::Symlink {
+            match here.directory.read_link(real) {
+                Ok(target) => entry.target = target,
+                Err(error) => {
+                    problem(self.common.monitor, &path, &error);
+                    return Ok(());
+                }
+            }
+        }
+        entry.racy = is_racy(metadata, began);
+        entry.names = self.names(metadata);
+        self.attributes(&mut entry, &path, || xattr::read_entry(here.directory, real));
+        self.common.monitor.event(Event::Entry { path: &path, bytes: 0 });
+        self.push(Row { directory: Arc::clone(&here.path), name: name.to_vec(), entry, content: Source::Entry })
+    }
+
+    fn file(&mut self, here: &mut Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
+        let mut entry = entry_of(metadata, self.owner(metadata.uid, metadata.gid));
+        entry.names = self.names(metadata);
+        let mut row =
+            Row { directory: Arc::clone(&here.path), name: name.to_vec(), entry, content: Source::Bundle };
+        if let Some(names) = &row.entry.names
+            && self.is_further_name(names.device, metadata)
+        {
+            row.content = Source::FirstName(names.device, metadata.inode);
+            self.common.monitor.event(Event::Entry { path: &join(&here.path, name), bytes: 0 });
+            return self.push(row);
+        }
+        let holes = metadata.size_bytes >= SPARSE_MIN_BYTES && metadata.allocated_bytes < metadata.size_bytes;
+        // A file under another name than its own cannot be found again by a worker.
+        if metadata.size_bytes > BUNDLED_FILE_BYTES || holes || name != real {
+            return self.large(here, row, real);
+        }
+        self.small(here, row, metadata)
+    }
+
+    fn is_further_name(&mut self, device: u64, metadata: &Metadata) -> bool {
+        let key = (device, metadata.inode);
+        match self.linked.get_mut(&key) {
+            Some(left) => {
+                *left -= 1;
+                if *left == 0 {
+                    self.linked.remove(&key);
+                }
+                true
+            }
+            None => {
+                self.linked.insert(key, metadata.links - 1);
+                false
+            }
+        }
+    }
+
+    fn small(&mut self, here: &mut Here<'_>, row: Row, metadata: &Metadata) -> Result<()> {
+        let is_new = here.handle.is_none();
+        let directory = match here.handle() {
+            Ok(directory) => directory,
+            Err(error) => {
+                problem(self.common.monitor, &join(&here.path, &row.name), &error);
+                return Ok(());
+            }
+        };
+        if is_new || self.files.is_empty() {
+            self.bundle_directories += 1;
+        }
+        self.bundle_bytes += metadata.size_bytes;
+        let ends = self.borders.ends_bundle(
+            &row.name,
+            metadata.size_bytes,
+            self.bundle_bytes,
+            self.files.len() + 1,
+        );
+        self.files.push(SmallFile { row: self.rows.len(), directory, metadata: metadata.clone() });
+        self.rows.push(row);
+        let full = self.rows.len() >= ROWS_WAITING || self.bundle_directories >= BUNDLE_DIRECTORIES;
+        if ends || full { self.flush() } else { Ok(()) }
+    }
+
+    /// Reads a large file, or one with holes, and sends its blocks.
+    fn large(&mut self, here: &Here<'_>, mut row: Row, real: &[u8]) -> Result<()> {
+        let path = join(&here.path, &row.name);
+        match self.read_large(here.directory, real, &mut row) {
+            Ok(true) => {
+                if !row.entry.whole {
+                    problem(self.common.monitor, &path, &restless());
+                }
+                self.common.monitor.event(Event::Entry { path: &path, bytes: row.entry.size_bytes });
+                self.push(row)
+            }
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it could be read; why not is told to the monitor.
+    fn read_large(
+        &mut self,
+        directory: &Directory,
+        real: &[u8],
+        row: &mut Row,
+    ) -> Result<bool> {
+        let path = join(&row.directory, &row.name);
+        let monitor = self.common.monitor;
+        let opened = directory.open_file(real).and_then(|file| {
+            let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
+            Ok((file, metadata))
+        });
+        let (file, mut before) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                problem(monitor, &path, &error);
+                return Ok(false);
+            }
+        };
+        let names = row.entry.names.take();
+        let mut whole = false;
+        let number = self.new_large();
+        let mut taken = None;
+        for read in 0..READS {
+            if before.kind != FileKind::File {
+                problem(monitor, &path, &Error::new(Kind::Changed, "replaced while it was read"));
+                return Ok(false);
+            }
+            if read > 0 {
+                self.work.send(Work::Again { file: number })?;
+            }
+            let began = (self.common.clock)();
+            let looked = Layout::of(&file, before.size_bytes, before.allocated_bytes);
+            let layout = looked.unwrap_or_else(|_| Layout::plain(before.size_bytes));
+            let hole_bytes = layout.hole_bytes();
+            let mut data = FileData::new(&file, layout.data);
+            let after = match self.send_and_look(number, &mut data, &file)? {
+                Ok((length, after)) => {
+                    whole = after.same_version(&before) && length + hole_bytes == before.size_bytes;
+                    taken = Some((length, layout.holes, began, after.clone()));
+                    after
+                }
+                Err(error) => {
+                    problem(monitor, &path, &error);
+                    self.work.send(Work::Again { file: number })?;
+                    return Ok(false);
+                }
+            };
+            if whole {
+                break;
+            }
+            before = after;
+        }
+        let Some((length, mut holes, began, metadata)) = taken else { return Ok(false) };
+        keep_reached(&mut holes, length);
+        let owner = self.owner(metadata.uid, metadata.gid);
+        row.entry = entry_of(&metadata, owner);
+        row.entry.names = names;
+        row.entry.whole = whole;
+        row.entry.racy = is_racy(&metadata, began);
+        let hole_bytes: u64 = holes.iter().map(|hole| hole.length).sum();
+        row.entry.size_bytes = length + hole_bytes;
+        if !holes.is_empty() {
+            row.entry.holes = Kept::Here(holes);
+        }
+        self.attributes(&mut row.entry, &path, || xattr::read_file(&file));
+        row.content = Source::Large(number);
+        Ok(true)
+    }
+
+    /// Sends the data, and looks what the file is then.
+    fn send_and_look(
+        &mut self,
+        number: u64,
+        data: &mut dyn Stretch,
+        file: &File,
+    ) -> Result<Result<(u64, Metadata)>> {
+        Ok(match self.send_blocks(number, data)? {
+            Outcome::Failed(error) => Err(error),
+            Outcome::Read(length) => metadata_of(file)
+                .map(|after| (length, after))
+                .map_err(|e| Error::io("cannot stat", "", e)),
+        })
+    }
+}
+
+/// Drops the holes of a file behind the place where its data ended too early.
+fn keep_reached(holes: &mut Vec<Hole>, length_bytes: u64) {
+    let mut data = 0_u64;
+    holes.retain(|hole| {
+        data = data.saturating_add(hole.data_before);
+        data <= length_bytes
+    });
+}
+
+/// Whether an entry is still what the parent has of it.
+fn is_same(known: &Entry, metadata: &Metadata) -> bool {
+    let kind = known.kind == metadata.kind && known.inode == metadata.inode;
+    let times = known.mtime == metadata.mtime && known.ctime == metadata.ctime;
+    let size = known.kind != FileKind::File || known.size_bytes == metadata.size_bytes;
+    kind && times && size && known.whole && !known.racy
+}
+
+fn left_out(monitor: &dyn Monitor, path: &[u8]) {
+    let error = Error::new(Kind::Unsupported, "a socket, left out: only its owner can make it anew");
+    monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: false });
+}
