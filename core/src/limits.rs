@@ -151,6 +151,18 @@ pub const BUNDLE_FILES_MIN: usize = 1024;
 /// Most files in one bundle.
 pub const BUNDLE_FILES_MAX: usize = 4096;
 
+/// Bytes of the chunks that are kept while files of a backup are read one after the other.
+pub const VIEW_CACHE_BYTES: usize = 64 << 20;
+
+/// How many they are at most.
+pub const VIEW_CACHE_CHUNKS: usize = 64;
+
+/// Versions of files that a search through all backups remembers.
+pub const FOUND_VERSIONS: usize = 1 << 20;
+
+/// Bytes of one object that the benchmark of a storage writes: those of a pack.
+pub const BENCHMARK_OBJECT_BYTES: usize = 16 << 20;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
