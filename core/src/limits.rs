@@ -162,6 +162,76 @@ pub const FOUND_VERSIONS: usize = 1 << 20;
 
 /// Bytes of one object that the benchmark of a storage writes: those of a pack.
 pub const BENCHMARK_OBJECT_BYTES: usize = 16 << 20;
+/// Bytes of a chunk of content, or of attributes and holes, at most.
+pub const CHUNK_BYTES: usize = 16 << 20;
+
+/// Bytes of a node of a tree, or of a list of chunks, at most.
+pub const NODE_BYTES: usize = 2 << 20;
+
+/// Bytes of a pack, at most.
+pub const PACK_BYTES: usize = 64 << 20;
+
+/// Chunks in a pack, at most.
+pub const PACK_CHUNKS: usize = 65_536;
+
+/// Bytes at which a writer closes a pack.
+pub const PACK_CLOSE_BYTES: usize = 16 << 20;
+
+/// Buffers of packs that are kept to be used again: as many as are written at a time, and no more memory than that.
+pub const PACK_BUFFERS_KEPT: usize = 4;
+
+/// Chunks that one run keeps track of in memory, at most, at 48 bytes and a little each: some 60 TB of content.
+pub const CHUNKS_IN_MEMORY: usize = 60_000_000;
+
+/// Packs that one run keeps track of in memory, at most.
+pub const PACKS_IN_MEMORY: usize = 8_000_000;
+
+/// Bytes of the document of an index, at most: what fits into the largest object with one document.
+pub const INDEX_DOCUMENT_BYTES: usize = (64 << 20) - 4096;
+
+/// Bytes of packs that are stored and that no index knows, until one is written.
+pub const INDEX_DUE_BYTES: u64 = 128 << 20;
+
+/// Bytes below which an index counts as small.
+pub const INDEX_SMALL_BYTES: u64 = 1 << 20;
+
+/// Small indexes that are left as they are; more are merged.
+pub const INDEX_SMALL_COUNT: usize = 32;
+
+/// How often indexes are listed anew when some are gone that a listing had.
+pub const INDEX_LISTINGS: u32 = 16;
+
+/// Keys of packs that a reader keeps at hand.
+pub const PACK_KEYS_KEPT: usize = 64;
+
+/// Bytes of a metadata pack that a reader fetches at a time when it goes through it.
+pub const METADATA_WINDOW_BYTES: usize = 1 << 20;
+
+/// Windows of metadata that a reader keeps.
+pub const METADATA_WINDOWS: usize = 8;
+/// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
+pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
+
+/// Largest key slot.
+pub const KEY_SLOT_BYTES: u64 = 64 << 10;
+
+/// Most key slots of one repository.
+pub const KEY_SLOTS: usize = 64;
+
+/// Memory in KiB that a key slot may ask for when its password is made a key.
+pub const KDF_MEMORY_KIB: std::ops::RangeInclusive<u32> = 8_192..=1_048_576;
+
+/// Passes over that memory.
+pub const KDF_PASSES: std::ops::RangeInclusive<u32> = 1..=64;
+
+/// Lanes of that memory.
+pub const KDF_LANES: std::ops::RangeInclusive<u32> = 1..=16;
+
+/// Most tags of one snapshot.
+pub const SNAPSHOT_TAGS: usize = 1_000;
+
+/// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
+pub const SEEN_IDS: usize = 100_000;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -177,3 +247,12 @@ const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYT
 // The average is used as a number of bits.
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
 const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);
+// A pack is closed by the chunk that fills it; its table has 42 bytes for each.
+const _: () = assert!(PACK_CLOSE_BYTES + CHUNK_BYTES + PACK_CHUNKS * 42 + (64 << 10) < PACK_BYTES);
+// What an index packs into bits: offset, sealed and raw length, number.
+const _: () = assert!(PACK_BYTES <= 1 << 26 && CHUNK_BYTES <= 1 << 24 && PACK_CHUNKS <= 1 << 16);
+const _: () = assert!(NODE_BYTES <= CHUNK_BYTES);
+// A pack with the most chunks fits into an index, with room for many superseded ones.
+const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
+// 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
+const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);

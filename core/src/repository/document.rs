@@ -303,7 +303,7 @@ impl Details {
 }
 
 /// The first paths of a list, as many as a document names.
-fn named<T: AsRef<[u8]>>(paths: &[T]) -> impl Iterator<Item = &T> {
+pub(super) fn named<T: AsRef<[u8]>>(paths: &[T]) -> impl Iterator<Item = &T> {
     let mut room = DOCUMENT_PATH_BYTES;
     paths.iter().take(REPORTED_PATHS).take_while(move |path| match room.checked_sub(path.as_ref().len()) {
         Some(rest) => {

@@ -1,7 +1,12 @@
 //! All the documents of one folder: snapshots, sessions, removals.
+//!
+//! Invariant: a row is understood, or damaged, or a stray; none is passed over but one that somebody removes meanwhile.
 
+use super::Vault;
+use super::header::ObjectKind;
 use super::id::ObjectId;
-use crate::error::Error;
+use super::names::{self, Folder};
+use crate::error::{Error, Kind, Result};
 
 /// What a folder of documents holds.
 #[derive(Debug)]
@@ -12,4 +17,58 @@ pub struct Documents<T> {
     pub damaged: Vec<(ObjectId, Error)>,
     /// What does not belong there.
     pub strays: Vec<String>,
+}
+
+/// What has an object of its own.
+pub(super) trait Document: Sized {
+    const KIND: ObjectKind;
+
+    /// The bytes of the document.
+    fn encode(&self) -> Result<Vec<u8>>;
+
+    /// The document of any bytes.
+    fn parse(bytes: &[u8]) -> Result<Self>;
+
+    /// When it was made: what rows are sorted by.
+    fn time(&self) -> (i64, u32);
+}
+
+impl Vault {
+    /// Stores a document under a new name.
+    pub(super) fn write_document<T: Document>(&self, document: &T) -> Result<ObjectId> {
+        self.write_object(T::KIND, &document.encode()?)
+    }
+
+    /// Reads one document.
+    pub(super) fn read_document<T: Document>(&self, id: ObjectId, size_bytes: Option<u64>) -> Result<T> {
+        let bytes = self.read_object(T::KIND, id, size_bytes)?;
+        T::parse(&bytes).map_err(|error| {
+            let name =
+                Folder::of(T::KIND).object(id).map_or_else(|_| id.to_string(), |name| name.to_string());
+            error.while_doing("cannot understand", name)
+        })
+    }
+
+    /// Reads every document of a folder once, oldest first.
+    pub(super) fn documents<T: Document>(&self) -> Result<Documents<T>> {
+        let names = names::list(self.storage().as_ref(), Folder::of(T::KIND))?;
+        let mut documents = Documents {
+            found: Vec::with_capacity(names.objects.len()),
+            damaged: Vec::new(),
+            strays: names.strays,
+        };
+        for (id, size_bytes) in names.objects {
+            match self.read_document::<T>(id, Some(size_bytes)) {
+                Ok(document) => documents.found.push((id, document)),
+                // Removed since the list was made.
+                Err(error) if error.kind() == Kind::NotFound => (),
+                Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => {
+                    documents.damaged.push((id, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        documents.found.sort_by_key(|(id, document)| (document.time(), *id));
+        Ok(documents)
+    }
 }

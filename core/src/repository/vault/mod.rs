@@ -5,24 +5,36 @@
 //! is read back is opened, decoded and compared with its id before anybody sees it; a snapshot is written last.
 
 pub mod compression;
+pub mod config;
 pub mod documents;
+pub mod examine;
 pub mod header;
 pub mod id;
 pub mod index;
+mod json;
+pub mod kdf;
 pub mod keys;
 pub mod names;
+pub mod object;
+mod opening;
 pub mod pack;
 pub mod password;
 pub mod reader;
 pub mod removal;
 pub mod seal;
+pub mod seen;
 pub mod session;
+pub mod slot;
 pub mod slots;
 pub mod snapshot;
 pub mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use compression::{CompressionLevel, Decoder, Encoder};
 pub use documents::Documents;
+pub use examine::Examination;
 pub use header::ObjectKind;
 pub use id::{ChunkId, ChunkKind, ObjectId};
 pub use index::Index;
@@ -31,15 +43,19 @@ pub use pack::{Location, Pack, PackRef};
 pub use password::{Password, Protection};
 pub use reader::Reader;
 pub use removal::{Removal, Removals};
-pub use session::{Announcement, Session};
+pub use seen::{Rollback, Seen};
+pub use session::{Announcement, Session, Sessions};
 pub use slots::Slot;
 pub use snapshot::{Snapshot, Snapshots};
 pub use writer::{Put, Writer};
 
 use crate::error::{Error, Kind, Result};
-use crate::storage::Storage;
-use crate::time::Timestamp;
-use seal::Cipher;
+use crate::limits::VAULT_OBJECT_BYTES;
+use crate::storage::{PutMode, Storage};
+use id::ID_BYTES;
+use names::Folder;
+use seal::{Cipher, random};
+use slot::Guard;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,40 +63,12 @@ use std::sync::Arc;
 pub struct Vault {
     storage: Arc<dyn Storage>,
     keys: Keys,
+    /// The slot that opened it, and what stands before the master key there.
+    slot: ObjectId,
+    guard: Guard,
 }
 
 impl Vault {
-    /// Makes a new one; `label` names its first key slot.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if there is one, `Damaged` if there is one whose config is gone, and what the storage reports.
-    pub fn create(
-        storage: Arc<dyn Storage>,
-        protection: &Protection,
-        label: &str,
-        now: Timestamp,
-    ) -> Result<Vault> {
-        Err(Error::new(Kind::Unsupported, "not built yet")
-            .on(format!("{} {protection:?} {label} {now}", storage.label())))
-    }
-
-    /// Whether there is one.
-    ///
-    /// # Errors
-    /// What the storage reports.
-    pub fn exists(storage: &dyn Storage) -> Result<bool> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(storage.label()))
-    }
-
-    /// Opens what is there. The password is asked for once, and only when a password slot exists.
-    ///
-    /// # Errors
-    /// `NoRepository`, `WrongPassword`, `Damaged`, `Unsupported`, what `password` fails with, and what the storage reports.
-    pub fn open(storage: Arc<dyn Storage>, password: &mut dyn FnMut() -> Result<Password>) -> Result<Vault> {
-        password()?;
-        Err(Error::new(Kind::Unsupported, "not built yet").on(storage.label()))
-    }
-
     /// The random name of the repository.
     pub fn id(&self) -> ObjectId {
         self.keys.repository()
@@ -106,7 +94,10 @@ impl Vault {
     /// # Errors
     /// `Limit` when the document is too long, and what the storage reports.
     pub fn write_object(&self, kind: ObjectKind, document: &[u8]) -> Result<ObjectId> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(format!("{kind:?} {}", document.len())))
+        let id = ObjectId(random::<ID_BYTES>()?);
+        let bytes = object::seal(&self.keys, kind, id, document)?;
+        self.storage.put(&Folder::of(kind).object(id)?, &bytes, PutMode::CreateNew)?;
+        Ok(id)
     }
 
     /// Reads the document of an object; `size_bytes` is its length as listed, where that is known.
@@ -114,7 +105,15 @@ impl Vault {
     /// # Errors
     /// `NotFound`, `Damaged`, `Unsupported`, and what the storage reports.
     pub fn read_object(&self, kind: ObjectKind, id: ObjectId, size_bytes: Option<u64>) -> Result<Vec<u8>> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(format!("{kind:?} {id} {size_bytes:?}")))
+        let name = Folder::of(kind).object(id)?;
+        // A list may lie: one byte more than it promised is asked for, and never more than an object has.
+        let limit = size_bytes.map_or(VAULT_OBJECT_BYTES, |size| size.min(VAULT_OBJECT_BYTES));
+        let bytes = self.storage.read_small(&name, limit).map_err(|error| match error.kind() {
+            Kind::Limit => Error::damaged("too long:", name.to_string()).because(error),
+            _ => error,
+        })?;
+        object::open(&self.keys, kind, id, bytes)
+            .map_err(|error| error.while_doing("cannot open", name.to_string()))
     }
 }
 

@@ -1,35 +1,73 @@
 //! Getting chunks back: fetched, opened, decoded, and compared with their names.
+//!
+//! Invariants: no byte leaves here that was not opened under the key of its pack and whose hash is not its name. Memory is
+//! bounded: prepared keys of a few packs, a few windows of metadata, a few decoders.
+
+mod keep;
+mod pack;
+
+pub use pack::{Finding, PackReport};
 
 use super::Vault;
-use super::compression::Decoder;
+use super::compression::{Decoder, STORED};
 use super::id::{ChunkId, ChunkKind};
 use super::index::Index;
-use super::pack::{Location, PackRef};
+use super::names::Folder;
+use super::pack::{Location, PackKey, PackRef, Row};
 use crate::error::{Error, Kind, Result};
+use crate::limits::{METADATA_WINDOW_BYTES, METADATA_WINDOWS, PACK_KEYS_KEPT, WORKERS_MAX};
+use keep::Keep;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What is fetched first of a pack with metadata, when nothing says that it will be gone through.
+const FIRST_WINDOW_BYTES: usize = 128 << 10;
 
 /// Reads chunks; shared by worker threads.
 pub struct Reader<'v> {
-    _vault: &'v Vault,
+    vault: &'v Vault,
     index: Arc<Index>,
+    keys: Mutex<Keep<PackRef, Arc<PackKey>>>,
+    windows: Mutex<Keep<(PackRef, u32), Arc<Window>>>,
+    decoders: Mutex<Vec<Decoder>>,
 }
 
-/// What is wrong with a pack.
-#[derive(Debug)]
-pub struct PackReport {
-    /// Chunks that were looked at.
-    pub chunks: u32,
-    /// Bytes that were read.
-    pub read_bytes: u64,
-    /// What was found.
-    pub findings: Vec<Error>,
+/// A piece of a pack with metadata.
+struct Window {
+    pack: PackRef,
+    from: u32,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn end(&self) -> u32 {
+        self.from + self.bytes.len() as u32
+    }
+
+    fn holds(&self, at: &Location) -> bool {
+        self.pack == at.pack && self.from <= at.offset && at.end() <= self.end()
+    }
+
+    fn blob(&self, at: &Location) -> Vec<u8> {
+        self.bytes[(at.offset - self.from) as usize..][..at.sealed_bytes as usize].to_vec()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept is replaced whole: a panic elsewhere leaves it sound.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl<'v> Reader<'v> {
     /// A reader of what `index` knows.
     pub fn new(vault: &'v Vault, index: Arc<Index>) -> Self {
-        Reader { _vault: vault, index }
+        Reader {
+            vault,
+            index,
+            keys: Mutex::new(Keep::new(PACK_KEYS_KEPT)),
+            windows: Mutex::new(Keep::new(METADATA_WINDOWS)),
+            decoders: Mutex::default(),
+        }
     }
 
     /// What it reads by.
@@ -41,39 +79,140 @@ impl<'v> Reader<'v> {
     ///
     /// # Errors
     /// `Damaged` when it is missing or not what it should be, and as the storage has it.
-    pub fn read(&self, _kind: ChunkKind, _id: &ChunkId) -> Result<Vec<u8>> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+    pub fn read(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        let at = self.index.find(id).ok_or_else(|| Error::damaged("a chunk is missing:", id.to_string()))?;
+        let mut sealed = if kind.is_metadata() {
+            self.metadata_blob(&at)?
+        } else {
+            self.fetch(at.pack, at.offset..at.end())?
+        };
+        let mut out = Vec::new();
+        let decoder = lock(&self.decoders).pop();
+        let mut decoder = decoder.map_or_else(Decoder::new, Ok)?;
+        let opened = self.open(id, kind, &at, &mut sealed, &mut decoder, &mut out);
+        let mut decoders = lock(&self.decoders);
+        if decoders.len() < WORKERS_MAX {
+            decoders.push(decoder);
+        }
+        opened.map(|()| out)
     }
 
     /// Reads a run of neighbouring blobs as they are stored.
     ///
     /// # Errors
     /// `Damaged` when the pack is missing or too short, and as the storage has it.
-    pub fn fetch(&self, _pack: PackRef, _range: Range<u32>) -> Result<Vec<u8>> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+    pub fn fetch(&self, pack: PackRef, range: Range<u32>) -> Result<Vec<u8>> {
+        let id = self.index.pack(pack)?.id;
+        let length = range.end.saturating_sub(range.start) as usize;
+        let read = self.vault.storage().read(&Folder::Packs.object(id)?, u64::from(range.start), length);
+        let bytes = read.map_err(|error| match error.kind() {
+            Kind::NotFound => Error::damaged("a pack is missing:", id.to_string()).because(error),
+            _ => error.while_doing("cannot read pack", id.to_string()),
+        })?;
+        if bytes.len() != length {
+            return Err(Error::damaged("too short a pack:", id.to_string()));
+        }
+        Ok(bytes)
     }
 
     /// Opens a blob in place and puts the chunk into `out` in place of what that holds.
     ///
     /// # Errors
-    /// `Damaged` when it is not what it should be.
+    /// `Damaged` when it is not what it should be; `out` then holds nothing.
     pub fn open(
         &self,
-        _id: &ChunkId,
-        _kind: ChunkKind,
-        _at: &Location,
-        _sealed: &mut [u8],
-        _decoder: &mut Decoder,
-        _out: &mut Vec<u8>,
+        id: &ChunkId,
+        kind: ChunkKind,
+        at: &Location,
+        sealed: &mut [u8],
+        decoder: &mut Decoder,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+        out.clear();
+        if at.kind != kind {
+            return Err(Error::damaged("a chunk of another kind is called", id.to_string()));
+        }
+        let key = self.key(at.pack)?;
+        let opened = self.open_with(&key, at.number, &at.row(*id), sealed, decoder, out);
+        opened.map_err(|error| {
+            out.clear();
+            let pack = self.index.pack(at.pack).map_or_else(|_| "?".to_owned(), |pack| pack.id.to_string());
+            error.while_doing("cannot use what is stored in pack", pack)
+        })
     }
 
-    /// Reads a whole pack, every chunk of it, and compares its table with the index.
-    ///
-    /// # Errors
-    /// As the storage has it; what is wrong with the pack is in the report.
-    pub fn read_pack(&self, _pack: PackRef, _decoder: &mut Decoder) -> Result<PackReport> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+    fn open_with(
+        &self,
+        key: &PackKey,
+        number: u32,
+        row: &Row,
+        sealed: &mut [u8],
+        decoder: &mut Decoder,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        if sealed.len() != row.sealed_bytes as usize {
+            return Err(Error::damaged("a wrong length of chunk", row.id.to_string()));
+        }
+        let stored = key.open(number, row, sealed)?;
+        if row.compression == STORED {
+            out.clear();
+            out.extend_from_slice(stored);
+        } else {
+            decoder
+                .decode(stored, row.raw_bytes as usize, out)
+                .map_err(|error| error.while_doing("cannot decode chunk", row.id.to_string()))?;
+        }
+        if self.vault.keys().chunk_id(row.kind, out) != row.id {
+            return Err(Error::damaged("wrong content of chunk", row.id.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The key of a pack, ready for use.
+    fn key(&self, pack: PackRef) -> Result<Arc<PackKey>> {
+        if let Some(key) = lock(&self.keys).get(&pack) {
+            return Ok(key);
+        }
+        // Outside of the lock: two threads may prepare one key, and both are right.
+        let header = self.index.header(self.vault.keys(), pack)?;
+        let key = Arc::new(PackKey::new(self.vault.keys(), &header)?);
+        lock(&self.keys).insert(pack, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// A blob of metadata, by way of a window: its neighbours are wanted next.
+    fn metadata_blob(&self, at: &Location) -> Result<Vec<u8>> {
+        let (found, before) = {
+            let mut windows = lock(&self.windows);
+            let found = windows.find(|window| window.holds(at));
+            // Whoever wants what stands behind a window goes through the pack.
+            let is_next = |window: &Arc<Window>| {
+                window.pack == at.pack && window.from <= at.offset && at.offset <= window.end()
+            };
+            let before = if found.is_none() { windows.find(is_next) } else { None };
+            (found, before)
+        };
+        if let Some(window) = found {
+            return Ok(window.blob(at));
+        }
+        let length = match before {
+            Some(window) => (4 * window.bytes.len()).min(METADATA_WINDOW_BYTES),
+            None => FIRST_WINDOW_BYTES,
+        };
+        if at.sealed_bytes as usize >= length {
+            return self.fetch(at.pack, at.offset..at.end());
+        }
+        let size_bytes = self.index.pack(at.pack)?.size_bytes;
+        let to = size_bytes.min(at.offset.saturating_add(length as u32));
+        let bytes = match self.fetch(at.pack, at.offset..to) {
+            Ok(bytes) => bytes,
+            // A pack that has lost its end still has this, perhaps.
+            Err(error) if error.kind() == Kind::Damaged => return self.fetch(at.pack, at.offset..at.end()),
+            Err(error) => return Err(error),
+        };
+        let window = Arc::new(Window { pack: at.pack, from: at.offset, bytes });
+        let blob = window.blob(at);
+        lock(&self.windows).insert((at.pack, at.offset), window);
+        Ok(blob)
     }
 }

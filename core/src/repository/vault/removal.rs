@@ -1,10 +1,16 @@
 //! Removals: which snapshots were removed on purpose, so that what else is missing is known to be lost.
+//!
+//! Invariant: a removal is durable before the first snapshot it names is deleted.
 
 use super::Vault;
-use super::documents::Documents;
+use super::documents::{Document, Documents};
+use super::header::ObjectKind;
 use super::id::ObjectId;
+use super::json::{self, Text, VERSION};
+use super::names::Folder;
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Snapshots that somebody removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,20 +26,62 @@ pub struct Removal {
 /// All removals, oldest first.
 pub type Removals = Documents<Removal>;
 
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    version: u64,
+    snapshots: Vec<Text<ObjectId>>,
+    host: String,
+    time: i64,
+}
+
+impl Document for Removal {
+    const KIND: ObjectKind = ObjectKind::Removal;
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let snapshots = self.snapshots.iter().copied().map(Text).collect();
+        let (host, time) = (self.host.clone(), self.time.0);
+        json::write("removal", &Shape { version: VERSION, snapshots, host, time })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let Shape { snapshots, host, time, .. } = json::read("removal", bytes)?;
+        let snapshots = snapshots.into_iter().map(|id| id.0).collect();
+        Ok(Removal { snapshots, host, time: Timestamp(time) })
+    }
+
+    fn time(&self) -> (i64, u32) {
+        (self.time.0, 0)
+    }
+}
+
 impl Vault {
     /// Removes snapshots: first says so in a removal, then deletes them. Those that are gone already are no error.
     ///
     /// # Errors
-    /// What the storage reports; when one cannot be deleted, the others are all the same.
+    /// What the storage reports; when one cannot be deleted, the others are all the same, and the first failure is returned.
     pub fn remove_snapshots(&self, ids: &[ObjectId], host: &str, now: Timestamp) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(format!("{ids:?} {host} {now}")))
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write_document(&Removal { snapshots: ids.to_vec(), host: host.to_owned(), time: now })?;
+        let mut failed: Option<Error> = None;
+        for id in ids {
+            let name = Folder::Snapshots.object(*id)?;
+            match self.storage().delete(&name) {
+                Err(error) if error.kind() != Kind::NotFound => {
+                    failed.get_or_insert(error.while_doing("cannot delete", name.to_string()));
+                }
+                _ => (),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Every removal, oldest first.
+    /// Every removal, oldest first. Listed after the snapshots, it names every one that was removed before they were listed.
     ///
     /// # Errors
     /// What the storage reports.
     pub fn removals(&self) -> Result<Removals> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+        self.documents()
     }
 }

@@ -2,10 +2,17 @@
 //! that nothing a run still needs is collected.
 
 use super::Vault;
-use super::documents::Documents;
+use super::documents::{Document, Documents};
+use super::header::ObjectKind;
 use super::id::ObjectId;
-use crate::error::{Error, Kind, Result};
+use super::json::{self, VERSION};
+use super::names::Folder;
+use crate::error::{Kind, Result};
+use crate::storage::Storage;
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 
 /// What a session's object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +25,38 @@ pub struct Announcement {
     pub started: Timestamp,
 }
 
-/// A run that writes. Dropped without [`Session::end`], it stays announced: as that of a killed run does.
-#[derive(Debug)]
+/// All that are announced, oldest first.
+pub type Sessions = Documents<Announcement>;
+
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    version: u64,
+    host: String,
+    process: u32,
+    started: i64,
+}
+
+impl Document for Announcement {
+    const KIND: ObjectKind = ObjectKind::Session;
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let (host, process, started) = (self.host.clone(), self.process, self.started.0);
+        json::write("session", &Shape { version: VERSION, host, process, started })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let Shape { host, process, started, .. } = json::read("session", bytes)?;
+        Ok(Announcement { host, process, started: Timestamp(started) })
+    }
+
+    fn time(&self) -> (i64, u32) {
+        (self.started.0, 0)
+    }
+}
+
+/// A run that writes. Dropped without [`Session::end`], it stays announced, as that of a killed run does.
 pub struct Session {
+    storage: Arc<dyn Storage>,
     id: ObjectId,
 }
 
@@ -30,12 +66,24 @@ impl Session {
         self.id
     }
 
-    /// Takes it back: all that the run wrote is referred to, or may go.
+    /// Takes it back: all that the run wrote is referred to, or may go. One that somebody took away has ended too.
     ///
     /// # Errors
     /// What the storage reports.
     pub fn end(self) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+        let name = Folder::Sessions.object(self.id)?;
+        match self.storage.delete(&name) {
+            Err(error) if error.kind() != Kind::NotFound => {
+                Err(error.while_doing("cannot delete", name.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.id)
     }
 }
 
@@ -45,14 +93,15 @@ impl Vault {
     /// # Errors
     /// What the storage reports.
     pub fn begin_session(&self, host: &str, process: u32, started: Timestamp) -> Result<Session> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(format!("{host} {process} {started}")))
+        let id = self.write_document(&Announcement { host: host.to_owned(), process, started })?;
+        Ok(Session { storage: Arc::clone(self.storage()), id })
     }
 
     /// Every run that is announced.
     ///
     /// # Errors
     /// What the storage reports.
-    pub fn sessions(&self) -> Result<Documents<Announcement>> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+    pub fn sessions(&self) -> Result<Sessions> {
+        self.documents()
     }
 }

@@ -1,10 +1,15 @@
 //! Snapshots: a backup exists when its snapshot does. Written last, when every pack and every index it needs is durable.
 
 use super::Vault;
-use super::documents::Documents;
+use super::documents::{Document, Documents};
+use super::header::ObjectKind;
 use super::id::{ChunkId, ObjectId};
-use crate::error::{Error, Kind, Result};
+use super::json::{self, ByteString, Text, VERSION, present};
+use crate::error::{Error, Result};
+use crate::limits::{NAME_BYTES, PATH_BYTES, REPORTED_PATHS, SNAPSHOT_TAGS};
+use crate::repository::document::named;
 use crate::time::FileTime;
+use serde::{Deserialize, Serialize};
 
 /// A backup, as its object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +51,134 @@ pub struct Snapshot {
 /// All backups, oldest first.
 pub type Snapshots = Documents<Snapshot>;
 
-impl Vault {
-    /// Makes a backup exist.
+/// The keys, in the order in which they are written.
+#[derive(Serialize, Deserialize)]
+struct Shape {
+    version: u64,
+    host: String,
+    name: String,
+    paths: Vec<ByteString>,
+    tags: Vec<String>,
+    time: (i64, u32),
+    finished: (i64, u32),
+    root: Text<ChunkId>,
+    entries: u64,
+    files: u64,
+    bytes: u64,
+    added_bytes: u64,
+    errors: u64,
+    unread: Vec<String>,
+    #[serde(deserialize_with = "present")]
+    parent: Option<Text<ObjectId>>,
+    session: Text<ObjectId>,
+    program: String,
+}
+
+impl Snapshot {
+    /// The bytes of the document. Of a long list of what was not read the first [`REPORTED_PATHS`] are written; the count
+    /// stays whole.
     ///
     /// # Errors
-    /// `Limit` when the document would be too long, and what the storage reports.
+    /// `Invalid` when a name, a path or a time is beyond the limits of the format.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        if let Some(what) = self.excess() {
+            return Err(Error::invalid("a snapshot cannot be stored:", what));
+        }
+        let id = |id: &ObjectId| Text(*id);
+        let shape = Shape {
+            version: VERSION,
+            host: self.host.clone(),
+            name: self.name.clone(),
+            paths: self.paths.iter().map(|path| ByteString::from(path.as_slice())).collect(),
+            tags: self.tags.clone(),
+            time: (self.time.seconds, self.time.nanoseconds),
+            finished: (self.finished.seconds, self.finished.nanoseconds),
+            root: Text(self.root),
+            entries: self.entries,
+            files: self.files,
+            bytes: self.bytes,
+            added_bytes: self.added_bytes,
+            errors: self.errors,
+            unread: named(&self.unread).cloned().collect(),
+            parent: self.parent.as_ref().map(id),
+            session: Text(self.session),
+            program: self.program.clone(),
+        };
+        json::write("snapshot", &shape)
+    }
+
+    /// The snapshot of a document.
+    ///
+    /// # Errors
+    /// `Damaged` when it is none, `Unsupported` when a newer version wrote it.
+    pub fn parse(bytes: &[u8]) -> Result<Snapshot> {
+        let damaged = |what: &str| Error::damaged("not a snapshot:", what);
+        let shape: Shape = json::read("snapshot", bytes)?;
+        let paths = shape.paths.into_iter().map(ByteString::into_bytes).collect::<Option<_>>();
+        let time = |(seconds, nanoseconds)| FileTime { seconds, nanoseconds };
+        let snapshot = Snapshot {
+            host: shape.host,
+            name: shape.name,
+            paths: paths.ok_or_else(|| damaged("a path is not hexadecimal"))?,
+            tags: shape.tags,
+            time: time(shape.time),
+            finished: time(shape.finished),
+            root: shape.root.0,
+            entries: shape.entries,
+            files: shape.files,
+            bytes: shape.bytes,
+            added_bytes: shape.added_bytes,
+            errors: shape.errors,
+            unread: shape.unread,
+            parent: shape.parent.map(|parent| parent.0),
+            session: shape.session.0,
+            program: shape.program,
+        };
+        if snapshot.unread.len() > REPORTED_PATHS {
+            return Err(damaged("too many paths that were not read"));
+        }
+        snapshot.excess().map_or(Ok(snapshot), |what| Err(damaged(what)))
+    }
+
+    /// What is beyond the limits, if anything is.
+    fn excess(&self) -> Option<&'static str> {
+        let is_name = |name: &String| name.len() <= NAME_BYTES;
+        let is_time = |time: FileTime| time.nanoseconds < 1_000_000_000;
+        let within = [
+            (is_name(&self.host), "the name of the host is too long"),
+            (is_name(&self.name), "the name is too long"),
+            (is_name(&self.program), "the name of the program is too long"),
+            (self.tags.len() <= SNAPSHOT_TAGS && self.tags.iter().all(is_name), "too many or too long tags"),
+            (self.paths.iter().all(|path| path.len() <= PATH_BYTES), "a path is too long"),
+            (is_time(self.time) && is_time(self.finished), "a time has more than a second of nanoseconds"),
+        ];
+        within.into_iter().find(|(is_within, _)| !is_within).map(|(_, what)| what)
+    }
+}
+
+impl Document for Snapshot {
+    const KIND: ObjectKind = ObjectKind::Snapshot;
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        Snapshot::encode(self)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        Snapshot::parse(bytes)
+    }
+
+    fn time(&self) -> (i64, u32) {
+        (self.time.seconds, self.time.nanoseconds)
+    }
+}
+
+impl Vault {
+    /// Makes a backup exist. Everything it needs is durable before.
+    ///
+    /// # Errors
+    /// `Invalid` or `Limit` when the document is beyond the limits of the format, and what the storage reports.
     pub fn commit(&self, snapshot: &Snapshot) -> Result<ObjectId> {
-        drop(snapshot.clone());
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+        self.write_document(snapshot)
     }
 
     /// One backup.
@@ -61,7 +186,7 @@ impl Vault {
     /// # Errors
     /// `NotFound`, `Damaged`, `Unsupported`, and what the storage reports.
     pub fn snapshot(&self, id: ObjectId) -> Result<Snapshot> {
-        Err(Error::new(Kind::Unsupported, "not built yet").on(id.to_string()))
+        self.read_document(id, None)
     }
 
     /// Every backup, oldest first, read once each. One that is damaged is a row of its own; one that goes meanwhile is gone.
@@ -69,6 +194,6 @@ impl Vault {
     /// # Errors
     /// What the storage reports: a list that fails is an error, never a shorter list.
     pub fn snapshots(&self) -> Result<Snapshots> {
-        Err(Error::new(Kind::Unsupported, "not built yet"))
+        self.documents()
     }
 }

@@ -1,0 +1,212 @@
+//! Making and opening: from nothing or a password to keys.
+//!
+//! Invariant: the config is written last and read first. A `create` that is killed leaves at most a slot, which says of which
+//! repository it is and so opens no other; the next `create` goes ahead as if it was not there.
+
+use super::Vault;
+use super::config::{CONFIG_BYTES, Config};
+use super::id::{ID_BYTES, ObjectId};
+use super::kdf::{Derivation, Parameters};
+use super::keys::Keys;
+use super::names::{self, Folder};
+use super::password::{Password, Protection};
+use super::seal::{Cipher, KEY_BYTES, Key, random};
+use super::slot::{About, Guard, KeySlot, open_key};
+use super::slots;
+use crate::error::{Error, Kind, Result};
+use crate::storage::{PutMode, Storage};
+use crate::time::Timestamp;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+impl Vault {
+    /// Makes a new one; `label` names its first key slot.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one, `Damaged` if there is one whose config is gone, `Invalid` for an empty password or a
+    /// label that cannot be, and what the storage reports.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        protection: &Protection,
+        label: &str,
+        now: Timestamp,
+    ) -> Result<Vault> {
+        Vault::create_with(storage, protection, Parameters::WRITTEN, label, now)
+    }
+
+    /// As [`Vault::create`], at another cost of the password.
+    ///
+    /// # Errors
+    /// As [`Vault::create`], and `Limit` when the cost is beyond the bounds of the format.
+    pub fn create_with(
+        storage: Arc<dyn Storage>,
+        protection: &Protection,
+        parameters: Parameters,
+        label: &str,
+        now: Timestamp,
+    ) -> Result<Vault> {
+        let about = About::new(label, now)?;
+        if Vault::exists(storage.as_ref())? {
+            return Err(already(storage.as_ref()));
+        }
+        refuse_remains(storage.as_ref())?;
+        slots::refuse_too_many(storage.as_ref())?;
+        let (guard, key) = guard(protection, parameters)?;
+        let cipher = match guard {
+            Guard::Open => Cipher::None,
+            Guard::Password(_) => Cipher::Aes256Gcm,
+        };
+        let repository = ObjectId(random::<ID_BYTES>()?);
+        let keys = Keys::new(Zeroizing::new(random::<KEY_BYTES>()?), repository, cipher);
+        let slot = KeySlot::seal(ObjectId(random::<ID_BYTES>()?), &keys, guard, &key, &about)?;
+        slots::write(storage.as_ref(), &slot)?;
+        publish(storage.as_ref(), &Config::create(&keys), &slot)?;
+        Ok(Vault { storage, keys, slot: slot.id(), guard })
+    }
+
+    /// Whether there is one.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn exists(storage: &dyn Storage) -> Result<bool> {
+        match storage.stat(&names::config()?) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens what is there. The password is asked for once, and only when a password slot exists.
+    ///
+    /// # Errors
+    /// `NoRepository`, `WrongPassword`, `Damaged`, `Unsupported`, what `password` fails with, and what the storage reports.
+    pub fn open(storage: Arc<dyn Storage>, password: &mut dyn FnMut() -> Result<Password>) -> Result<Vault> {
+        let config = read_config(storage.as_ref())?;
+        let found = slots::read(storage.as_ref())?;
+        let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
+        let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
+        if slots.is_empty() {
+            return Err(no_slot(storage.as_ref(), found.damaged));
+        }
+        let (keys, slot) = match config.cipher() {
+            Cipher::None => unlock(&config, &slots, &open_key())?
+                .ok_or_else(|| Error::damaged("no sound key slot in", storage.label()))?,
+            Cipher::Aes256Gcm => unlock_by(&config, &slots, &password()?)?.ok_or_else(|| {
+                Error::new(Kind::WrongPassword, "the password opens no key slot of").on(storage.label())
+            })?,
+        };
+        Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys })
+    }
+}
+
+fn guard(protection: &Protection, parameters: Parameters) -> Result<(Guard, Key)> {
+    match protection {
+        Protection::None => Ok((Guard::Open, open_key())),
+        Protection::Password(password) => {
+            slots::refuse_empty(password)?;
+            let derivation = Derivation { parameters, salt: random()? };
+            Ok((Guard::Password(derivation), derivation.key(password)?))
+        }
+    }
+}
+
+/// Writes the config, and with it the repository exists. Whoever comes second takes its slot away again.
+fn publish(storage: &dyn Storage, config: &Config, slot: &KeySlot) -> Result<()> {
+    let Err(error) = storage.put(&names::config()?, config.bytes(), PutMode::CreateNew) else {
+        return Ok(());
+    };
+    if error.kind() != Kind::AlreadyExists {
+        // It may be there all the same: the slot must stay.
+        return Err(error.while_doing("cannot create a repository at", storage.label()));
+    }
+    let error = already(storage).because(error);
+    match storage.delete(&Folder::Keys.object(slot.id())?) {
+        Err(left) if left.kind() != Kind::NotFound => {
+            Err(error.hint(format!("the key slot {} of this attempt is left behind: {left}", slot.id())))
+        }
+        _ => Err(error),
+    }
+}
+
+fn already(storage: &dyn Storage) -> Error {
+    Error::new(Kind::AlreadyExists, "there is a repository already at")
+        .on(storage.label())
+        .hint("use it as it is, or choose another place")
+}
+
+/// A place with backups and without a config is no place for a new repository.
+fn refuse_remains(storage: &dyn Storage) -> Result<()> {
+    for folder in [Folder::Snapshots, Folder::Index, Folder::Packs] {
+        if names::holds_any(storage, folder)? {
+            return Err(Error::damaged("the config is missing of the repository at", storage.label())
+                .hint("get dedup/config back from a copy of the repository"));
+        }
+    }
+    Ok(())
+}
+
+fn read_config(storage: &dyn Storage) -> Result<Config> {
+    let name = names::config()?;
+    match storage.read(&name, 0, CONFIG_BYTES + 1) {
+        Ok(bytes) => Config::parse(&bytes).map_err(|error| error.while_doing("cannot use", name.to_string())),
+        Err(error) if error.kind() == Kind::NotFound => {
+            refuse_remains(storage)?;
+            Err(Error::new(Kind::NoRepository, "no repository at")
+                .on(storage.label())
+                .hint("create one with: icecore init"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why nothing can be opened where not one slot is of this repository.
+fn no_slot(storage: &dyn Storage, damaged: Vec<(ObjectId, Error)>) -> Error {
+    let newer = |error: &Error| error.kind() == Kind::Unsupported;
+    let (newer, others): (Vec<Error>, Vec<Error>) = damaged.into_iter().map(|(_, e)| e).partition(newer);
+    match newer.into_iter().chain(others).next() {
+        Some(error) => error.while_doing("no key slot can be used of", storage.label()),
+        None => Error::damaged("no key slot is left of", storage.label()),
+    }
+}
+
+/// Tries a password on every slot, with one derivation for all that share it.
+fn unlock_by<'s>(
+    config: &Config,
+    slots: &[&'s KeySlot],
+    password: &Password,
+) -> Result<Option<(Keys, &'s KeySlot)>> {
+    let mut derivations: Vec<Derivation> = Vec::new();
+    for slot in slots {
+        if let Guard::Password(derivation) = slot.guard()
+            && !derivations.contains(&derivation)
+        {
+            derivations.push(derivation);
+        }
+    }
+    for derivation in derivations {
+        let shares = |slot: &&&KeySlot| slot.guard() == Guard::Password(derivation);
+        let sharing: Vec<&KeySlot> = slots.iter().filter(shares).copied().collect();
+        if let Some(opened) = unlock(config, &sharing, &derivation.key(password)?)? {
+            return Ok(Some(opened));
+        }
+    }
+    Ok(None)
+}
+
+/// The keys from the first slot that `key` opens and that the config was sealed with.
+fn unlock<'s>(config: &Config, slots: &[&'s KeySlot], key: &Key) -> Result<Option<(Keys, &'s KeySlot)>> {
+    let mut differs = false;
+    for slot in slots {
+        if let Some(master) = slot.master(key)? {
+            let keys = Keys::new(master, config.id(), config.cipher());
+            if config.is_sealed_by(&keys) {
+                return Ok(Some((keys, slot)));
+            }
+            differs = true;
+        }
+    }
+    if differs {
+        return Err(Error::damaged("not as it was written:", names::config()?.to_string()));
+    }
+    Ok(None)
+}
