@@ -6,7 +6,7 @@ mod words;
 
 use crate::cli::Context;
 use icecore::error::{Error, Kind, Result};
-use icecore::repository::vault::password::Password;
+use icecore::repository::vault::Password;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;

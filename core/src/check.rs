@@ -86,6 +86,8 @@ pub struct Report {
     pub orphans: u64,
     /// How many of those were removed.
     pub cleaned: u64,
+    /// Bytes of packs that were read and compared.
+    pub read_bytes: u64,
 }
 
 /// Checks the backups that are meant; each finding goes to `found` as it is made.

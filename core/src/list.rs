@@ -3,8 +3,7 @@
 use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
 use crate::repository::select::shortened;
-use crate::repository::vault::ObjectId;
-use crate::repository::vault::snapshots::Snapshot;
+use crate::repository::vault::{ObjectId, Snapshot};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository};
 use crate::select::{self, Filter};
 

@@ -7,9 +7,7 @@ use crate::engine::{self, Chain as _, ObjectEngine, RestoreJob, Way, dedup};
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
 use crate::monitor::{Counting, Event, Monitor};
-use crate::repository::vault::ObjectId;
-use crate::repository::vault::index::Index;
-use crate::repository::vault::snapshots::Snapshot;
+use crate::repository::vault::{Index, ObjectId, Snapshot};
 use crate::repository::{BackupId, Chain, Repository};
 use crate::select::{self, Chosen, Filter};
 use crate::spool::Scratch;
@@ -121,8 +119,7 @@ impl Run<'_> {
         if self.include.is_empty() {
             stored.verify_hashes()?;
         }
-        let levels: Vec<u32> =
-            stored.steps().iter().map(|step| step.location.entry.level.number()).collect();
+        let levels: Vec<u32> = stored.steps().iter().map(|step| step.location.entry.level.number()).collect();
         if let Some(details) = stored.steps().last().and_then(|step| step.document.details.as_ref()) {
             self.tell_what_is_missing(details.report.errors, &details.report.unread);
         }
@@ -155,7 +152,11 @@ impl Run<'_> {
     }
 
     /// Opens the target (none for a dry run), lets `restore` write, and finishes the target whatever came of it.
-    fn write(&self, of_what: &str, restore: impl FnOnce(Option<&mut Target<'_>>) -> Result<()>) -> Result<()> {
+    fn write(
+        &self,
+        of_what: &str,
+        restore: impl FnOnce(Option<&mut Target<'_>>) -> Result<()>,
+    ) -> Result<()> {
         let options = self.options;
         if options.dry_run {
             return restore(None);

@@ -7,8 +7,7 @@ use crate::level::BackupEntry;
 use crate::name::BackupName;
 use crate::repository::document::Report;
 use crate::repository::select::Pickable;
-use crate::repository::vault::snapshots::Snapshot;
-use crate::repository::vault::ObjectId;
+use crate::repository::vault::{ObjectId, Snapshot, Snapshots};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository, Series, select};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
@@ -95,28 +94,18 @@ pub fn series(repository: &Repository, filter: &Filter) -> Result<(Vec<Series>, 
     Ok((meant, listing.strays))
 }
 
-/// The snapshots that are meant, oldest first, and what was passed over.
-#[derive(Debug, Default)]
-pub struct Snapshots {
-    /// Those that are meant.
-    pub found: Vec<(ObjectId, Snapshot)>,
-    /// Those that cannot be read, so that nobody knows whether they are meant.
-    pub damaged: Vec<(ObjectId, Error)>,
-    /// What is no part of a vault.
-    pub strays: Vec<String>,
-}
-
-/// The snapshots that are meant; none where the vault is not open.
+/// The snapshots that are meant, oldest first; none where the vault is not open. Of those that cannot be read nobody knows whether
+/// they are meant: they are there as damaged.
 ///
 /// # Errors
 /// As the storage has it.
 pub fn snapshots(repository: &Repository, filter: &Filter) -> Result<Snapshots> {
     let Some(vault) = repository.vault().filter(|_| filter.accepts_engine(dedup::NAME)) else {
-        return Ok(Snapshots::default());
+        return Ok(Snapshots { found: Vec::new(), damaged: Vec::new(), strays: Vec::new() });
     };
     let mut listed = vault.snapshots()?;
     listed.found.retain(|(_, snapshot)| filter.accepts_snapshot(snapshot));
-    Ok(Snapshots { found: listed.found, damaged: listed.damaged, strays: listed.strays })
+    Ok(listed)
 }
 
 /// Host and name of a snapshot as one word, as levels have them.

@@ -1,37 +1,51 @@
-//! `icecore backup`: make a backup of a directory or a file.
+//! `icecore backup`: make a backup of directories, files, or a stream.
 
-use super::{Context, RepositoryArguments, absolute, cores, host_name, now, scratch};
-use crate::exit;
-use crate::output;
+use super::source::{Paths, Wanted, exclude_files};
+use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
 use crate::progress::Terminal;
+use crate::{exit, output, seen};
 use clap::Args;
+use icecore::backup::levels::Settings as Levels;
+use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
-use icecore::engine::Source;
-use icecore::error::{Error, Result};
+use icecore::engine::{self, Input, Way, dedup};
+use icecore::error::{Error, Kind, Result};
 use icecore::level::Policy;
+use icecore::repository::Repository;
+use icecore::repository::vault::CompressionLevel;
+use icecore::time::{FileTime, Timestamp};
 use icecore::tree::filter::Filter;
 use serde_json::{Value, json};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Back up a directory or a file
+/// Back up directories and files
 ///
-/// With --incremental, the first backup of a name is full (level 0) and each
-/// later one holds what changed since the one before. A file that cannot be
-/// read is named, the rest is backed up, and the exit status is 3.
+/// Every backup is whole by itself; what earlier ones have stored is not
+/// stored again, and what has not changed since the one before is not read.
+/// Of several paths, each stands in the backup under its last part. A file
+/// that cannot be read is named, the rest is backed up, and the exit status
+/// is 3.
 ///
-///   icecore backup -r /srv/backups --init --no-encryption --incremental ~/docs
+///   icecore backup -r /srv/backups ~/docs
+///   icecore backup -r /srv/backups --name etc --exclude '*.bak' /etc
+///   icecore backup -r /srv/backups --stdin-from-command -- pg_dumpall
+///
+/// With --engine tar a backup is a tar archive, a level of a chain with
+/// --incremental: the first backup of a name is full (level 0) and each later
+/// one holds what changed since the one before.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     #[command(flatten)]
     repository: RepositoryArguments,
-    /// What to back up; a symbolic link is followed
-    path: PathBuf,
+    #[command(flatten)]
+    paths: Paths,
     /// How to make the backup
-    #[arg(long, default_value = "tar", value_parser = super::engine_names())]
+    #[arg(long, default_value = dedup::NAME, value_parser = super::engine_names())]
     engine: String,
     /// Make the repository if there is none yet
     #[arg(long)]
@@ -42,6 +56,60 @@ pub struct Arguments {
     /// The host the data belongs to [default: the name of this machine]
     #[arg(long)]
     host: Option<String>,
+    /// A word to find and keep the backup by; may be repeated
+    #[arg(long)]
+    tag: Vec<String>,
+    /// The time the backup is said to be of [default: now] (RFC 3339, or @ and seconds since 1970)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    time: Option<Timestamp>,
+    /// Leave out what matches, as in .gitignore; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Leave out what matches a pattern in this file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+    /// Leave out the contents of directories marked by a CACHEDIR.TAG file
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Leave out the contents of directories that hold a file of this name; may be repeated
+    #[arg(long, value_name = "NAME")]
+    exclude_if_present: Vec<String>,
+    /// Stay on the file system of each PATH
+    #[arg(long)]
+    one_file_system: bool,
+    /// Take unchanged files from this backup [default: the newest of the same host, name and paths]
+    #[arg(long, value_name = "ID", conflicts_with = "force")]
+    parent: Option<String>,
+    /// Read every file, also those that have not changed since the backup before
+    #[arg(long)]
+    force: bool,
+    /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar: none, zstd, gzip, bzip2 or
+    /// xz [default: default, or zstd]
+    #[arg(long, value_name = "HOW")]
+    compression: Option<String>,
+    /// Take what was compressed for right without decompressing it
+    #[arg(long)]
+    no_verify_compression: bool,
+    /// Store the backup readable by everybody who can read the repository
+    #[arg(long)]
+    no_encryption: bool,
+    /// Say what would be done; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Threads that read and compress [default: one for each core]
+    #[arg(long, value_name = "N", visible_alias = "read-concurrency")]
+    jobs: Option<usize>,
+    /// Send no more than so many KiB a second to the repository
+    #[arg(long, value_name = "KIB")]
+    limit_upload: Option<NonZeroU64>,
+    #[command(flatten)]
+    levels: LevelArguments,
+}
+
+/// What only engines that make levels understand.
+#[derive(Args)]
+#[command(next_help_heading = "Only with --engine tar")]
+struct LevelArguments {
     /// Back up what changed since the backup before
     #[arg(long)]
     incremental: bool,
@@ -54,116 +122,173 @@ pub struct Arguments {
     /// Make a full backup when the newest one is older than this
     #[arg(long, value_name = "DAYS", requires = "incremental")]
     restart_after: Option<f64>,
-    /// How to compress
-    #[arg(long, default_value = "zstd", value_parser = super::compression_names())]
-    compression: String,
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
     #[arg(long, value_name = "N")]
     compression_level: Option<i32>,
-    /// Leave out what matches, as in .gitignore; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// Leave out the contents of directories marked by a CACHEDIR.TAG file
-    #[arg(long)]
-    exclude_caches: bool,
-    /// Leave out the contents of directories that hold a file of this name; may be repeated
-    #[arg(long, value_name = "NAME")]
-    exclude_if_present: Vec<String>,
-    /// Stay on the file system of PATH
-    #[arg(long)]
-    one_file_system: bool,
-    /// A word to find and keep the backup by; may be repeated
-    #[arg(long)]
-    tag: Vec<String>,
-    /// Store the backup readable by everybody who can read the repository
-    #[arg(long)]
-    no_encryption: bool,
-    /// Say what would be done; write nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Threads that compress [default: one for each core]
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
 }
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    if !arguments.no_encryption {
-        return Err(Error::invalid("the tar engine cannot encrypt yet", "")
-            .hint("add --no-encryption if the repository may hold readable data"));
-    }
-    let path = absolute(&arguments.path)?;
-    let mut filter = filter(arguments)?;
-    let repository = if arguments.init && !arguments.dry_run {
-        arguments.repository.create()?
-    } else {
-        arguments.repository.open()?
-    };
+    let is_levels = matches!(engine::by_name(&arguments.engine)?.way(), Way::Levels(_));
+    let (levels, snapshots) = arguments.settings(is_levels)?;
+    let mut filter = arguments.filter()?;
+    let repository = arguments.open(context, is_levels)?;
     let place = arguments.repository.real_path()?;
-    if std::fs::canonicalize(&path).is_ok_and(|source| source.starts_with(&place)) {
-        return Err(Error::invalid(
-            "the source is the repository, or a part of it:",
-            path.display().to_string(),
-        ));
-    }
+    // A command is not started before the repository is known to be there.
+    let mut wanted = arguments.paths.wanted()?;
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => arguments.paths.default_name(&wanted)?,
+    };
     if let Ok(metadata) = std::fs::metadata(&place) {
         filter = filter.without_repository(metadata.dev(), metadata.ino());
     }
+    let input = match &mut wanted {
+        Wanted::Stream(content) => {
+            Input::Stream { name: arguments.paths.stream_name()?, content: content.as_mut() }
+        }
+        Wanted::Paths(paths) => {
+            for path in paths.iter() {
+                if std::fs::canonicalize(path).is_ok_and(|source| source.starts_with(&place)) {
+                    let shown = path.display().to_string();
+                    return Err(Error::invalid("the source is the repository, or a part of it:", shown));
+                }
+            }
+            Input::Trees(backup::roots(paths)?)
+        }
+    };
     let options = backup::Options {
         engine: arguments.engine.clone(),
         host: arguments.host.clone().unwrap_or_else(host_name),
-        name: name(arguments, &path)?,
-        policy: Policy {
-            incremental: arguments.incremental,
-            max_level: arguments.max_level,
-            always_level: arguments.always_level,
-            restart_after_days: arguments.restart_after,
-        },
-        compression: arguments.compression.parse::<Compression>()?,
-        compression_level: arguments.compression_level,
-        source: Source { path: &path, filter: &filter, one_file_system: arguments.one_file_system },
+        name,
+        input,
+        filter: &filter,
+        one_file_system: arguments.one_file_system,
         tags: arguments.tag.clone(),
         now: now(),
         workers: arguments.jobs.unwrap_or_else(cores).max(1),
         process: std::process::id(),
         dry_run: arguments.dry_run,
+        levels,
+        snapshots,
     };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Backing up");
-    let report = backup::run(&repository, &options, &scratch(), &monitor, &|| now());
+    let report = backup::run(&repository, options, &scratch(), &monitor, &|| now());
     monitor.finish();
     let report = report?;
     print(context, &report);
+    if !arguments.dry_run {
+        seen::look(context, &repository, seen::Strictness::Warn)?;
+    }
     Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
 }
 
-fn filter(arguments: &Arguments) -> Result<Filter> {
-    let mut filter = Filter::none().exclude(&arguments.exclude)?.exclude_caches(arguments.exclude_caches);
-    for name in &arguments.exclude_if_present {
-        filter = filter.exclude_if_present(name.as_bytes());
+impl Arguments {
+    fn filter(&self) -> Result<Filter> {
+        let mut filter = Filter::none().exclude(&self.exclude)?.exclude_caches(self.exclude_caches);
+        for name in &self.exclude_if_present {
+            filter = filter.exclude_if_present(name.as_bytes());
+        }
+        exclude_files(filter, &self.exclude_file)
     }
-    Ok(filter)
+
+    /// What each way of making backups is told. An option that means nothing to the engine is an error, not a wish unheard.
+    fn settings(&self, is_levels: bool) -> Result<(Levels, Snapshots)> {
+        let (wrong, hint) = if is_levels {
+            (self.given_for_snapshots(), "leave it out, or leave out --engine")
+        } else {
+            (
+                self.given_for_levels(),
+                "every backup is whole, and stores only what is new; for tar, say --engine tar",
+            )
+        };
+        if let Some(option) = wrong {
+            return Err(
+                Error::invalid(format!("the {} engine does not know", self.engine), option).hint(hint)
+            );
+        }
+        let mut levels = Levels {
+            policy: Policy {
+                incremental: self.levels.incremental,
+                max_level: self.levels.max_level,
+                always_level: self.levels.always_level,
+                restart_after_days: self.levels.restart_after,
+            },
+            compression: Compression::Zstd,
+            compression_level: self.levels.compression_level,
+        };
+        let mut effort = CompressionLevel::default();
+        match &self.compression {
+            Some(how) if is_levels => levels.compression = how.parse()?,
+            Some(how) => effort = how.parse()?,
+            None => {}
+        }
+        let parent = match &self.parent {
+            _ if self.force => Parent::None,
+            Some(id) => Parent::This(id.clone()),
+            None => Parent::Newest,
+        };
+        let snapshots = Snapshots {
+            effort,
+            verify_compression: !self.no_verify_compression,
+            parent,
+            time: self.time.map(|time| FileTime::new(time.0, 0)),
+        };
+        Ok((levels, snapshots))
+    }
+
+    fn given_for_levels(&self) -> Option<&'static str> {
+        let levels = &self.levels;
+        first_given(&[
+            (levels.incremental, "--incremental"),
+            (levels.compression_level.is_some(), "--compression-level"),
+        ])
+    }
+
+    fn given_for_snapshots(&self) -> Option<&'static str> {
+        first_given(&[
+            (self.parent.is_some(), "--parent"),
+            (self.force, "--force"),
+            (self.time.is_some(), "--time"),
+            (self.no_verify_compression, "--no-verify-compression"),
+        ])
+    }
+
+    /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
+    fn open(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
+        if is_levels && !self.no_encryption {
+            return Err(Error::invalid("the tar engine cannot encrypt yet", "").hint(
+                "add --no-encryption if the repository may hold readable data, or leave out --engine",
+            ));
+        }
+        let rate = self.limit_upload.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
+        if is_levels {
+            return match self.init && !self.dry_run {
+                true => self.repository.create(rate),
+                false => self.repository.open_slowly(context, false, rate),
+            };
+        }
+        let mut repository = match self.init && !self.dry_run {
+            true => self.repository.create(rate)?,
+            false => self.repository.open_slowly(context, true, rate)?,
+        };
+        if self.init && !self.dry_run {
+            self.repository.create_vault(context, &mut repository, self.no_encryption)?;
+        }
+        match repository.the_vault()?.is_encrypted() {
+            true if self.no_encryption => Err(Error::invalid("this repository is encrypted:", repository.storage().label())
+                .hint("leave out --no-encryption")),
+            false if !self.no_encryption => Err(Error::new(Kind::Invalid, "this repository is not encrypted:")
+                .on(repository.storage().label())
+                .hint("add --no-encryption if it may hold readable data; if it should be encrypted, somebody has put another in its place")),
+            _ => Ok(repository),
+        }
+    }
 }
 
-/// The name of the series: what was asked for, or the last part of the path.
-fn name(arguments: &Arguments, path: &Path) -> Result<String> {
-    if let Some(name) = &arguments.name {
-        return Ok(name.clone());
-    }
-    // `.` and `..` are called what they are; links are called what the user calls them.
-    let ends_in_dots = arguments
-        .path
-        .components()
-        .next_back()
-        .is_none_or(|last| !matches!(last, std::path::Component::Normal(_)));
-    let path =
-        if ends_in_dots { std::fs::canonicalize(path).unwrap_or(path.to_owned()) } else { path.to_owned() };
-    match path.file_name() {
-        Some(name) => name.to_str().map(str::to_owned).ok_or_else(|| {
-            Error::invalid("not a usable backup name:", path.display().to_string())
-                .hint("give one with --name")
-        }),
-        None => Ok("root".to_owned()),
-    }
+/// The first option that was given.
+fn first_given(options: &[(bool, &'static str)]) -> Option<&'static str> {
+    options.iter().find(|(given, _)| *given).map(|(_, name)| *name)
 }
 
 fn print(context: &Context<'_>, report: &Report) {
@@ -174,12 +299,12 @@ fn print(context: &Context<'_>, report: &Report) {
     let verb = if report.dry_run { "would back up" } else { "backed up" };
     let what = output::count(report.files, "file", "files");
     output::line(context.global, &format!("{verb} {what}, {}", output::bytes(report.bytes)));
-    output::line(
-        context.global,
-        &format!("level {} of {}: {}", report.level, output::printable(&report.series), report.reason),
-    );
+    let level =
+        if report.engine == dedup::NAME { String::new() } else { format!("level {} of ", report.level) };
+    output::line(context.global, &format!("{level}{}: {}", output::printable(&report.series), report.reason));
     if let Some(id) = &report.id {
-        output::line(context.global, &format!("backup {id}, {} stored", output::bytes(report.stored_bytes)));
+        let stored = output::bytes(report.stored_bytes);
+        output::line(context.global, &format!("backup {}, {stored} stored", id.short()));
     }
     if report.errors > 0 {
         let errors = output::count(report.errors, "entry", "entries");

@@ -1,10 +1,10 @@
 //! `icecore check`: whether every backup can be restored.
 
 use super::{Context, RepositoryArguments, SeriesArguments, cores, now, scratch};
-use crate::output;
 use crate::progress::Terminal;
+use crate::{output, seen};
 use clap::Args;
-use icecore::check::{self, Finding};
+use icecore::check::{self, Amount, Finding};
 use icecore::error::Result;
 use icecore::limits::ORPHAN_GRACE_SECONDS;
 use icecore::time::Timestamp;
@@ -13,10 +13,12 @@ use std::process::ExitCode;
 
 /// Check that every backup is whole
 ///
-/// Without --read-data: chains without gaps, objects there, sizes right. With
-/// it, everything is read, decompressed and compared with its hashes. What
-/// killed runs left behind is listed, and removed with --clean once it is old
-/// enough that no run can still be writing it.
+/// Without --read-data: chains without gaps, trees whole, objects there, sizes
+/// right. With it, everything is read, decompressed and compared with its
+/// hashes; --read-data-subset reads a part of the packs. What is damaged is
+/// named, with the backups that need it. What killed runs left behind is
+/// listed, and removed with --clean once it is old enough that no run can
+/// still be writing it.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -27,6 +29,9 @@ pub struct Arguments {
     /// Read and compare every byte
     #[arg(long)]
     read_data: bool,
+    /// Read and compare a part of the packs: a share such as 5%, the part 2/7 of seven, or a size such as 500M
+    #[arg(long, value_name = "PART", conflicts_with = "read_data")]
+    read_data_subset: Option<Amount>,
     /// Remove what killed runs left behind
     #[arg(long)]
     clean: bool,
@@ -39,7 +44,9 @@ const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;
 
 /// Prints a line for each finding; fails when a backup is damaged.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open()?;
+    let filter = arguments.series.filter();
+    let repository = arguments.repository.open_for(context, &filter)?;
+    let rollbacks = seen::look(context, &repository, seen::Strictness::Report)?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Checking");
     let clean_older_than =
         arguments.clean.then(|| Timestamp(now().seconds - i64::from(arguments.grace) * 3600));
@@ -47,15 +54,20 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         arguments.repository.storage()?.clean_temporaries(limit)?;
     }
     let options = check::Options {
-        filter: arguments.series.filter(),
-        read_data: arguments.read_data,
+        filter,
+        read_data: match arguments.read_data_subset {
+            Some(part) => part,
+            None if arguments.read_data => Amount::Everything,
+            None => Amount::Nothing,
+        },
         clean_older_than,
         workers: cores(),
     };
     let mut found = |finding: &Finding| print(context, finding);
     let report = check::run(&repository, &options, &scratch(), &monitor, &mut found);
     monitor.finish();
-    let report = report?;
+    let mut report = report?;
+    report.problems += rollbacks;
     if context.global.json {
         output::json(&json!({
             "type": "summary",
@@ -64,6 +76,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             "orphans": report.orphans,
             "cleaned": report.cleaned,
             "read_data": arguments.read_data,
+            "read_bytes": report.read_bytes,
             "ok": report.problems == 0,
         }));
     } else {

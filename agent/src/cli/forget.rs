@@ -1,7 +1,8 @@
 //! `icecore forget`: remove backups that are no longer wanted.
 
-use super::{Context, RepositoryArguments, SeriesArguments, now, parse_time};
-use crate::output;
+use super::{Context, RepositoryArguments, SeriesArguments, host_name, now, parse_time};
+use crate::progress::Terminal;
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::Result;
 use icecore::forget;
@@ -12,9 +13,11 @@ use std::process::ExitCode;
 
 /// Remove backups by rules
 ///
-/// Only whole chains go (a full backup with all that builds on it), once every
-/// backup in a chain may go; the last good chain of a name stays unless
-/// --allow-last is given. --dry-run shows the plan.
+/// The rules are applied to each name of each host. Of levels only whole
+/// chains go (a full backup with all that builds on it), once every backup in
+/// a chain may go; every other backup is a chain of its own, and what only it
+/// needed is freed by a later collection. The last good chain of a name stays
+/// unless --allow-last is given. --dry-run shows the plan.
 ///
 ///   icecore forget -r /srv/backups --keep-daily 7 --keep-monthly 12 --dry-run
 #[derive(Args)]
@@ -68,15 +71,24 @@ fn parse_span(text: &str) -> Result<jiff::Span, String> {
 
 /// Plans, prints the plan, and carries it out.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open()?;
+    let filter = arguments.series.filter();
+    let repository = arguments.repository.open_for(context, &filter)?;
     let options = forget::Options {
-        filter: arguments.series.filter(),
+        filter,
         keep: keep(arguments)?,
         allow_last: arguments.allow_last,
         zone: jiff::tz::TimeZone::system(),
+        host: host_name(),
+        now: Timestamp(now().seconds),
         dry_run: arguments.dry_run,
     };
-    let report = forget::run(&repository, &options, &mut |row| print(context, arguments, row))?;
+    let monitor = Terminal::new(context.global, context.stop.clone(), "Forgetting");
+    let report = forget::run(&repository, &options, &monitor, &mut |row| print(context, arguments, row));
+    monitor.finish();
+    let report = report?;
+    if !arguments.dry_run {
+        seen::look(context, &repository, seen::Strictness::Warn)?;
+    }
     if context.global.json {
         output::json(&json!({
             "type": "summary",
@@ -88,6 +100,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         let verb = if arguments.dry_run { "would remove" } else { "removed" };
         let removed = output::count(report.removed, "chain", "chains");
         output::line(context.global, &format!("{verb} {removed}, kept {}", report.kept));
+        if report.snapshots_removed > 0 {
+            output::line(context.global, "the space that only they took is freed by a later collection");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -114,6 +129,7 @@ fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {
         output::json(&json!({
             "type": "chain",
             "chain": row.chain,
+            "engine": row.engine,
             "series": row.series,
             "backups": row.backups,
             "action": action,

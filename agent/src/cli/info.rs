@@ -1,7 +1,7 @@
 //! `icecore info`: what a repository is and holds.
 
 use super::{Context, RepositoryArguments};
-use crate::output;
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::Result;
 use icecore::info;
@@ -17,7 +17,8 @@ pub struct Arguments {
 
 /// Prints the facts.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open()?;
+    let repository = arguments.repository.open(context)?;
+    seen::look(context, &repository, seen::Strictness::Warn)?;
     let facts = info::run(&repository)?;
     if context.global.json {
         let series: Vec<_> = facts.series.iter().map(|series| {
@@ -30,6 +31,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             "series": series,
             "backups": facts.backups,
             "stored_bytes": facts.stored_bytes,
+            "vault": facts.vault.as_ref().map(|vault| json!({
+                "id": vault.id,
+                "encryption": vault.is_encrypted,
+                "damaged": vault.damaged,
+            })),
         }));
         return Ok(ExitCode::SUCCESS);
     }
@@ -37,6 +43,13 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     match &facts.id {
         Some(id) => output::answer(&format!("id {id}")),
         None => output::answer("written by Freezer"),
+    }
+    if let Some(vault) = &facts.vault {
+        output::answer(if vault.is_encrypted { "encrypted" } else { "not encrypted" });
+        if vault.damaged > 0 {
+            let snapshots = output::count(vault.damaged, "snapshot", "snapshots");
+            output::warning(&format!("warning: {snapshots} cannot be read; icecore check says why"));
+        }
     }
     output::answer(&format!(
         "{}, {}",

@@ -1,7 +1,7 @@
 //! `icecore list`: which backups there are.
 
-use super::{Context, RepositoryArguments, SeriesArguments};
-use crate::output;
+use super::{Context, DetailArguments, RepositoryArguments, SeriesArguments};
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::Result;
 use icecore::list::{self, Row};
@@ -16,14 +16,21 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     series: SeriesArguments,
+    #[command(flatten)]
+    details: DetailArguments,
 }
 
 /// Prints a line for each backup.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open()?;
-    let listing = list::run(&repository, &arguments.series.filter())?;
+    let filter = arguments.details.narrow(arguments.series.filter())?;
+    let repository = arguments.repository.open_for(context, &filter)?;
+    seen::look(context, &repository, seen::Strictness::Warn)?;
+    let listing = list::run(&repository, &filter)?;
     if context.global.json {
         listing.rows.iter().for_each(|row| output::json(&json_row(row)));
+        for (id, error) in &listing.damaged {
+            output::json(&json!({"type": "damaged", "id": id, "error": error}));
+        }
         listing.strays.iter().for_each(|name| output::json(&json!({"type": "stray", "name": name})));
         return Ok(ExitCode::SUCCESS);
     }
@@ -33,6 +40,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         output::line(context.global, "no backups");
     } else {
         output::table(&rows).iter().for_each(|line| output::answer(line));
+    }
+    for (id, error) in &listing.damaged {
+        output::warning(&format!("warning: the snapshot {id} cannot be read: {error}"));
     }
     for name in &listing.strays {
         output::warning(&format!("note: passed over {name}, which is no backup"));
@@ -51,7 +61,7 @@ fn cells(row: &Row) -> Vec<String> {
     }
     notes.extend(row.tags.iter().map(|tag| format!("#{}", output::printable(tag))));
     vec![
-        row.id.clone(),
+        row.short_id.clone(),
         Timestamp(row.timestamp).rfc3339(),
         output::printable(&row.series),
         row.level.to_string(),
@@ -64,7 +74,7 @@ fn cells(row: &Row) -> Vec<String> {
 fn json_row(row: &Row) -> Value {
     json!({
         "type": "backup",
-        "id": row.id,
+        "id": row.id.as_str(),
         "engine": row.engine,
         "host": row.host,
         "name": row.name,

@@ -6,7 +6,7 @@ use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
-use icecore::repository::vault::password::Protection;
+use icecore::repository::vault::{Password, Protection};
 use icecore::select::Filter;
 use icecore::storage::Storage;
 use icecore::storage::local::Local;
@@ -62,9 +62,13 @@ impl RepositoryArguments {
     }
 
     fn open_vault(&self, context: &Context<'_>, repository: &mut Repository) -> Result<()> {
-        repository.open_vault(&mut || self.password.current(context)).map_err(|error| match error.kind() {
-            Kind::WrongPassword => error.hint("no key of this repository opens with it; is it the right one?"),
-            _ => error,
+        repository.open_vault(&mut || self.password.current(context)).map_err(|error| {
+            match error.kind() {
+                Kind::WrongPassword => {
+                    error.hint("no key of this repository opens with it; is it the right one?")
+                }
+                _ => error,
+            }
         })?;
         // Whoever has a password takes what he stores to be protected by it, and what he reads to be his own.
         if repository.vault().is_some_and(|vault| !vault.is_encrypted()) && self.password.is_given()? {
@@ -138,6 +142,11 @@ impl RepositoryArguments {
         Ok(Protection::None)
     }
 
+    /// A new password for this repository.
+    pub fn new_password(&self, context: &Context<'_>, given: Given) -> Result<Password> {
+        self.password.new_one(context, given)
+    }
+
     /// Whether the folder holds what is no part of a repository, nor of an empty file system.
     fn foreign(&self) -> Result<bool> {
         let entries = match std::fs::read_dir(absolute(&self.repository)?) {
@@ -146,7 +155,7 @@ impl RepositoryArguments {
             Err(_) => return Ok(false),
         };
         let ours = |name: &[u8]| {
-            name.starts_with(b".") || [&b"lost+found"[..], b"data", b"metadata"].contains(&name)
+            name.starts_with(b".") || [&b"lost+found"[..], b"data", b"metadata", b"dedup"].contains(&name)
         };
         Ok(entries.flatten().any(|entry| !ours(entry.file_name().as_encoded_bytes())))
     }

@@ -1,8 +1,11 @@
 //! `icecore restore`: get a backup back.
 
-use super::{Context, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time, scratch};
-use crate::output;
+use super::{
+    Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time,
+    scratch,
+};
 use crate::progress::Terminal;
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::restore;
@@ -30,6 +33,8 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     series: SeriesArguments,
+    #[command(flatten)]
+    details: DetailArguments,
     /// Which backup: an id (or the head of one) that `list` prints, `latest`, or `latest~N` for the N-th before it
     #[arg(default_value = "latest")]
     backup: String,
@@ -58,12 +63,13 @@ pub struct Arguments {
 
 /// Restores and says what came back.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open()?;
+    let filter = arguments.details.narrow(arguments.series.filter())?;
+    let repository = arguments.repository.open_for(context, &filter)?;
     let target = absolute(&arguments.target)?;
     keep_apart(&arguments.repository.real_path()?, &target, arguments.delete)?;
     let include: Vec<Vec<u8>> = arguments.include.iter().map(|path| path.as_bytes().to_vec()).collect();
     let options = restore::Options {
-        filter: arguments.series.filter(),
+        filter,
         this_host: host_name(),
         backup: arguments.backup.clone(),
         at: arguments.at,
@@ -75,6 +81,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         dry_run: arguments.dry_run,
         workers: cores(),
     };
+    seen::look(context, &repository, seen::Strictness::Warn)?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Restoring");
     let report = restore::run(&repository, &options, &scratch(), &monitor);
     monitor.finish();
@@ -94,11 +101,12 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     }
     let verb = if arguments.dry_run { "checked" } else { "restored" };
     let files = output::count(report.files, "file", "files");
-    let levels = output::count(report.levels.len() as u64, "level", "levels");
-    output::line(
-        context.global,
-        &format!("{verb} {files}, {} from {levels} of backup {}", output::bytes(report.bytes), report.id),
-    );
+    let levels = match report.levels.len() {
+        1 => String::new(),
+        count => format!("{count} levels of "),
+    };
+    let (bytes, id) = (output::bytes(report.bytes), report.id.short());
+    output::line(context.global, &format!("{verb} {files}, {bytes} from {levels}backup {id}"));
     if report.problems > 0 {
         let problems = output::count(report.problems, "entry", "entries");
         let named =

@@ -147,7 +147,8 @@ impl Run<'_> {
     ) -> Result<Report> {
         let now = Timestamp(self.options.now.seconds);
         let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process };
-        let mut pending = self.repository.begin(&self.options.engine, &self.name, decision, now, &claimant)?;
+        let mut pending =
+            self.repository.begin(&self.options.engine, &self.name, decision, now, &claimant)?;
         let (data, mut state) = self.store(&pending, base)?;
         let engine_metadata = pending.engine_metadata(&mut state)?;
         self.monitor.check()?;

@@ -3,15 +3,11 @@
 
 use super::{Options, Report, paths};
 use crate::engine::{Made, ObjectBackup, ObjectEngine};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
-use crate::repository::vault::compression::CompressionLevel;
-use crate::repository::vault::index::{self, Index};
-use crate::repository::vault::sessions::Session;
-use crate::repository::vault::snapshots::Snapshot;
-use crate::repository::vault::{ChunkId, ObjectId, Vault};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, index};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;
@@ -57,8 +53,7 @@ pub(super) fn run(
         return run.carry_out(options);
     }
     // Before anything is read that a collection might take away.
-    let session =
-        vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
+    let session = vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
     let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
     let outcome = run.carry_out(options);
     if let Err(error) = session.end() {
@@ -141,8 +136,7 @@ impl Run<'_> {
     fn index(&self) -> Result<Index> {
         let mut index = Index::load(self.vault, self.monitor)?;
         let own = self.session.map(Session::id);
-        let others = self.vault.sessions()?.iter().any(|session| Some(session.id) != own);
-        if self.session.is_some() && others {
+        if own.is_some() && self.vault.sessions()?.found.iter().any(|(id, _)| Some(*id) != own) {
             let orphans = index::orphans(self.vault, &index)?;
             for (pack, error) in &orphans.damaged {
                 let text = format!("the pack {pack}, which no index knows, is of no use: {error}");
@@ -162,8 +156,9 @@ impl Run<'_> {
             self.monitor.event(Event::Warning(&format!("passed over the damaged snapshot {id}: {error}")));
         }
         let candidates = listed.found.into_iter().enumerate();
-        let mut candidates: Vec<Candidate> =
-            candidates.map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot }).collect();
+        let mut candidates: Vec<Candidate> = candidates
+            .map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot })
+            .collect();
         if let Parent::This(text) = &options.snapshots.parent {
             let found = select::find(&candidates, text)?.age;
             return Ok(Some(candidates.swap_remove(found)));

@@ -62,8 +62,13 @@ impl Levels<'_, '_> {
             return Err(unknown.on(&step.location.engine));
         };
         let object = step.location.data()?.to_string();
-        let mut chain =
-            StoredChain::of_one(self.check.repository, step, self.check.scratch, self.check.options.workers, self.check.monitor)?;
+        let mut chain = StoredChain::of_one(
+            self.check.repository,
+            step,
+            self.check.scratch,
+            self.check.options.workers,
+            self.check.monitor,
+        )?;
         let stream = chain.stream(0, &mut |input| {
             engine.verify(input, self.check.monitor)?;
             Ok(Reading::ToTheEnd)
@@ -89,8 +94,11 @@ impl Levels<'_, '_> {
             };
             let mut text =
                 format!("data without a backup: {} objects, {} bytes{by}", orphan.objects, orphan.size_bytes);
-            let old =
-                self.check.options.clean_older_than.is_some_and(|limit| orphan.location.entry.timestamp < limit);
+            let old = self
+                .check
+                .options
+                .clean_older_than
+                .is_some_and(|limit| orphan.location.entry.timestamp < limit);
             if orphan.needed {
                 text.push_str(
                     ", needed by the backups above it: its document was lost, and its data is kept",
@@ -104,7 +112,9 @@ impl Levels<'_, '_> {
                     Err(error) if error.kind() == Kind::Busy => {
                         self.check.monitor.event(Event::Warning(&error.to_string()))
                     }
-                    Err(error) if of_the_backup(&error) => self.check.wrong(&orphan.location.to_string(), &error),
+                    Err(error) if of_the_backup(&error) => {
+                        self.check.wrong(&orphan.location.to_string(), &error)
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -119,7 +129,8 @@ impl Levels<'_, '_> {
         let Some(limit) = self.check.options.clean_older_than else { return Ok(()) };
         for location in claims.iter().filter(|location| self.check.options.filter.accepts(&location.name)) {
             // A document that cannot be read is a finding already, and says nothing of the run's age.
-            let Ok(Some(details)) = self.check.repository.step(location.clone()).map(|step| step.document.details)
+            let Ok(Some(details)) =
+                self.check.repository.step(location.clone()).map(|step| step.document.details)
             else {
                 continue;
             };
@@ -134,4 +145,3 @@ impl Levels<'_, '_> {
         Ok(())
     }
 }
-

@@ -10,9 +10,7 @@ pub mod tar;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
-use crate::repository::vault::index::Index;
-use crate::repository::vault::compression::CompressionLevel;
-use crate::repository::vault::{ChunkId, Vault};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, Vault};
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
 use crate::tree::filter::Filter;
@@ -170,7 +168,7 @@ pub enum Input<'a> {
         /// What the file is called in the backup: one component.
         name: Vec<u8>,
         /// Its content.
-        content: &'a mut (dyn Read + Send),
+        content: &'a mut (dyn Read + Send + 'static),
     },
 }
 

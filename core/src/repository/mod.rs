@@ -33,8 +33,8 @@ use crate::storage::Storage;
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
-use vault::Vault;
-use vault::password::{Password, Protection};
+
+use vault::{Password, Protection, Vault};
 
 /// A place in a storage where backups live.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Picking backups from a listing: by id, by its beginning, by `latest`, by time. Pure.
 
-use super::{BackupEntry, BackupLocation, Chain};
 use super::vault::ObjectId;
+use super::{BackupEntry, BackupLocation, Chain};
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
@@ -113,8 +113,7 @@ fn find_by_id<'a, B: Pickable>(backups: &'a [B], text: &str) -> Result<&'a B> {
     if !hexadecimal || !(PREFIX_MIN..=ID_DIGITS_MAX).contains(&prefix.len()) {
         return Err(not_an_id(text));
     }
-    let matches: Vec<_> =
-        backups.iter().filter(|backup| backup.id().as_str().starts_with(&prefix)).collect();
+    let matches: Vec<_> = backups.iter().filter(|backup| backup.id().as_str().starts_with(&prefix)).collect();
     match matches.as_slice() {
         [] => Err(no_backup(text)),
         [one] => Ok(one),

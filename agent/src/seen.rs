@@ -1,0 +1,122 @@
+//! What this machine remembers of each repository, so that one that went back to an older state is noticed: the ids of snapshots
+//! and removals that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`.
+
+use crate::cli::Context;
+use crate::output;
+use icecore::error::{Error, Kind, Result};
+use icecore::repository::Repository;
+use icecore::repository::vault::{Rollback, Seen, Vault};
+use serde_json::json;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+const FILE: &str = "seen.json";
+
+/// What becomes of what is noticed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// It is a warning.
+    Warn,
+    /// It is a problem of the repository.
+    Report,
+}
+
+/// Compares a repository with what was seen of it, and remembers what is there now; says how much was undone since. A repository
+/// without a vault has nothing to compare.
+///
+/// # Errors
+/// As the storage has it. A memory that cannot be read or kept is a warning.
+pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictness) -> Result<u64> {
+    let Some(vault) = repository.vault() else { return Ok(0) };
+    let Some(folder) = folder(vault) else {
+        if strictness == Strictness::Report {
+            warn(context, "nothing is remembered of this repository: neither XDG_STATE_HOME nor HOME is set");
+        }
+        return Ok(0);
+    };
+    let mut seen = match read(&folder, vault) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let text = format!("what was seen of this repository before is forgotten: {error}");
+            warn(context, &text);
+            Seen::new(vault.id())
+        }
+    };
+    let before = seen.clone();
+    // In this order: a removal is written before its snapshots go.
+    let snapshots = vault.snapshots()?;
+    let rollbacks = seen.notice(&snapshots, &vault.removals()?);
+    rollbacks.iter().for_each(|rollback| tell(context, rollback, strictness));
+    if seen != before
+        && let Err(error) = keep(&folder, &seen)
+    {
+        warn(context, &format!("what was seen of this repository is not remembered: {error}"));
+    }
+    Ok(rollbacks.len() as u64)
+}
+
+fn tell(context: &Context<'_>, rollback: &Rollback, strictness: Strictness) {
+    let (id, what) = match rollback {
+        Rollback::Vanished(id) => (id, "was here before, is gone, and nobody is known to have removed it"),
+        Rollback::Returned(id) => (id, "had been removed, is back, and the record of its removal is gone"),
+    };
+    let text = format!("backup {id} {what}: the repository was damaged, tampered with, or set back");
+    match strictness {
+        Strictness::Report if context.global.json => output::json(&json!({
+            "type": "problem",
+            "kind": "rollback",
+            "object": id.to_string(),
+            "error": text,
+        })),
+        Strictness::Report => output::warning(&format!("rollback: {text}")),
+        Strictness::Warn => warn(context, &text),
+    }
+}
+
+fn warn(context: &Context<'_>, text: &str) {
+    if context.global.json {
+        output::json(&json!({"type": "warning", "message": text}));
+    } else {
+        output::warning(&format!("warning: {text}"));
+    }
+}
+
+/// The folder of a repository; `None` where there is no home.
+fn folder(vault: &Vault) -> Option<PathBuf> {
+    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    let state = std::env::var_os("XDG_STATE_HOME").and_then(absolute);
+    let home = || std::env::var_os("HOME").and_then(absolute).map(|home| home.join(".local/state"));
+    Some(state.or_else(home)?.join("icecore").join(vault.id().to_string()))
+}
+
+fn read(folder: &Path, vault: &Vault) -> Result<Seen> {
+    let path = folder.join(FILE);
+    let shown = || path.display().to_string();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::new(vault.id())),
+        Err(error) => return Err(Error::io("cannot read", shown(), error)),
+    };
+    let seen = Seen::parse(&bytes).map_err(|error| error.while_doing("cannot use", shown()))?;
+    if seen.repository() != vault.id() {
+        return Err(Error::new(Kind::Damaged, "of another repository:").on(shown()));
+    }
+    Ok(seen)
+}
+
+/// Writes the file anew; a run that is killed leaves the old one.
+fn keep(folder: &Path, seen: &Seen) -> Result<()> {
+    let shown = folder.display().to_string();
+    let failed = |e| Error::io("cannot write in", &shown, e);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let new = folder.join(format!("{FILE}.{}", std::process::id()));
+    let written = std::fs::File::create(&new)
+        .and_then(|mut file| file.write_all(&seen.encode().map_err(std::io::Error::from)?))
+        .and_then(|()| std::fs::rename(&new, folder.join(FILE)));
+    if written.is_err() {
+        std::fs::remove_file(&new).unwrap_or(());
+    }
+    written.map_err(failed)
+}
