@@ -232,6 +232,47 @@ pub const SNAPSHOT_TAGS: usize = 1_000;
 
 /// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
 pub const SEEN_IDS: usize = 100_000;
+/// Largest chunk that holds content, or what is too long for an entry of a tree.
+pub const TREE_CHUNK_BYTES: u64 = 16 << 20;
+
+/// Largest node of a tree, and largest list of the chunks of a file.
+pub const TREE_NODE_BYTES: usize = 2 << 20;
+
+/// Items a node has before its border is looked for.
+pub const TREE_NODE_ITEMS_MIN: usize = 16;
+
+/// Most items of a node that is written.
+pub const TREE_NODE_ITEMS_MAX: usize = 1024;
+
+/// Bytes of items, with what they added to the tables, at which a node ends.
+pub const TREE_NODE_FULL_BYTES: usize = 512 << 10;
+
+/// Greatest height of a node.
+pub const TREE_HEIGHT_MAX: u8 = 32;
+
+/// Longest path of an entry in a tree of the vault, and longest target of a link.
+pub const TREE_PATH_BYTES: usize = 256 << 10;
+
+/// Longest name of a user or a group in a tree of the vault.
+pub const TREE_OWNER_BYTES: usize = 1024;
+
+/// Attributes that are kept in an entry, in bytes as they are written.
+pub const TREE_XATTR_BYTES: usize = 4096;
+
+/// Holes that are kept in an entry, in bytes as they are written.
+pub const TREE_HOLES_BYTES: usize = 1024;
+
+/// Most chunks, or lists of them, that an entry names itself.
+pub const TREE_ROWS_MAX: usize = 512;
+
+/// Rows a list of chunks has before its border is looked for.
+pub const TREE_LIST_ROWS_MIN: usize = 64;
+
+/// Most rows of a list of chunks that is written.
+pub const TREE_LIST_ROWS_MAX: usize = 2048;
+
+/// Most levels of lists between an entry and its content.
+pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -256,3 +297,10 @@ const _: () = assert!(NODE_BYTES <= CHUNK_BYTES);
 const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
 // 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
 const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
+// A node has two items at least, so that trees end; with its path and its longest item it is no larger than a reader takes.
+const _: () = assert!(2 * TREE_PATH_BYTES <= TREE_NODE_FULL_BYTES);
+const _: () = assert!(TREE_NODE_FULL_BYTES + 3 * TREE_PATH_BYTES + (64 << 10) < TREE_NODE_BYTES);
+const _: () =
+    assert!(TREE_ROWS_MAX * 48 + TREE_XATTR_BYTES + TREE_HOLES_BYTES + 2 * TREE_OWNER_BYTES < 64 << 10);
+const _: () =
+    assert!(TREE_LIST_ROWS_MAX * 40 + 5 <= TREE_NODE_BYTES && (XATTR_BYTES as u64) * 2 < TREE_CHUNK_BYTES);

@@ -1,8 +1,11 @@
 //! An entry of a tree: everything about a file but its name.
 //!
-//! Invariant: an entry that a builder accepts is written and read back as the same entry. What a kind does not have is
+//! Invariant: an entry that [`Entry::fault`] finds nothing wrong with is written and read back as the same entry. What a kind does not have is
 //! empty or zero.
 
+use crate::limits::{
+    TREE_CHUNK_BYTES, TREE_OWNER_BYTES, TREE_PATH_BYTES, TREE_ROWS_DEPTH_MAX, TREE_ROWS_MAX,
+};
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Xattrs};
@@ -106,4 +109,99 @@ pub struct Names {
     pub device: u64,
     /// How many names the inode has.
     pub links: u64,
+}
+
+impl Entry {
+    /// What no entry can be like, if this one is.
+    pub fn fault(&self) -> Option<&'static str> {
+        let file = self.kind == FileKind::File;
+        let device = matches!(self.kind, FileKind::CharDevice | FileKind::BlockDevice);
+        let checks = [
+            (self.kind != FileKind::Socket, "a socket"),
+            (self.mode <= 0o7777, "a mode of more than 12 bits"),
+            (self.mtime.nanoseconds < 1_000_000_000 && self.ctime.nanoseconds < 1_000_000_000, "no time"),
+            (device || self.rdev == (0, 0), "numbers of a device in what is none"),
+            (self.target.is_empty() || self.kind == FileKind::Symlink, "a target of what is no link"),
+            (self.target.len() <= TREE_PATH_BYTES, "too long a target"),
+            (
+                self.owner.user.len().max(self.owner.group.len()) <= TREE_OWNER_BYTES,
+                "too long a name of an owner",
+            ),
+            (file || (self.size_bytes == 0 && self.content == Content::None), "content of what is no file"),
+            (file || self.holes == Kept::None, "holes in what is no file"),
+        ];
+        let wrong = checks.iter().find(|(right, _)| !right).map(|(_, what)| *what);
+        wrong.or_else(|| xattr_fault(&self.xattrs)).or_else(|| self.content_fault())
+    }
+
+    fn content_fault(&self) -> Option<&'static str> {
+        const MISMATCH: &str = "a size that is not that of its content";
+        let holes = match &self.holes {
+            Kept::None => Some(0),
+            Kept::Here(holes) => match hole_bytes(holes, self.size_bytes) {
+                Some(bytes) => Some(bytes),
+                None => return Some("holes that cannot be"),
+            },
+            Kept::Elsewhere(_) => None,
+        };
+        let data = match &self.content {
+            Content::None => 0,
+            Content::Slice { offset, .. } => {
+                let end = offset.checked_add(self.size_bytes);
+                let inside = end.is_some_and(|end| end <= TREE_CHUNK_BYTES);
+                if !inside || self.size_bytes == 0 || self.holes != Kept::None {
+                    return Some("a slice that cannot be");
+                }
+                self.size_bytes
+            }
+            Content::Rows { depth, rows } => {
+                if *depth > TREE_ROWS_DEPTH_MAX || rows.is_empty() || rows.len() > TREE_ROWS_MAX {
+                    return Some("rows that cannot be");
+                }
+                match row_bytes(rows) {
+                    Some(bytes) => bytes,
+                    None => return Some("rows that cannot be"),
+                }
+            }
+        };
+        let fits = match holes {
+            Some(holes) => data.checked_add(holes) == Some(self.size_bytes),
+            // How many bytes the holes have is known when they are read.
+            None => data < self.size_bytes,
+        };
+        (!fits).then_some(MISMATCH)
+    }
+}
+
+/// What all rows come to; `None` when one is empty, or there is no such number.
+pub(super) fn row_bytes(rows: &[(ChunkId, u64)]) -> Option<u64> {
+    let add =
+        |sum: u64, (_, bytes): &(ChunkId, u64)| if *bytes == 0 { None } else { sum.checked_add(*bytes) };
+    rows.iter().try_fold(0, add)
+}
+
+/// What all holes of a file come to; `None` when a file of this size cannot have them. Holes that touch are one.
+pub(super) fn hole_bytes(holes: &[Hole], size_bytes: u64) -> Option<u64> {
+    let (mut end, mut sum) = (0_u64, 0);
+    for (index, hole) in holes.iter().enumerate() {
+        if hole.length == 0 || (hole.data_before == 0 && index > 0) {
+            return None;
+        }
+        end = end.checked_add(hole.data_before)?.checked_add(hole.length)?;
+        sum += hole.length;
+    }
+    (!holes.is_empty() && end <= size_bytes).then_some(sum)
+}
+
+fn xattr_fault(xattrs: &Kept<Xattrs>) -> Option<&'static str> {
+    match xattrs {
+        Kept::Here(xattrs) if !are_xattrs(xattrs) => Some("attributes out of order"),
+        _ => None,
+    }
+}
+
+/// Whether there are any, with names, in order.
+pub(super) fn are_xattrs(xattrs: &Xattrs) -> bool {
+    let named = xattrs.iter().all(|(name, _)| !name.is_empty());
+    !xattrs.is_empty() && named && xattrs.is_sorted_by(|a, b| a.0 < b.0)
 }

@@ -4,7 +4,7 @@
 //! stored once and skipped by [`diff`]; a path is found in as many nodes as the tree is high, and a backup is one merge of two
 //! sorted streams.
 //!
-//! [`entry`] and [`key`] are what is mapped, leaf and [`inner`] the two sorts of nodes in bytes, [`rows`] and [`kept`] what
+//! [`entry`] and [`key`] are what is mapped, [`leaf`] and [`inner`] the two sorts of nodes in bytes, [`rows`] and [`kept`] what
 //! entries hold outside of nodes. [`Builder`] makes a tree, [`Cursor`] goes through one.
 //!
 //! Invariants: what is read is checked (order, heights, totals, lengths) before anybody sees it, and no more than the path from
@@ -18,17 +18,22 @@ mod find;
 pub mod inner;
 pub mod kept;
 pub mod key;
+pub mod leaf;
 mod rows;
+pub mod varint;
+
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Builder, Root};
-pub use cursor::Cursor;
-pub use diff::{Difference, diff};
+pub use cursor::{Cursor, Lost};
+pub use diff::{Change, Difference, diff};
 pub use entry::{Content, Entry, Hole, Kept, Names, Owner};
 pub use find::{find, list, totals};
 pub use inner::Totals;
 pub use kept::{holes, keep_holes, keep_xattrs, xattrs};
 pub use key::Key;
-pub use rows::{RowsIter, keep_rows, rows};
+pub use rows::{RowsBuilder, RowsIter, keep_rows, rows};
 
 use crate::error::Result;
 use crate::repository::vault::{ChunkId, ChunkKind};
