@@ -101,23 +101,23 @@ pub const CLAIM_ATTEMPTS: u32 = 64;
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
-/// Longest file that is bundled with others; longer ones are cut into chunks.
-pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
+/// Entries of a deduplicated backup that a restore looks at before it decides in which order to read their chunks.
+pub const RESTORE_WINDOW_ENTRIES: usize = 8_192;
 
-/// Directories whose files may share a bundle: each keeps a handle open until the bundle is read.
-pub const BUNDLE_DIRECTORIES: usize = 96;
+/// Chunks that such a window names at most; more only come together when large files are in many pieces.
+pub const RESTORE_WINDOW_CHUNKS: usize = 8_192;
 
-/// Bytes of a large file that are read before they are cut and handed on.
-pub const READ_BLOCK_BYTES: usize = 8 << 20;
+/// Files in several chunks that such a window holds parts of. Those that are being written are open.
+pub const RESTORE_WINDOW_LARGE_FILES: usize = 32;
 
-/// Entries that wait for the bundle they are in.
-pub const ROWS_WAITING: usize = 16_384;
+/// Bytes of paths, attributes and holes that such a window keeps in memory.
+pub const RESTORE_WINDOW_BYTES: usize = 8 << 20;
 
-/// Pieces of work between the walk and the workers.
-pub const WORK_WAITING: usize = 3;
+/// Neighbouring chunks are fetched together up to so many bytes. A longer chunk is fetched alone.
+pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
 
-/// Full packs that wait to be stored.
-pub const PACKS_WAITING: usize = 1;
+/// Bytes between two chunks that are rather fetched in vain than asked around.
+pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
 
 /// Holes of one file that are kept. A file with more is stored as if it had none.
 pub const HOLES_KEPT: usize = 65_536;
@@ -162,6 +162,8 @@ pub const FOUND_VERSIONS: usize = 1 << 20;
 
 /// Bytes of one object that the benchmark of a storage writes: those of a pack.
 pub const BENCHMARK_OBJECT_BYTES: usize = 16 << 20;
+/// Files that one fetch serves at most, so that all workers have something to do.
+pub const RESTORE_FETCH_FILES: usize = 512;
 /// Bytes of a chunk of content, or of attributes and holes, at most.
 pub const CHUNK_BYTES: usize = 16 << 20;
 
@@ -232,6 +234,64 @@ pub const SNAPSHOT_TAGS: usize = 1_000;
 
 /// Snapshots of a repository that a client remembers: of those that were there, and of those that were removed.
 pub const SEEN_IDS: usize = 100_000;
+
+/// Packs that wait to be handed to a worker of a check.
+pub const CHECKED_PACKS_WAITING: usize = 2;
+
+/// Chunks that a check names as damaged or missing.
+pub const FLAWS_MAX: usize = 65_536;
+
+/// Paths that a check names for each of them, in each backup.
+pub const FLAW_PATHS: usize = 8;
+/// Longest file that is bundled with others; longer ones are cut into chunks.
+pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
+
+/// Directories whose files may share a bundle: each keeps a handle open until the bundle is read.
+pub const BUNDLE_DIRECTORIES: usize = 96;
+
+/// Bytes of a large file that are read before they are cut and handed on.
+pub const READ_BLOCK_BYTES: usize = 8 << 20;
+
+/// Entries that wait for the bundle they are in.
+pub const ROWS_WAITING: usize = 16_384;
+
+/// Pieces of work between the walk and the workers.
+pub const WORK_WAITING: usize = 3;
+
+/// Full packs that wait to be stored.
+pub const PACKS_WAITING: usize = 1;
+
+/// Holes of one file that are kept. A file with more is stored as if it had none.
+pub const HOLES_KEPT: usize = 65_536;
+
+/// Smallest file that is looked at for holes.
+pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+/// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
+pub const CHUNK_MIN_BYTES: usize = 256 << 10;
+
+/// Length from which on a chunk ends at the first chance: four times as often as before. Lengths are 1.2 times that on average.
+pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
+
+/// Longest chunk of content, which ends whatever it holds.
+pub const CHUNK_MAX_BYTES: usize = 4 << 20;
+
+/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MIN`] of them.
+pub const BUNDLE_MIN_BYTES: u64 = 1 << 20;
+
+/// Bytes at which a bundle ends whatever it holds. It is passed by at most the last file.
+pub const BUNDLE_MAX_BYTES: u64 = 4 << 20;
+
+/// Bytes of content between two files that may end a bundle, on average.
+pub const BUNDLE_SPAN_BYTES: u64 = 1 << 20;
+
+/// What a smaller file counts as when it is asked whether it ends a bundle, so that swarms of tiny files end too.
+pub const BUNDLE_FILE_MIN_BYTES: u64 = 4 << 10;
+
+/// Files of a bundle from which on any may end it, however small they are.
+pub const BUNDLE_FILES_MIN: usize = 1024;
+
+/// Most files in one bundle.
+pub const BUNDLE_FILES_MAX: usize = 4096;
 /// Largest chunk that holds content, or what is too long for an entry of a tree.
 pub const TREE_CHUNK_BYTES: u64 = 16 << 20;
 
@@ -284,10 +344,7 @@ const _: () = assert!(PARALLEL_FRAME_BYTES >= BLOCK_BYTES);
 const _: () = assert!(XZ_DICTIONARY_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(LISTING_BYTES as u64 * 2 <= DUMPDIR_BYTES);
 const _: () = assert!(LISTING_BYTES <= u32::MAX as usize);
-const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
-// The average is used as a number of bits.
-const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
-const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);
+const _: () = assert!(RESTORE_WINDOW_LARGE_FILES < OPEN_DIRECTORIES);
 // A pack is closed by the chunk that fills it; its table has 42 bytes for each.
 const _: () = assert!(PACK_CLOSE_BYTES + CHUNK_BYTES + PACK_CHUNKS * 42 + (64 << 10) < PACK_BYTES);
 // What an index packs into bits: offset, sealed and raw length, number.
@@ -297,6 +354,10 @@ const _: () = assert!(NODE_BYTES <= CHUNK_BYTES);
 const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
 // 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
 const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
+const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
+// The average is used as a number of bits.
+const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
+const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);
 // A node has two items at least, so that trees end; with its path and its longest item it is no larger than a reader takes.
 const _: () = assert!(2 * TREE_PATH_BYTES <= TREE_NODE_FULL_BYTES);
 const _: () = assert!(TREE_NODE_FULL_BYTES + 3 * TREE_PATH_BYTES + (64 << 10) < TREE_NODE_BYTES);

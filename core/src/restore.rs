@@ -146,6 +146,7 @@ impl Run<'_> {
         RestoreJob {
             include: &self.include,
             delete: self.options.delete,
+            keep_same: self.options.overwrite,
             scratch: self.scratch,
             monitor: self.monitor,
         }

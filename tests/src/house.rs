@@ -112,7 +112,7 @@ fn members(group: &str) -> Vec<String> {
     found
 }
 
-/// Why `user` must not use `used`; `None` when it may.
+/// Why `user` must not use `used`; `None` when it may. Engines that make levels see streams and nothing else.
 fn objection(user: &str, used: &str) -> Option<String> {
     if user == used || BASE.contains(&used) {
         return None;
@@ -121,7 +121,7 @@ fn objection(user: &str, used: &str) -> Option<String> {
     match (VERBS.contains(&user), place(user), place(used)) {
         (true, _, Some(_)) => None,
         (_, Some(user), Some(used)) if ORDER[user] == "engine" && ORDER[used] == "repository" => {
-            Some("only a verb knows both an engine and a repository".to_owned())
+            Some("only a verb knows both an engine of levels and a repository".to_owned())
         }
         (_, Some(user), Some(used)) if used < user => None,
         _ => Some(format!("{used} does not stand above {user}")),
@@ -137,9 +137,14 @@ fn the_direction_between_modules_of_core_is_one_way() {
         if module == "lib" {
             continue;
         }
+        // What keeps objects of its own in the vault has to know it.
+        let keeps_objects = inside == "engine/mod.rs" || inside.starts_with("engine/dedup/");
         let known = BASE.contains(&&*module) || ORDER.contains(&&*module) || VERBS.contains(&&*module);
         assert!(known, "{name}: the module {module} has no place in the order");
         for used in used_modules(&code(&name, &text).join("\n")) {
+            if keeps_objects && used == "repository" {
+                continue;
+            }
             wrong.extend(objection(&module, &used).map(|why| format!("{name} uses {used}: {why}")));
         }
     }

@@ -3,12 +3,16 @@
 //! Sources and targets are real directories. The clock is the kernel's own, since what counts as changed depends on it.
 
 use crate::place::{HOST, NAME, assert_equal};
+use icecore::backup::levels::Settings as Levels;
+use icecore::backup::snapshot::{Parent, Settings as Snapshots};
+use icecore::check::Amount;
 use icecore::codec::Compression;
-use icecore::engine::Source;
+use icecore::engine::{Input, Root};
 use icecore::level::Policy;
 use icecore::monitor::Quiet;
 use icecore::name::ObjectName;
 use icecore::repository::Repository;
+use icecore::repository::vault::CompressionLevel;
 use icecore::retention::Keep;
 use icecore::select::Filter as Series;
 use icecore::spool::Scratch;
@@ -119,17 +123,23 @@ impl World {
             engine: "tar".to_owned(),
             host: HOST.to_owned(),
             name: NAME.to_owned(),
-            policy: self.policy,
-            compression: self.compression,
-            compression_level: None,
-            source: Source { path: &source, filter: &Filter::none(), one_file_system: false },
+            input: Input::Trees(vec![Root { path: &source, name: Vec::new() }]),
+            filter: &Filter::none(),
+            one_file_system: false,
             tags: Vec::new(),
             now: now(),
             workers: 1,
             process: 1,
             dry_run,
+            levels: Levels { policy: self.policy, compression: self.compression, compression_level: None },
+            snapshots: Snapshots {
+                effort: CompressionLevel::Default,
+                verify_compression: true,
+                parent: Parent::Newest,
+                time: None,
+            },
         };
-        backup::run(&repository, &options, &scratch(), &Quiet, &now)
+        backup::run(&repository, options, &scratch(), &Quiet, &now)
     }
 
     /// Restores the backup `id` into a new directory.
@@ -236,6 +246,7 @@ pub fn check_and_clean(
     read_data: bool,
     clean_older_than: Option<Timestamp>,
 ) -> Result<(check::Report, Found)> {
+    let read_data = if read_data { Amount::Everything } else { Amount::Nothing };
     let options = check::Options { filter: Series::default(), read_data, clean_older_than, workers: 1 };
     let mut found = Vec::new();
     let report = check::run(&Repository::open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
@@ -258,9 +269,11 @@ pub fn forget_all_but_the_newest(storage: Arc<dyn Storage>) -> Result<forget::Re
         keep: Keep { last: 1, ..Keep::default() },
         allow_last: false,
         zone: jiff::tz::TimeZone::UTC,
+        host: HOST.to_owned(),
+        now: Timestamp(now().seconds),
         dry_run: false,
     };
-    forget::run(&Repository::open(storage)?, &options, &mut |_| ())
+    forget::run(&Repository::open(storage)?, &options, &Quiet, &mut |_| ())
 }
 
 pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {
@@ -271,7 +284,7 @@ pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {
 #[track_caller]
 pub fn ids(storage: &Memory) -> Vec<String> {
     match listing(Arc::new(storage.clone())) {
-        Ok(listing) => listing.rows.into_iter().map(|row| row.id).collect(),
+        Ok(listing) => listing.rows.into_iter().map(|row| row.id.to_string()).collect(),
         Err(error) if error.kind() == Kind::NoRepository => Vec::new(),
         Err(error) => panic!("{error:?}"),
     }

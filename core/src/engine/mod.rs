@@ -10,11 +10,12 @@ pub mod tar;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
-use crate::repository::vault::{ChunkId, CompressionLevel, Index, Vault};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, PackRef, Vault};
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
 use crate::tree::filter::Filter;
 use crate::tree::target::Target;
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct RestoreJob<'a> {
     pub include: &'a [Vec<u8>],
     /// Remove whatever stands in a restored directory and is not in the backup.
     pub delete: bool,
+    /// Files that are there as they would be restored may be left alone.
+    pub keep_same: bool,
     /// Where to put what outgrows memory.
     pub scratch: &'a Scratch,
     /// Who is told.
@@ -213,6 +216,40 @@ pub struct Made {
     pub added_bytes: u64,
 }
 
+/// What is to be looked at in the vault.
+pub struct Examination<'a> {
+    /// The roots of the backups.
+    pub roots: &'a [ChunkId],
+    /// Where chunks are.
+    pub index: Arc<Index>,
+    /// Packs in which something is wrong: what is needed of them is read.
+    pub suspects: &'a HashSet<PackRef>,
+    /// Who is asked whether to go on.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// A chunk that a backup needs and that cannot be had.
+#[derive(Debug)]
+pub struct Flaw {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Why it cannot be had.
+    pub error: Error,
+    /// Who needs it.
+    pub needs: Vec<Need>,
+}
+
+/// A backup that needs a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Which of the roots.
+    pub root: usize,
+    /// The first paths that need it, as text for people.
+    pub paths: Vec<String>,
+    /// How many more there are.
+    pub more: u64,
+}
+
 /// An engine that keeps its backups as objects of the vault, each whole by itself.
 pub trait ObjectEngine: Send + Sync {
     /// Stores what there is to store and says where it begins. The verb commits it, or does not.
@@ -235,4 +272,11 @@ pub trait ObjectEngine: Send + Sync {
         root: &ChunkId,
         target: Option<&mut Target<'_>>,
     ) -> Result<()>;
+
+    /// Whether all that some backups need is there: every tree is read, each of its nodes once, and every chunk it refers to is
+    /// looked up.
+    ///
+    /// # Errors
+    /// As the storage has it; `Interrupted`. What is wrong with a backup is a [`Flaw`].
+    fn examine(&self, job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>>;
 }

@@ -9,6 +9,7 @@
 
 mod apply;
 mod file;
+mod files;
 mod path;
 mod pending;
 mod removal;
@@ -16,6 +17,7 @@ mod walker;
 
 pub use apply::{Lookup, Options};
 pub use file::FileTarget;
+pub use files::Files;
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
@@ -95,6 +97,11 @@ impl<'m> Target<'m> {
         let (parent, name) = split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         FileTarget::create(Arc::clone(&self.settings), folder, path, name, expected)
+    }
+
+    /// Makes files in the same tree from another thread, with handles of its own. See [`Files`] for what must be kept to.
+    pub fn files(&self) -> Files<'m> {
+        Files::new(Arc::clone(&self.settings), self.walker.beside())
     }
 
     /// Makes a symbolic link, in place of whatever stands there. Where it points to is not looked at.

@@ -16,6 +16,8 @@ mod assemble;
 mod large;
 mod row;
 mod small;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use super::tree::{Builder, Cursor};

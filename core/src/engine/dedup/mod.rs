@@ -2,12 +2,13 @@
 //! repository share. `docs/format/dedup.md` has the details.
 
 mod backup;
+mod examine;
+pub mod restore;
 pub mod tree;
 
-use super::{Engine, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
-use crate::error::{Error, Kind, Result};
-use crate::repository::vault::index::Index;
-use crate::repository::vault::{ChunkId, ChunkKind, Reader, Vault};
+use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
+use crate::error::Result;
+use crate::repository::vault::{ChunkId, ChunkKind, Index, Reader, Vault};
 use crate::tree::target::Target;
 use std::sync::Arc;
 
@@ -34,14 +35,24 @@ impl ObjectEngine for Dedup {
 
     fn restore(
         &self,
-        _job: RestoreJob<'_>,
-        _workers: usize,
-        _vault: &Vault,
-        _index: Arc<Index>,
-        _root: &ChunkId,
-        _target: Option<&mut Target<'_>>,
+        job: RestoreJob<'_>,
+        workers: usize,
+        vault: &Vault,
+        index: Arc<Index>,
+        root: &ChunkId,
+        target: Option<&mut Target<'_>>,
     ) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "restores by dedup are not built yet"))
+        let plan = restore::Plan {
+            include: job.include,
+            delete: job.delete,
+            read_data: true,
+            keep_same: job.keep_same.then(|| vault.keys()),
+        };
+        restore::run(plan, &Reader::new(vault, index), root, target, workers, job.monitor)
+    }
+
+    fn examine(&self, job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
+        examine::run(job, vault)
     }
 }
 

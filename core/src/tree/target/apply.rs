@@ -8,11 +8,12 @@ use super::walker::set_mode;
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
 use crate::time::FileTime;
-use crate::tree::attributes::{Attributes, FileKind, Xattrs};
+use crate::tree::attributes::{Attributes, FileKind, Metadata, Xattrs};
 use crate::tree::directory::{Directory, lossy};
 use crate::tree::{acl, xattr};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -130,16 +131,25 @@ impl<'m> Settings<'m> {
         }
     }
 
+    /// Whether what stands in the target has the owner, mode and times that a restore would give it.
+    pub fn has_attributes(&self, found: &Metadata, attributes: &Attributes) -> bool {
+        self.keeps_owner(found.uid, found.gid, attributes)
+            && found.mode == attributes.mode & 0o7777
+            && found.mtime == attributes.mtime
+    }
+
+    /// Whether a file has these extended attributes and no others that a backup would hold.
+    pub fn has_xattrs(&self, file: &File, wanted: &Xattrs) -> bool {
+        xattr::read_file(file).is_ok_and(|mut found| {
+            found.retain(|(name, _)| is_ours(name) || wanted.iter().any(|(other, _)| other == name));
+            found == *wanted
+        })
+    }
+
     /// Removes attributes a directory had before it was restored: those a backup would hold. What security modules and file
     /// systems keep under names of their own is not for a restore to take away.
     pub fn clear_xattrs(&self, handle: BorrowedFd<'_>, path: &[u8], wanted: &Xattrs) {
-        let ours = |name: &[u8]| {
-            name.starts_with(b"user.")
-                || name.starts_with(b"trusted.")
-                || name == acl::ACCESS
-                || name == acl::DEFAULT
-        };
-        let stale = |name: &[u8]| ours(name) && !wanted.iter().any(|(other, _)| other == name);
+        let stale = |name: &[u8]| is_ours(name) && !wanted.iter().any(|(other, _)| other == name);
         if let Err(e) = xattr::remove_file(handle, stale) {
             self.problem(path, &e.while_doing("cannot clear the attributes of", lossy(path)));
         }
@@ -250,6 +260,11 @@ impl Place<'_> {
             }
         }
     }
+}
+
+/// Whether an attribute is one that a backup would hold, and not one that security modules or file systems keep.
+fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || name.starts_with(b"trusted.") || name == acl::ACCESS || name == acl::DEFAULT
 }
 
 fn times(attributes: &Attributes) -> Timestamps {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,6 +101,29 @@ impl<'m> FileTarget<'m> {
         Ok(())
     }
 
+    /// Writes content at its place, from any thread and in any order; [`FileTarget::set_length`] says how long the file is in
+    /// the end. What nobody writes is a hole.
+    ///
+    /// # Errors
+    /// As [`FileTarget::write`].
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|end| i64::try_from(*end).is_ok());
+        if end.is_none() {
+            return Err(self.too_long());
+        }
+        self.file.write_all_at(bytes, offset).map_err(|e| self.cannot_write(e))
+    }
+
+    /// Says how long the file is, whatever was written so far.
+    ///
+    /// # Errors
+    /// `Limit` for a file larger than any can be.
+    pub fn set_length(&mut self, length_bytes: u64) -> Result<()> {
+        self.length_bytes = 0;
+        self.behind = true;
+        self.grow(length_bytes)
+    }
+
     /// Gives the file its attributes and, where another entry stood in its place, its name.
     ///
     /// # Errors
@@ -118,9 +142,12 @@ impl<'m> FileTarget<'m> {
     fn grow(&mut self, more: u64) -> Result<()> {
         // Lengths of files are signed in the kernel.
         let length = self.length_bytes.checked_add(more).filter(|length| i64::try_from(*length).is_ok());
-        let too_long = || Error::new(Kind::Limit, "no file can be as long as").on(lossy(&self.path));
-        self.length_bytes = length.ok_or_else(too_long)?;
+        self.length_bytes = length.ok_or_else(|| self.too_long())?;
         Ok(())
+    }
+
+    fn too_long(&self) -> Error {
+        Error::new(Kind::Limit, "no file can be as long as").on(lossy(&self.path))
     }
 
     fn cannot_write(&self, source: std::io::Error) -> Error {

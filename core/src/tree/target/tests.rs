@@ -1,6 +1,7 @@
 //! Targets on real file systems: every kind of entry, every attribute, and everything that tries to get out of the root.
 
 mod attributes;
+mod files;
 mod model;
 mod mounts;
 

@@ -121,6 +121,11 @@ impl Walker {
         Walker { root: Arc::new(Folder::new(root)), path: Vec::new(), steps: Vec::new(), first_open: 0 }
     }
 
+    /// Another walker below the same root. It knows nothing of what this one finds or changes from here on.
+    pub fn beside(&self) -> Self {
+        Walker { root: Arc::clone(&self.root), path: Vec::new(), steps: Vec::new(), first_open: 0 }
+    }
+
     /// The directory at a checked path.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub mod kept;
 pub mod key;
 pub mod leaf;
 mod rows;
+pub mod survey;
 pub mod varint;
 
 #[cfg(test)]

@@ -1,0 +1,361 @@
+use super::*;
+use crate::engine::Root;
+use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key};
+use crate::error::Kind;
+use crate::limits::{BUNDLED_FILE_BYTES, CHUNK_AVERAGE_BYTES, READ_BLOCK_BYTES};
+use crate::monitor::Counting;
+use crate::monitor::Quiet;
+use crate::repository::vault::index::Index;
+use crate::repository::vault::{CompressionLevel, Protection};
+use crate::storage::memory::Memory;
+use crate::time::{FileTime, Timestamp};
+use crate::tree::attributes::FileKind;
+use crate::tree::filter::Filter;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+struct World {
+    place: TempDir,
+    vault: Vault,
+    jobs: usize,
+}
+
+/// Far ahead of every file, so that none is racy.
+fn later() -> FileTime {
+    FileTime::new(4_000_000_000, 0)
+}
+
+/// Far behind every file, so that all are racy.
+fn earlier() -> FileTime {
+    FileTime::new(1, 0)
+}
+
+impl World {
+    fn new() -> World {
+        let vault =
+            Vault::create(Arc::new(Memory::new()), &Protection::None, "test", Timestamp(1)).unwrap();
+        World { place: tempfile::tempdir().unwrap(), vault, jobs: 2 }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.place.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+        fs::write(self.at(path), content).unwrap();
+    }
+
+    fn index(&self) -> Arc<Index> {
+        Arc::new(Index::load(&self.vault, &Quiet).unwrap())
+    }
+
+    fn backup(&self, parent: Option<ChunkId>, clock: fn() -> FileTime, monitor: &dyn Monitor) -> Made {
+        let roots = vec![Root { path: self.place.path(), name: Vec::new() }];
+        self.backup_of(Input::Trees(roots), parent, clock, monitor).unwrap()
+    }
+
+    fn backup_of(
+        &self,
+        input: Input<'_>,
+        parent: Option<ChunkId>,
+        clock: fn() -> FileTime,
+        monitor: &dyn Monitor,
+    ) -> Result<Made> {
+        let job = ObjectBackup {
+            input,
+            filter: &Filter::none(),
+            one_file_system: false,
+            parent,
+            index: self.index(),
+            clock: &clock,
+            effort: CompressionLevel::Default,
+            verify_compression: true,
+            jobs: self.jobs,
+            dry_run: false,
+            monitor,
+        };
+        run(job, &self.vault)
+    }
+
+    /// Every entry of a tree, by path; directories with a slash behind.
+    fn entries(&self, root: &ChunkId) -> BTreeMap<String, Entry> {
+        let reader = Reader::new(&self.vault, self.index());
+        let mut cursor = Cursor::new(&reader, root).unwrap();
+        let mut entries = BTreeMap::new();
+        while let Some((key, entry)) = cursor.peek().unwrap() {
+            let mut path = String::from_utf8(row::join(key.directory, key.name)).unwrap();
+            if key.name.is_empty() {
+                path.push('/');
+            }
+            entries.insert(path, entry.clone());
+            cursor.advance();
+        }
+        entries
+    }
+
+    /// The content of a file, without its holes.
+    fn content(&self, entry: &Entry) -> Vec<u8> {
+        let reader = Reader::new(&self.vault, self.index());
+        match &entry.content {
+            Content::None => Vec::new(),
+            Content::Slice { chunk, offset } => {
+                let chunk = reader.read(ChunkKind::Content, chunk).unwrap();
+                chunk[*offset as usize..][..entry.size_bytes as usize].to_vec()
+            }
+            Content::Rows { .. } => {
+                let holes = tree::holes(&reader, &entry.holes, entry.size_bytes).unwrap();
+                let data = entry.size_bytes - holes.iter().map(|hole| hole.length).sum::<u64>();
+                let mut content = Vec::new();
+                for row in tree::rows(&reader, &entry.content, data).unwrap() {
+                    let (id, length) = row.unwrap();
+                    let chunk = reader.read(ChunkKind::Content, &id).unwrap();
+                    assert_eq!(chunk.len() as u64, length);
+                    content.extend(chunk);
+                }
+                content
+            }
+        }
+    }
+
+    fn assert_holds_all(&self, root: &ChunkId) {
+        let entries = self.entries(root);
+        let mut files = 0;
+        for (path, entry) in &entries {
+            if entry.kind == FileKind::File && entry.holes == Kept::None {
+                assert!(self.content(entry) == fs::read(self.at(path)).unwrap(), "{path}");
+                files += 1;
+            }
+        }
+        assert!(files > 0);
+    }
+}
+
+fn noise(seed: u8, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn small_and_large_files_are_stored_as_they_are() {
+    let world = World::new();
+    for number in 0..300 {
+        world.write(&format!("d{}/f{number}", number % 7), &noise(number as u8, number * 40));
+    }
+    world.write("empty", b"");
+    world.write("edge", &noise(1, BUNDLED_FILE_BYTES as usize));
+    world.write("over", &noise(2, BUNDLED_FILE_BYTES as usize + 1));
+    world.write("large", &noise(3, 3 * READ_BLOCK_BYTES + 12_345));
+    world.write("block", &noise(4, READ_BLOCK_BYTES));
+    let made = world.backup(None, later, &Quiet);
+    world.assert_holds_all(&made.root);
+    assert_eq!(made.files, 305);
+    assert_eq!(made.entries, 305 + 8);
+}
+
+#[test]
+fn the_same_tree_again_is_the_same_root_and_reads_nothing() {
+    let world = World::new();
+    for number in 0..50 {
+        world.write(&format!("d/{number}"), &noise(number, 3000));
+    }
+    let first = world.backup(None, later, &Quiet);
+    let counting = Counting::new(&Quiet);
+    let again = world.backup(Some(first.root), later, &counting);
+    assert_eq!((again.root, counting.bytes(), counting.entries()), (first.root, 0, 50));
+    assert_eq!(again.added_bytes, 0);
+    let counting = Counting::new(&Quiet);
+    let anew = world.backup(None, later, &counting);
+    assert_eq!((anew.root, counting.bytes()), (first.root, 50 * 3000));
+    assert_eq!(anew.added_bytes, 0);
+}
+
+#[test]
+fn an_entry_that_was_touched_as_it_was_read_is_read_again() {
+    let world = World::new();
+    world.write("f", b"one");
+    let first = world.backup(None, earlier, &Quiet);
+    assert!(world.entries(&first.root)["f"].racy);
+    let counting = Counting::new(&Quiet);
+    let second = world.backup(Some(first.root), later, &counting);
+    assert_eq!(counting.bytes(), 3);
+    assert!(!world.entries(&second.root)["f"].racy);
+    let counting = Counting::new(&Quiet);
+    world.backup(Some(second.root), later, &counting);
+    assert_eq!(counting.bytes(), 0);
+}
+
+#[test]
+fn what_changed_is_read_and_the_rest_keeps_its_place() {
+    let world = World::new();
+    for number in 0..20 {
+        world.write(&format!("d/{number:02}"), &noise(number, 2000));
+    }
+    let first = world.backup(None, later, &Quiet);
+    let before = world.entries(&first.root);
+    fs::write(world.at("d/07"), b"changed").unwrap();
+    fs::remove_file(world.at("d/08")).unwrap();
+    fs::rename(world.at("d/09"), world.at("d/99")).unwrap();
+    let counting = Counting::new(&Quiet);
+    let second = world.backup(Some(first.root), later, &counting);
+    let after = world.entries(&second.root);
+    assert_eq!(counting.bytes(), 7 + 2000);
+    assert!(!after.contains_key("d/08") && !after.contains_key("d/09"));
+    assert_eq!(after["d/06"].content, before["d/06"].content);
+    world.assert_holds_all(&second.root);
+}
+
+#[test]
+fn content_that_the_repository_lost_is_read_again() {
+    let world = World::new();
+    world.write("f", &noise(1, 5000));
+    let first = world.backup(None, later, &Quiet);
+    let other = World::new();
+    let root = {
+        // The same tree's nodes in a vault that never had its content.
+        let reader = Reader::new(&world.vault, world.index());
+        let writer = Writer::new(&other.vault, other.index());
+        let mut encoder = Encoder::new(CompressionLevel::Default, true).unwrap();
+        let node = reader.read(ChunkKind::Node, &first.root).unwrap();
+        let put = writer.put(ChunkKind::Node, &node, &mut encoder).unwrap();
+        writer.remaining().unwrap().into_iter().for_each(|pack| writer.store(pack).unwrap());
+        writer.finish().unwrap();
+        put.id
+    };
+    let counting = Counting::new(&Quiet);
+    let roots = vec![Root { path: world.place.path(), name: Vec::new() }];
+    let made = other.backup_of(Input::Trees(roots), Some(root), later, &counting).unwrap();
+    assert_eq!(counting.bytes(), 5000);
+    let entry = &other.entries(&made.root)["f"];
+    assert_eq!(other.content(entry), noise(1, 5000));
+}
+
+#[test]
+fn bytes_inserted_at_the_head_cost_a_chunk_or_two() {
+    let world = World::new();
+    let old = noise(9, 24 << 20);
+    world.write("f", &old);
+    world.backup(None, later, &Quiet);
+    world.write("f", &[b"inserted", &old[..]].concat());
+    let made = world.backup(None, later, &Quiet);
+    let ideal = 2 * CHUNK_AVERAGE_BYTES as u64 * 4;
+    assert!(made.added_bytes < ideal, "{}", made.added_bytes);
+    world.assert_holds_all(&made.root);
+}
+
+#[test]
+fn holes_are_no_content() {
+    let world = World::new();
+    let file = fs::File::create(world.at("sparse")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(&noise(1, 100_000), 8 << 20).unwrap();
+    file.write_all_at(&noise(2, 100_000), 40 << 20).unwrap();
+    drop(file);
+    let made = world.backup(None, later, &Quiet);
+    let entry = &world.entries(&made.root)["sparse"];
+    assert_eq!(entry.size_bytes, 64 << 20);
+    let data = world.content(entry);
+    assert!(data.len() < 1 << 20, "{}", data.len());
+    let whole = fs::read(world.at("sparse")).unwrap();
+    let reader = Reader::new(&world.vault, world.index());
+    let (mut from, mut to) = (0, 0);
+    for hole in tree::holes(&reader, &entry.holes, entry.size_bytes).unwrap() {
+        let length = hole.data_before as usize;
+        assert!(data[from..from + length] == whole[to..to + length]);
+        from += length;
+        to += length + hole.length as usize;
+    }
+    assert!(data[from..] == whole[to..]);
+}
+
+#[test]
+fn names_of_one_file_have_one_content() {
+    let world = World::new();
+    world.write("a/small", &noise(1, 5000));
+    world.write("a/large", &noise(2, BUNDLED_FILE_BYTES as usize * 2));
+    fs::create_dir(world.at("b")).unwrap();
+    for name in ["small", "large"] {
+        fs::hard_link(world.at(&format!("a/{name}")), world.at(&format!("b/{name}"))).unwrap();
+    }
+    let counting = Counting::new(&Quiet);
+    let made = world.backup(None, later, &counting);
+    assert_eq!(counting.bytes(), 5000 + BUNDLED_FILE_BYTES * 2);
+    let entries = world.entries(&made.root);
+    for name in ["small", "large"] {
+        let (a, b) = (&entries[&format!("a/{name}")], &entries[&format!("b/{name}")]);
+        assert_eq!(a, b);
+        assert_eq!(a.names.unwrap().links, 2);
+    }
+    let again = world.backup(Some(made.root), later, &Quiet);
+    assert_eq!(again.root, made.root);
+}
+
+#[test]
+fn several_roots_stand_under_their_names() {
+    let world = World::new();
+    world.write("one/x", b"1");
+    world.write("two/deep/y", b"2");
+    world.write("file", b"3");
+    let paths: Vec<(PathBuf, &str)> =
+        ["two", "file", "one"].into_iter().map(|name| (world.at(name), name)).collect();
+    let roots = |paths: &[(PathBuf, &str)]| -> Vec<(PathBuf, Vec<u8>)> {
+        paths.iter().map(|(path, name)| (path.clone(), name.as_bytes().to_vec())).collect()
+    };
+    let owned = roots(&paths);
+    let input = owned.iter().map(|(path, name)| Root { path: Path::new(path), name: name.clone() }).collect();
+    let made = world.backup_of(Input::Trees(input), None, later, &Quiet).unwrap();
+    let names: Vec<String> = world.entries(&made.root).into_keys().collect();
+    assert_eq!(names, ["file", "one/", "one/x", "two/", "two/deep/", "two/deep/y"]);
+    let counting = Counting::new(&Quiet);
+    let input = owned.iter().map(|(path, name)| Root { path: Path::new(path), name: name.clone() }).collect();
+    let again = world.backup_of(Input::Trees(input), Some(made.root), later, &counting).unwrap();
+    assert_eq!((again.root, counting.bytes()), (made.root, 0));
+}
+
+#[test]
+fn a_stream_is_one_file_and_its_failure_no_backup() {
+    let world = World::new();
+    let content = noise(5, 5 << 20);
+    let input = Input::Stream { name: b"dump.sql".to_vec(), content: &mut &content[..] };
+    let made = world.backup_of(input, None, later, &Quiet).unwrap();
+    let entries = world.entries(&made.root);
+    assert_eq!(world.content(&entries["dump.sql"]), content);
+
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the other end failed"))
+        }
+    }
+    let input = Input::Stream { name: b"dump.sql".to_vec(), content: &mut Broken };
+    assert_eq!(world.backup_of(input, None, later, &Quiet).unwrap_err().kind(), Kind::Io);
+}
+
+#[test]
+fn two_threads_or_one_make_the_same_tree() {
+    let world = World::new();
+    for number in 0..500 {
+        world.write(&format!("{}/{number}", number % 11), &noise(number as u8, 17 * number));
+    }
+    let first = world.backup(None, later, &Quiet);
+    let world = World { jobs: 5, ..world };
+    assert_eq!(world.backup(None, later, &Quiet).root, first.root);
+}
+
+#[test]
+fn keys_are_in_the_order_of_the_walk() {
+    let world = World::new();
+    for path in ["a/x", "a.b/x", "a/b/x", "a-/x", "a0/x", "B/x", "a/b.c", "a/b-/x"] {
+        world.write(path, path.as_bytes());
+    }
+    let made = world.backup(None, later, &Quiet);
+    world.assert_holds_all(&made.root);
+    let reader = Reader::new(&world.vault, world.index());
+    let mut cursor = Cursor::new(&reader, &made.root).unwrap();
+    cursor.seek(Key { directory: b"a/b", name: b"" }).unwrap();
+    assert_eq!(cursor.peek().unwrap().unwrap().0.directory, b"a/b");
+}

@@ -1,0 +1,244 @@
+//! Whether all that backups need is there: every tree is read, each node once for all of them, and every chunk is looked up (or
+//! read, where its pack is suspect). What cannot be had is then traced back to the backups and paths that need it.
+
+use super::tree::survey::{Surveyor, survey};
+use super::tree::{Chunks, Content, Entry, Kept, Key, holes, rows};
+use crate::engine::{Examination, Flaw, Need};
+use crate::error::{Error, Kind, Result};
+use crate::limits::{FLAWS_MAX, FLAW_PATHS};
+use crate::monitor::Monitor;
+use crate::repository::vault::{ChunkId, ChunkKind, Index, PackRef, Reader, Vault};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Examines what `job` says.
+pub(super) fn run(job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
+    let reader = Reader::new(vault, Arc::clone(&job.index));
+    let mut ground = Ground {
+        chunks: &reader,
+        index: &job.index,
+        suspects: job.suspects,
+        read: HashMap::new(),
+        lists: HashMap::new(),
+        flaws: BTreeMap::new(),
+    };
+    let mut look = Look {
+        ground: &mut ground,
+        monitor: job.monitor,
+        seen: HashSet::new(),
+        flawed: HashSet::new(),
+    };
+    for root in job.roots {
+        // Two backups without a change between them have one tree.
+        if look.seen.insert(*root) {
+            survey(&reader, root, &mut look)?;
+        }
+    }
+    let flawed = look.flawed;
+    if !ground.flaws.is_empty() {
+        for (number, root) in job.roots.iter().enumerate() {
+            let monitor = job.monitor;
+            survey(&reader, root, &mut Trace { ground: &mut ground, monitor, flawed: &flawed, number })?;
+        }
+    }
+    Ok(ground.flaws.into_values().collect())
+}
+
+/// What is known of chunks.
+struct Ground<'a> {
+    chunks: &'a dyn Chunks,
+    index: &'a Index,
+    suspects: &'a HashSet<PackRef>,
+    /// Chunks of suspect packs, and whether they can be had all the same.
+    read: HashMap<ChunkId, bool>,
+    /// Lists that were read to their ends, by the first of them, and the chunks that they name and that cannot be had.
+    lists: HashMap<ChunkId, Vec<ChunkId>>,
+    /// What cannot be had.
+    flaws: BTreeMap<ChunkId, Flaw>,
+}
+
+impl Ground<'_> {
+    /// Whether a chunk can be had.
+    fn has(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
+        let Some(at) = self.index.find(id) else {
+            let missing = || Error::new(Kind::NotFound, "no index knows the chunk").on(id.to_string());
+            return self.flaw(*id, missing).map(|()| false);
+        };
+        if !self.suspects.contains(&at.pack) {
+            return Ok(true);
+        }
+        if let Some(known) = self.read.get(id) {
+            return Ok(*known);
+        }
+        let outcome = self.chunks.read(kind, id);
+        self.read.insert(*id, outcome.is_ok());
+        match outcome {
+            Ok(_) => Ok(true),
+            Err(error) if about_the_chunk(&error) => self.flaw(*id, || error).map(|()| false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn flaw(&mut self, chunk: ChunkId, error: impl FnOnce() -> Error) -> Result<()> {
+        if !self.flaws.contains_key(&chunk) {
+            if self.flaws.len() >= FLAWS_MAX {
+                return Err(Error::new(Kind::Limit, "more is damaged or missing than can be named: chunks")
+                    .on(FLAWS_MAX.to_string())
+                    .hint("is the repository there as a whole?"));
+            }
+            self.flaws.insert(chunk, Flaw { chunk, error: error(), needs: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// The chunks that an entry needs and that cannot be had.
+    fn lacking(&mut self, entry: &Entry) -> Result<Vec<ChunkId>> {
+        let mut lacking = Vec::new();
+        for elsewhere in [elsewhere(&entry.xattrs), elsewhere(&entry.holes)].into_iter().flatten() {
+            if !self.has(ChunkKind::Attributes, elsewhere)? {
+                lacking.push(*elsewhere);
+            }
+        }
+        match &entry.content {
+            Content::None => {}
+            Content::Slice { chunk, .. } => {
+                if !self.has(ChunkKind::Content, chunk)? {
+                    lacking.push(*chunk);
+                }
+            }
+            Content::Rows { depth: 0, rows } => {
+                for (chunk, _) in rows {
+                    if !self.has(ChunkKind::Content, chunk)? {
+                        lacking.push(*chunk);
+                    }
+                }
+            }
+            Content::Rows { rows, .. } => {
+                if let Some((first, _)) = rows.first() {
+                    lacking.extend(self.lacking_below(*first, entry)?);
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The same for a file whose chunks are in lists, the first of which is `first`.
+    fn lacking_below(&mut self, first: ChunkId, entry: &Entry) -> Result<Vec<ChunkId>> {
+        if let Some(known) = self.lists.get(&first) {
+            return Ok(known.clone());
+        }
+        let mut lacking = Vec::new();
+        match self.walk_lists(entry, &mut lacking) {
+            Ok(()) => {}
+            Err(error) if about_the_chunk(&error) => {
+                // Which list it was the error says.
+                self.flaw(first, || error)?;
+                lacking.push(first);
+            }
+            Err(error) => return Err(error),
+        }
+        self.lists.insert(first, lacking.clone());
+        Ok(lacking)
+    }
+
+    fn walk_lists(&mut self, entry: &Entry, lacking: &mut Vec<ChunkId>) -> Result<()> {
+        let chunks = self.chunks;
+        let holes = holes(chunks, &entry.holes, entry.size_bytes)?;
+        let empty: u64 = holes.iter().map(|hole| hole.length).fold(0, u64::saturating_add);
+        for row in rows(chunks, &entry.content, entry.size_bytes.saturating_sub(empty))? {
+            let (chunk, _) = row?;
+            if !self.has(ChunkKind::Content, &chunk)? {
+                lacking.push(chunk);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn elsewhere<T>(kept: &Kept<T>) -> Option<&ChunkId> {
+    match kept {
+        Kept::Elsewhere(chunk) => Some(chunk),
+        Kept::None | Kept::Here(_) => None,
+    }
+}
+
+fn about_the_chunk(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::Limit)
+}
+
+/// Looks at every node once.
+struct Look<'g, 'a> {
+    ground: &'g mut Ground<'a>,
+    monitor: &'a dyn Monitor,
+    seen: HashSet<ChunkId>,
+    /// Leaves with entries that lack something.
+    flawed: HashSet<ChunkId>,
+}
+
+impl Surveyor for Look<'_, '_> {
+    fn enters(&mut self, node: &ChunkId, _height: u8) -> Result<bool> {
+        self.monitor.check()?;
+        Ok(self.seen.insert(*node))
+    }
+
+    fn entry(&mut self, leaf: &ChunkId, _key: Key<'_>, entry: &Entry) -> Result<()> {
+        if !self.ground.lacking(entry)?.is_empty() {
+            self.flawed.insert(*leaf);
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, node: &ChunkId, _key: Key<'_>, error: Error) -> Result<()> {
+        self.flawed.insert(*node);
+        self.ground.flaw(*node, || error)
+    }
+}
+
+/// Finds the paths of one tree that need what cannot be had: by its inner nodes, and of the leaves those that lack something.
+struct Trace<'g, 'a> {
+    ground: &'g mut Ground<'a>,
+    monitor: &'a dyn Monitor,
+    flawed: &'g HashSet<ChunkId>,
+    number: usize,
+}
+
+impl Trace<'_, '_> {
+    fn need(&mut self, chunk: &ChunkId, key: Key<'_>, and_below: bool) {
+        let Some(flaw) = self.ground.flaws.get_mut(chunk) else { return };
+        if flaw.needs.last().is_none_or(|need| need.root != self.number) {
+            flaw.needs.push(Need { root: self.number, paths: Vec::new(), more: 0 });
+        }
+        let Some(need) = flaw.needs.last_mut() else { return };
+        if need.paths.len() >= FLAW_PATHS {
+            need.more += 1;
+            return;
+        }
+        let mut path = String::from_utf8_lossy(key.directory).into_owned();
+        if !key.name.is_empty() {
+            path.extend([if path.is_empty() { "" } else { "/" }, &String::from_utf8_lossy(key.name)]);
+        }
+        if path.is_empty() {
+            path.push_str("the root");
+        }
+        need.paths.push(if and_below { format!("what comes from {path} on") } else { path });
+    }
+}
+
+impl Surveyor for Trace<'_, '_> {
+    fn enters(&mut self, node: &ChunkId, height: u8) -> Result<bool> {
+        self.monitor.check()?;
+        Ok(height > 0 || self.flawed.contains(node))
+    }
+
+    fn entry(&mut self, _leaf: &ChunkId, key: Key<'_>, entry: &Entry) -> Result<()> {
+        for chunk in self.ground.lacking(entry)? {
+            self.need(&chunk, key, false);
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, node: &ChunkId, key: Key<'_>, _error: Error) -> Result<()> {
+        self.need(node, key, true);
+        Ok(())
+    }
+}

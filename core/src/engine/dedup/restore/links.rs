@@ -1,0 +1,90 @@
+//! Files with several names: the first wanted one in the order of the tree gets the content, the others are made links to it
+//! when everything else is done.
+
+use super::super::tree::Entry;
+use super::Run;
+use super::losses::{Inode, Side, concerns_one, inode};
+use crate::error::{Error, Result};
+use crate::monitor::Event;
+use crate::time::FileTime;
+use crate::tree::attributes::FileKind;
+use crate::tree::directory::lossy;
+use crate::tree::target::Target;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Names that are to become links.
+#[derive(Default)]
+pub(super) struct Links {
+    firsts: HashMap<Inode, First>,
+    links: Vec<Link>,
+}
+
+/// The name that gets the content.
+struct First {
+    path: Arc<[u8]>,
+    /// What all names of it have in common.
+    looks: Looks,
+    /// Names that were not met yet.
+    left: u64,
+}
+
+type Looks = (FileKind, u64, FileTime);
+
+struct Link {
+    path: Vec<u8>,
+    first: Arc<[u8]>,
+    inode: Inode,
+}
+
+impl Links {
+    /// Whether an entry will be a link, and so needs no content of its own. Where the number of an inode was given to another
+    /// file while the backup was made, both are files of their own.
+    pub fn take(&mut self, path: &[u8], entry: &Entry) -> bool {
+        let (Some(inode), Some(names)) = (inode(entry), entry.names) else { return false };
+        let looks = (entry.kind, entry.size_bytes, entry.mtime);
+        let Some(first) = self.firsts.get_mut(&inode) else {
+            let left = names.links.saturating_sub(1);
+            if left > 0 {
+                self.firsts.insert(inode, First { path: path.into(), looks, left });
+            }
+            return false;
+        };
+        if first.looks != looks {
+            return false;
+        }
+        self.links.push(Link { path: path.to_vec(), first: Arc::clone(&first.path), inode });
+        first.left -= 1;
+        if first.left == 0 {
+            self.firsts.remove(&inode);
+        }
+        true
+    }
+
+    /// Makes the links.
+    ///
+    /// # Errors
+    /// What ends the run; other trouble is told to the monitor.
+    pub fn make(self, run: &Run<'_>, mut target: Option<&mut Target<'_>>) -> Result<()> {
+        for Link { path, first, inode } in self.links {
+            run.monitor.check()?;
+            let done = match target.as_deref_mut() {
+                // Whatever stands under that name is something else.
+                _ if run.losses.has(inode) => {
+                    let what = "is a further name of a file that could not be restored:";
+                    Err(Error::damaged(what, lossy(&first)))
+                }
+                Some(target) => target.hard_link(&path, &first),
+                None => Ok(()),
+            };
+            match done {
+                Ok(()) => run.monitor.event(Event::Entry { path: &path, bytes: 0 }),
+                Err(error) if concerns_one(&error, Side::Target) => {
+                    run.lose_part(&path, &error, Side::Target)
+                }
+                Err(error) => return Err(error.while_doing("cannot restore", lossy(&path))),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What could not be restored.
+
+use super::super::tree::Entry;
+use super::Run;
+use crate::error::{Error, Kind, Result, Retry};
+use crate::monitor::Event;
+use crate::tree::directory::lossy;
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What names of one inode have in common.
+pub(super) type Inode = (u64, u64);
+
+/// The inode of an entry with several names.
+pub(super) fn inode(entry: &Entry) -> Option<Inode> {
+    entry.names.map(|names| (names.device, entry.inode))
+}
+
+/// Counts what is lost. Every loss was told to the monitor.
+#[derive(Default)]
+pub(super) struct Losses {
+    /// Because of what is stored.
+    stored: AtomicU64,
+    /// Because of the target.
+    other: AtomicU64,
+    /// Files with several names that are not there to be linked to.
+    inodes: Mutex<HashSet<Inode>>,
+}
+
+/// Which side a failure is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Stored,
+    Target,
+}
+
+impl Losses {
+    /// Whether the file that other names are to be links to is not there.
+    pub fn has(&self, inode: Inode) -> bool {
+        self.inodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(&inode)
+    }
+
+    /// How the run ends.
+    pub fn into_result(self) -> Result<()> {
+        let (stored, other) = (self.stored.into_inner(), self.other.into_inner());
+        if stored > 0 {
+            let what = format!("{} entries could not be restored, {stored} of them since", stored + other);
+            return Err(Error::damaged(what, "the repository is damaged").hint("they are named above"));
+        }
+        if other > 0 {
+            let what = format!("{other} entries could not be restored; they are named above");
+            return Err(Error::new(Kind::Io, what));
+        }
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// Tells of an entry that is lost.
+    pub fn lose(&self, path: &[u8], entry: &Entry, error: &Error, side: Side) {
+        if let Some(inode) = inode(entry) {
+            self.losses.inodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(inode);
+        }
+        self.lose_part(path, error, side);
+    }
+
+    /// Tells of an entry that is there, but lacks something it had.
+    pub fn lose_part(&self, path: &[u8], error: &Error, side: Side) {
+        let count = match side {
+            Side::Stored => &self.losses.stored,
+            Side::Target => &self.losses.other,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.monitor.event(Event::Problem { path: &lossy(path), error, lost: true });
+    }
+
+    /// Tells of trouble on one side that concerns one entry only; any other is handed on.
+    ///
+    /// # Errors
+    /// That other trouble.
+    pub fn settle(&self, path: &[u8], entry: &Entry, done: Result<()>, side: Side) -> Result<()> {
+        match done {
+            Err(error) if concerns_one(&error, side) => {
+                self.lose(path, entry, &error, side);
+                Ok(())
+            }
+            other => other.map_err(|error| error.while_doing("cannot restore", lossy(path))),
+        }
+    }
+}
+
+/// Whether a failure concerns one chunk or one entry, so that the rest can go on.
+pub(super) fn concerns_one(error: &Error, side: Side) -> bool {
+    let kind = error.kind();
+    match side {
+        // A sector that cannot be read is damage; a storage that may be back later is not, nor one that refuses.
+        Side::Stored => {
+            matches!(kind, Kind::Damaged | Kind::NotFound | Kind::Unsupported | Kind::Limit)
+                || (kind == Kind::Io && error.retry() == Retry::Never)
+        }
+        Side::Target => !matches!(kind, Kind::NoSpace | Kind::Interrupted | Kind::Stopped),
+    }
+}

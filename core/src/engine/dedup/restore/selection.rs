@@ -1,0 +1,179 @@
+//! What is wanted of a tree: stretches of it, in its order.
+
+use super::super::tree::{self, Chunks, Key};
+use crate::error::{Error, Kind, Result};
+use crate::repository::vault::ChunkId;
+use crate::tree::attributes::FileKind;
+use crate::tree::directory::lossy;
+
+/// A stretch of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A directory and everything below it.
+    Below(Vec<u8>),
+    /// An entry that is no directory.
+    One(Vec<u8>),
+}
+
+/// What is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    /// Directories above what is wanted, those above others first.
+    pub above: Vec<Vec<u8>>,
+    /// What is wanted, in the order of the tree, without overlap.
+    pub parts: Vec<Part>,
+}
+
+impl Part {
+    fn path(&self) -> &[u8] {
+        match self {
+            Part::Below(path) | Part::One(path) => path,
+        }
+    }
+
+    /// Where it begins.
+    pub fn start(&self) -> Key<'_> {
+        match self {
+            Part::Below(path) => Key { directory: path, name: b"" },
+            Part::One(path) => {
+                let (directory, name) = split(path);
+                Key { directory, name }
+            }
+        }
+    }
+
+    /// Whether an entry behind its start belongs to it.
+    pub fn holds(&self, key: Key<'_>) -> bool {
+        match self {
+            Part::Below(path) => below(key.directory, path),
+            Part::One(_) => key == self.start(),
+        }
+    }
+}
+
+impl Selection {
+    /// Looks the wanted paths up; none means everything.
+    ///
+    /// # Errors
+    /// `NotFound` naming all that are not in the tree; as the storage has it.
+    pub fn find(chunks: &dyn Chunks, root: &ChunkId, include: &[Vec<u8>]) -> Result<Selection> {
+        if include.is_empty() || include.iter().any(Vec::is_empty) {
+            return Ok(Selection { above: Vec::new(), parts: vec![Part::Below(Vec::new())] });
+        }
+        let (mut parts, mut missing) = (Vec::new(), Vec::new());
+        for path in include {
+            match tree::find(chunks, root, path)? {
+                Some(entry) if entry.kind == FileKind::Directory => parts.push(Part::Below(path.clone())),
+                Some(_) => parts.push(Part::One(path.clone())),
+                None => missing.push(lossy(path)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Selection::of(parts));
+        }
+        Err(Error::new(Kind::NotFound, "not in the backup:").on(missing.join(", ")))
+    }
+
+    fn of(mut parts: Vec<Part>) -> Selection {
+        parts.sort_by(|a, b| a.start().cmp(&b.start()));
+        parts.dedup();
+        let covers: Vec<Vec<u8>> = parts
+            .iter()
+            .filter_map(|part| if let Part::Below(path) = part { Some(path.clone()) } else { None })
+            .collect();
+        let covered =
+            |path: &[u8]| ancestors(path).any(|above| covers.binary_search_by(|c| order(c, above)).is_ok());
+        parts.retain(|part| !covered(part.path()));
+        let mut above: Vec<Vec<u8>> =
+            parts.iter().flat_map(|part| ancestors(part.path())).map(<[u8]>::to_vec).collect();
+        above.sort_by(|a, b| order(a, b));
+        above.dedup();
+        Selection { above, parts }
+    }
+}
+
+/// The order of directories in a tree.
+fn order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    Key { directory: a, name: b"" }.cmp(&Key { directory: b, name: b"" })
+}
+
+/// The directories above a path, the root first.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| &path[..end]);
+    std::iter::once(&b""[..]).filter(|_| !path.is_empty()).chain(slashes)
+}
+
+/// A path as its directory and its last name.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// Whether `path` is `ancestor` or lies below it.
+fn below(path: &[u8], ancestor: &[u8]) -> bool {
+    let rest = path.strip_prefix(ancestor);
+    rest.is_some_and(|rest| ancestor.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The path of an entry.
+pub(super) fn path_of(key: Key<'_>) -> Vec<u8> {
+    match (key.directory, key.name) {
+        (directory, b"") => directory.to_vec(),
+        (b"", name) => name.to_vec(),
+        (directory, name) => [directory, b"/", name].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(paths: &[&str]) -> Vec<Vec<u8>> {
+        paths.iter().map(|path| path.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn parts_come_in_the_order_of_the_tree_and_without_overlap() {
+        let part = |path: &str| Part::Below(path.as_bytes().to_vec());
+        let one = |path: &str| Part::One(path.as_bytes().to_vec());
+        let selection = Selection::of(vec![
+            part("b/c"),
+            one("b/c/f"),
+            part("a-b"),
+            part("a"),
+            one("z"),
+            part("a/x"),
+            part("b/c"),
+            one("d/e/f"),
+        ]);
+        assert_eq!(selection.parts, [one("z"), part("a"), part("a-b"), part("b/c"), one("d/e/f")]);
+        assert_eq!(selection.above, paths(&["", "b", "d", "d/e"]));
+    }
+
+    #[test]
+    fn a_part_holds_what_is_below_it_and_nothing_beside_it() {
+        let part = Part::Below(b"a".to_vec());
+        for (directory, name, held) in
+            [("a", "", true), ("a", "x", true), ("a/b", "", true), ("a-b", "", false), ("", "a", false)]
+        {
+            let key = Key { directory: directory.as_bytes(), name: name.as_bytes() };
+            assert_eq!(part.holds(key), held, "{key:?}");
+        }
+        let one = Part::One(b"a/x".to_vec());
+        assert!(
+            one.holds(Key { directory: b"a", name: b"x" }) && !one.holds(Key { directory: b"a", name: b"y" })
+        );
+    }
+
+    #[test]
+    fn paths_are_put_together_from_their_keys() {
+        for (directory, name, path) in
+            [("", "", ""), ("a/b", "", "a/b"), ("", "f", "f"), ("a/b", "f", "a/b/f")]
+        {
+            let key = Key { directory: directory.as_bytes(), name: name.as_bytes() };
+            assert_eq!(path_of(key), path.as_bytes());
+        }
+    }
+}

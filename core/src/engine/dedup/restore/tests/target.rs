@@ -1,0 +1,100 @@
+//! Targets that hold something already.
+
+use super::*;
+use std::fs;
+
+#[test]
+fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let strangers = || {
+        fs::create_dir_all(at("a/deep/stranger/below")).unwrap();
+        fs::create_dir_all(at("b")).unwrap();
+        fs::write(at("a/deep/stranger/below/x"), "x").unwrap();
+        fs::write(at("a/.icecore-1-2.tmp"), "left by a killed run").unwrap();
+        fs::write(at("b/stranger"), "x").unwrap();
+    };
+    strangers();
+    // A directory where the backup has a file, and the other way round.
+    fs::create_dir_all(at("a/f00/full")).unwrap();
+    let part = [b"a".to_vec()];
+    let run = |include: &[Vec<u8>], delete| {
+        let plan = Plan { delete, ..Fixture::plan(include) };
+        backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
+    };
+    run(&part, false);
+    assert!(at("a/deep/stranger/below/x").exists() && at("a/f00").is_file());
+    run(&part, true);
+    assert!(!at("a/deep/stranger").exists() && !at("a/.icecore-1-2.tmp").exists());
+    assert!(at("b/stranger").exists(), "it is not in what was restored");
+    fs::remove_file(at("a/deep/g01")).unwrap();
+    fs::set_permissions(at("b"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    strangers();
+    fs::write(at("stranger"), "x").unwrap();
+    run(&[], true);
+    backup.assert_restored(&snapshot(folder.path()));
+}
+
+#[test]
+fn a_file_in_place_of_a_directory_gives_way() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "a file").unwrap();
+    std::os::unix::fs::symlink("/", folder.path().join("b")).unwrap();
+    backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &Events::default()).unwrap();
+    backup.assert_restored(&snapshot(folder.path()));
+}
+
+#[test]
+fn what_is_there_already_stays_and_what_differs_is_written_anew() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan { keep_same: Some(backup.vault.keys()), ..Fixture::plan(&[]) };
+    let run = || {
+        let events = Events::default();
+        backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+        assert_eq!(events.entries(), backup.names_of_entries());
+        backup.assert_restored(&snapshot(folder.path()));
+    };
+    run();
+    let inode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().ino();
+    let paths = ["a/f01", "a/f02", "a/deep/g33", "b/large", "large", "a/x", "a/y"];
+    let before = paths.map(inode);
+    run();
+    assert_eq!(paths.map(inode), before);
+
+    // Other bytes, and everything else the same.
+    let change = |path: &str, at: usize| {
+        let place = folder.path().join(path);
+        let metadata = fs::metadata(&place).unwrap();
+        let mut bytes = fs::read(&place).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&place, bytes).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&place)
+            .unwrap()
+            .set_modified(metadata.modified().unwrap())
+            .unwrap();
+    };
+    change("a/f02", 3);
+    change("large", 30_000);
+    // Another name must not change with it.
+    fs::hard_link(folder.path().join("a/f01"), folder.path().join("a/other name")).unwrap();
+    let events = Events::default();
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+    assert_ne!(inode("a/f01"), inode("a/other name"));
+    fs::remove_file(folder.path().join("a/other name")).unwrap();
+    fs::File::open(folder.path().join("a")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    run();
+    let after = paths.map(inode);
+    assert!(after[1] != before[1] && after[4] != before[4], "what was changed was not written anew");
+    assert!(after[2] == before[2] && after[3] == before[3] && after[5..] == before[5..]);
+}
