@@ -3,7 +3,7 @@
 //! Through all backups, the first of a series is read whole and every later one by what differs from the one before it, so
 //! that a series of backups costs little more than one.
 
-use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key};
+use crate::engine::dedup::tree::{self, Change, Content, Entry, Kept, Key};
 use crate::error::{Error, Kind, Result};
 use crate::limits::FOUND_VERSIONS;
 use crate::monitor::{Event, Monitor};
@@ -212,7 +212,12 @@ impl Search<'_> {
                     if !view::is_within(&view::path_of(difference.key), top) {
                         return Ok(());
                     }
-                    self.changed(number, difference.key, difference.old, difference.new)
+                    let (old, new) = match difference.change {
+                        Change::Added(new) => (None, Some(new)),
+                        Change::Removed(old) => (Some(old), None),
+                        Change::Changed(old, new) => (Some(old), Some(new)),
+                    };
+                    self.changed(number, difference.key, old, new)
                 })
             }
         };

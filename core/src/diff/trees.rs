@@ -39,12 +39,13 @@ pub(super) fn compare(
         if !view::is_within(&path, old_path) {
             return Ok(());
         }
-        match (difference.old, difference.new) {
-            (Some(old), Some(new)) => {
+        match difference.change {
+            tree::Change::Changed(old, new) => {
                 let differing = pair.aspects(old, new)?;
                 changes.compared(&path, old, new, &differing)
             }
-            (old, new) => changes.tell(Change { path: &path, old, new, aspects: &[] }),
+            tree::Change::Added(new) => changes.tell(Change { path: &path, old: None, new: Some(new), aspects: &[] }),
+            tree::Change::Removed(old) => changes.tell(Change { path: &path, old: Some(old), new: None, aspects: &[] }),
         }
     })
 }

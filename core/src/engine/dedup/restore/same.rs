@@ -57,7 +57,7 @@ pub(super) fn is_large(
 }
 
 fn longest() -> usize {
-    crate::repository::vault::compression::chunk_limit(ChunkKind::Content)
+    crate::repository::vault::pack::chunk_limit(ChunkKind::Content)
 }
 
 /// Reads exactly so many bytes, if that can be done.
