@@ -131,7 +131,17 @@ fn the_repository_in_its_own_source_is_left_out_with_a_note() {
     let repository = place.source().join("deep/repository");
     let run = || {
         let (repository, source) = (repository.to_str().unwrap(), place.source());
-        let arguments = ["backup", "-r", repository, "--init", "--engine", "tar", "--no-encryption", "--incremental", "--json"];
+        let arguments = [
+            "backup",
+            "-r",
+            repository,
+            "--init",
+            "--engine",
+            "tar",
+            "--no-encryption",
+            "--incremental",
+            "--json",
+        ];
         place.program.run(&[&arguments[..], &[source.to_str().unwrap()]].concat()).expect(0)
     };
     assert_eq!(run().summary()["files"], 2);
@@ -140,6 +150,7 @@ fn the_repository_in_its_own_source_is_left_out_with_a_note() {
     let [note] = <[_; 1]>::try_from(second.of_type("problem")).unwrap();
     assert_eq!((&note["path"], &note["lost"]), (&"deep/repository".into(), &false.into()));
     let inside = repository.join("data");
-    let arguments = ["backup", "-r", repository.to_str().unwrap(), "--engine", "tar", "--no-encryption", "--json"];
+    let arguments =
+        ["backup", "-r", repository.to_str().unwrap(), "--engine", "tar", "--no-encryption", "--json"];
     place.program.run(&[&arguments[..], &[inside.to_str().unwrap()]].concat()).expect(2).explained();
 }

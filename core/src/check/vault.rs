@@ -137,12 +137,7 @@ fn data(
 }
 
 /// Walks the trees of the backups that are meant.
-fn trees(
-    check: &mut Check<'_>,
-    vault: &Vault,
-    index: Arc<Index>,
-    suspects: &HashSet<PackRef>,
-) -> Result<()> {
+fn trees(check: &mut Check<'_>, vault: &Vault, index: Arc<Index>, suspects: &HashSet<PackRef>) -> Result<()> {
     // What is damaged of the snapshots themselves has been told.
     let snapshots = select::snapshots(check.repository, &check.options.filter)?.found;
     check.report.backups += snapshots.len() as u64;

@@ -5,7 +5,7 @@ use super::tree::survey::{Surveyor, survey};
 use super::tree::{Chunks, Content, Entry, Kept, Key, holes, rows};
 use crate::engine::{Examination, Flaw, Need};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{FLAWS_MAX, FLAW_PATHS};
+use crate::limits::{FLAW_PATHS, FLAWS_MAX};
 use crate::monitor::Monitor;
 use crate::repository::vault::{ChunkId, ChunkKind, Index, PackRef, Reader, Vault};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,12 +22,8 @@ pub(super) fn run(job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
         lists: HashMap::new(),
         flaws: BTreeMap::new(),
     };
-    let mut look = Look {
-        ground: &mut ground,
-        monitor: job.monitor,
-        seen: HashSet::new(),
-        flawed: HashSet::new(),
-    };
+    let mut look =
+        Look { ground: &mut ground, monitor: job.monitor, seen: HashSet::new(), flawed: HashSet::new() };
     for root in job.roots {
         // Two backups without a change between them have one tree.
         if look.seen.insert(*root) {

@@ -1,8 +1,8 @@
 //! The last part: rows get the content that travelled before them, and become entries of the tree.
 
+use super::Common;
 use super::row::{Done, Row, Source, join};
 use super::small::problem;
-use super::Common;
 use crate::engine::dedup::tree::{self, Builder, Content, Entry, Kept, Key};
 use crate::error::{Error, Kind, Result};
 use crate::repository::vault::ChunkId;

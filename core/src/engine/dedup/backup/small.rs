@@ -8,7 +8,7 @@ use super::Common;
 use super::row::{Done, Row, SmallFile, Source, Work, entry_of, join};
 use crate::engine::dedup::tree::{Content, Kept};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{BUNDLED_FILE_BYTES, BUNDLE_MAX_BYTES};
+use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES};
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{ChunkKind, Encoder};
 use crate::time::FileTime;

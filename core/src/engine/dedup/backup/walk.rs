@@ -4,16 +4,14 @@
 //! that entry was whole and not racy, and when the repository still has its content.
 
 use super::Common;
-use super::large::{FileData, Layout, Outcome, Stretch, StreamData};
+use super::large::{FileData, Layout, Outcome, StreamData, Stretch};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
 use super::small::{is_racy, problem, restless};
 use crate::codec::borders::Borders;
 use crate::engine::Root;
 use crate::engine::dedup::tree::{Content, Cursor, Entry, Hole, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{
-    BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES,
-};
+use crate::limits::{BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
@@ -66,8 +64,8 @@ pub(super) fn trees(
     let is_directory = |root: &Root<'_>| std::fs::metadata(root.path).map(|metadata| metadata.is_dir());
     let mut kinds = HashMap::new();
     for root in &sorted {
-        let directory = is_directory(root)
-            .map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
+        let directory =
+            is_directory(root).map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
         kinds.insert(root.name.clone(), directory);
     }
     sorted.sort_by(|a, b| (kinds[&a.name], &a.name).cmp(&(kinds[&b.name], &b.name)));
@@ -136,7 +134,12 @@ pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read +
     entry.size_bytes = length;
     entry.racy = true;
     feed.common.monitor.event(Event::Entry { path: name, bytes: length });
-    feed.push(Row { directory: Arc::from(&b""[..]), name: name.to_vec(), entry, content: Source::Large(number) })
+    feed.push(Row {
+        directory: Arc::from(&b""[..]),
+        name: name.to_vec(),
+        entry,
+        content: Source::Large(number),
+    })
 }
 
 /// A directory whose entries are looked at.
@@ -304,7 +307,11 @@ impl<'f> Feed<'f> {
     ) -> Result<()> {
         self.common.monitor.check()?;
         if here.path.len() + name.len() >= PATH_BYTES {
-            problem(self.common.monitor, &join(&here.path, name), &Error::new(Kind::Limit, "too long a path"));
+            problem(
+                self.common.monitor,
+                &join(&here.path, name),
+                &Error::new(Kind::Limit, "too long a path"),
+            );
             return Ok(());
         }
         let metadata = match here.directory.stat(real) {
@@ -384,7 +391,12 @@ impl<'f> Feed<'f> {
         entry.names = self.names(metadata);
         self.attributes(&mut entry, &path, || xattr::read_entry(here.directory, real));
         self.common.monitor.event(Event::Entry { path: &path, bytes: 0 });
-        self.push(Row { directory: Arc::clone(&here.path), name: name.to_vec(), entry, content: Source::Entry })
+        self.push(Row {
+            directory: Arc::clone(&here.path),
+            name: name.to_vec(),
+            entry,
+            content: Source::Entry,
+        })
     }
 
     fn file(&mut self, here: &mut Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
@@ -437,12 +449,8 @@ impl<'f> Feed<'f> {
             self.bundle_directories += 1;
         }
         self.bundle_bytes += metadata.size_bytes;
-        let ends = self.borders.ends_bundle(
-            &row.name,
-            metadata.size_bytes,
-            self.bundle_bytes,
-            self.files.len() + 1,
-        );
+        let ends =
+            self.borders.ends_bundle(&row.name, metadata.size_bytes, self.bundle_bytes, self.files.len() + 1);
         self.files.push(SmallFile { row: self.rows.len(), directory, metadata: metadata.clone() });
         self.rows.push(row);
         let full = self.rows.len() >= ROWS_WAITING || self.bundle_directories >= BUNDLE_DIRECTORIES;
@@ -466,12 +474,7 @@ impl<'f> Feed<'f> {
     }
 
     /// Whether it could be read; why not is told to the monitor.
-    fn read_large(
-        &mut self,
-        directory: &Directory,
-        real: &[u8],
-        row: &mut Row,
-    ) -> Result<bool> {
+    fn read_large(&mut self, directory: &Directory, real: &[u8], row: &mut Row) -> Result<bool> {
         let path = join(&row.directory, &row.name);
         let monitor = self.common.monitor;
         let opened = directory.open_file(real).and_then(|file| {
@@ -545,9 +548,9 @@ impl<'f> Feed<'f> {
     ) -> Result<Result<(u64, Metadata)>> {
         Ok(match self.send_blocks(number, data)? {
             Outcome::Failed(error) => Err(error),
-            Outcome::Read(length) => metadata_of(file)
-                .map(|after| (length, after))
-                .map_err(|e| Error::io("cannot stat", "", e)),
+            Outcome::Read(length) => {
+                metadata_of(file).map(|after| (length, after)).map_err(|e| Error::io("cannot stat", "", e))
+            }
         })
     }
 }
