@@ -7,10 +7,10 @@ use crate::engine::dedup::tree::{self, Change, Content, Entry, Kept, Key};
 use crate::error::{Error, Kind, Result};
 use crate::limits::FOUND_VERSIONS;
 use crate::monitor::{Event, Monitor};
+use crate::repository::Repository;
 use crate::repository::vault::{ObjectId, Snapshot};
-use crate::repository::{BackupId, Repository};
-use crate::select::place::Place;
 use crate::select;
+use crate::select::place::Place;
 use crate::time::FileTime;
 use crate::tree::attributes::FileKind;
 use crate::tree::filter::Filter;
@@ -32,8 +32,9 @@ pub struct Options {
 /// What to look for: all of it must be so. What is `None` or empty is not looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Patterns as in .gitignore, any of which matches: over names, or, with a slash in them, over paths from the root.
-    patterns: Option<Filter>,
+    /// What these patterns would leave out is what is meant: as in .gitignore they are over names, or, with a slash in them,
+    /// over paths from the root.
+    pub patterns: Option<Filter>,
     /// Types, one of which it is.
     pub kinds: Vec<FileKind>,
     /// Changed after this.
@@ -47,17 +48,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Adds patterns.
+    /// Patterns to look for; none of them look for everything.
     ///
     /// # Errors
     /// `Invalid`, naming the first that cannot be understood.
-    pub fn patterns(mut self, patterns: &[String]) -> Result<Self> {
-        if !patterns.is_empty() {
-            // What a filter leaves out is what its patterns match.
-            let filter = Filter::none().exclude(patterns);
-            self.patterns = Some(filter.map_err(|e| e.while_doing("cannot search", ""))?);
+    pub fn patterns(patterns: &[String]) -> Result<Option<Filter>> {
+        if patterns.is_empty() {
+            return Ok(None);
         }
-        Ok(self)
+        let filter = Filter::none().exclude(patterns);
+        filter.map(Some).map_err(|error| Error::invalid("not a pattern to find by:", error.subject()).because(error))
     }
 
     /// Whether an entry is meant.
@@ -166,7 +166,7 @@ fn by_series(
     for (id, snapshot) in snapshots {
         if at.is_none_or(|at| snapshot.time.seconds <= at.0) {
             let key = (snapshot.host.clone(), snapshot.name.clone());
-            series.entry(key).or_default().push(Backup { id: BackupId::of_snapshot(id), snapshot });
+            series.entry(key).or_default().push(Backup::new(id, snapshot));
         }
     }
     series.into_values()
@@ -224,7 +224,13 @@ impl Search<'_> {
         result.map_err(|error| error.while_doing("cannot look into backup", backups[number].id.short()))
     }
 
-    fn changed(&mut self, number: usize, key: Key<'_>, old: Option<&Entry>, new: Option<&Entry>) -> Result<()> {
+    fn changed(
+        &mut self,
+        number: usize,
+        key: Key<'_>,
+        old: Option<&Entry>,
+        new: Option<&Entry>,
+    ) -> Result<()> {
         let wanted = |entry: &&Entry| self.options.wanted.accepts(key, entry);
         let (old, new) = (old.filter(wanted), new.filter(wanted));
         if let (Some(old), Some(new)) = (old, new)

@@ -29,6 +29,7 @@ pub mod select;
 pub mod view;
 
 pub mod backup;
+pub mod benchmark;
 pub mod check;
 pub mod diff;
 pub mod dump;
@@ -38,5 +39,6 @@ pub mod info;
 pub mod list;
 pub mod ls;
 pub mod restore;
+pub mod stats;
 
 pub use error::{Error, Kind, Result};

@@ -7,7 +7,7 @@ pub mod content;
 use crate::engine::dedup::tree::{self, Chunks, Cursor, Entry, Key};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
-use crate::repository::vault::{Index, Reader, Snapshot, Vault};
+use crate::repository::vault::{Index, ObjectId, Reader, Snapshot, Vault};
 use crate::repository::{BackupId, Repository};
 use crate::select::{self, Chosen, Filter};
 use crate::time::Timestamp;
@@ -35,6 +35,13 @@ pub struct Backup {
     pub snapshot: Snapshot,
 }
 
+impl Backup {
+    /// A snapshot that was listed.
+    pub fn new(id: ObjectId, snapshot: Snapshot) -> Backup {
+        Backup { id: BackupId::of_snapshot(id), snapshot }
+    }
+}
+
 /// Finds the backup that is meant by `text`.
 ///
 /// # Errors
@@ -46,9 +53,7 @@ pub fn choose(repository: &Repository, which: &Which, text: &str, monitor: &dyn 
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
     match selected.backup {
-        Chosen::Snapshot { id, snapshot } => {
-            Ok(Backup { id: BackupId::of_snapshot(id), snapshot: *snapshot })
-        }
+        Chosen::Snapshot { id, snapshot } => Ok(Backup::new(id, *snapshot)),
         Chosen::Level { chain, entry } => {
             let location = chain.location(entry);
             let what = format!("only deduplicated backups can be looked into; {} was made by", text);
@@ -195,7 +200,9 @@ mod tests {
 
     #[test]
     fn paths_are_joined_with_a_slash_only_where_both_are() {
-        for (directory, name, expected) in [("", "a", "a"), ("a", "", "a"), ("a/b", "c", "a/b/c"), ("", "", "")] {
+        for (directory, name, expected) in
+            [("", "a", "a"), ("a", "", "a"), ("a/b", "c", "a/b/c"), ("", "", "")]
+        {
             assert_eq!(join(directory.as_bytes(), name.as_bytes()), expected.as_bytes());
         }
     }

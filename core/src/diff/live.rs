@@ -272,8 +272,8 @@ impl Sides<'_, '_, '_> {
     fn next_chunk_is(&mut self, data: &mut Data<'_>, id: &ChunkId, bytes: u64) -> Result<bool, Failure> {
         self.monitor.check().map_err(Failure::Backup)?;
         let length = usize::try_from(bytes).ok().filter(|bytes| *bytes <= 4 * CHUNK_MAX_BYTES);
-        let length = length
-            .ok_or_else(|| Failure::Backup(Error::damaged("too long a chunk:", id.to_string())))?;
+        let length =
+            length.ok_or_else(|| Failure::Backup(Error::damaged("too long a chunk:", id.to_string())))?;
         self.buffer.resize(length, 0);
         if !data.fill(&mut self.buffer)? {
             return Ok(false);
@@ -295,7 +295,9 @@ fn live_entry(directory: &Directory, name: &[u8]) -> Result<Option<(Metadata, Ve
         FileKind::Socket => return Ok(None),
         FileKind::Symlink => directory.read_link(name)?,
         FileKind::Directory => {
-            return Err(Error::new(Kind::Changed, "became a directory while it was looked at:").on(lossy(name)));
+            return Err(
+                Error::new(Kind::Changed, "became a directory while it was looked at:").on(lossy(name))
+            );
         }
         _ => Vec::new(),
     };
@@ -354,7 +356,8 @@ impl Data<'_> {
         while left > 0 {
             self.monitor.check().map_err(Failure::Backup)?;
             let now = usize::try_from(left).unwrap_or(usize::MAX).min(READ_BYTES);
-            if !read_whole(&mut self.file, &mut buffer[..now])? || buffer[..now].iter().any(|byte| *byte != 0) {
+            if !read_whole(&mut self.file, &mut buffer[..now])? || buffer[..now].iter().any(|byte| *byte != 0)
+            {
                 return Ok(false);
             }
             left -= now as u64;

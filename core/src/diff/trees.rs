@@ -44,8 +44,12 @@ pub(super) fn compare(
                 let differing = pair.aspects(old, new)?;
                 changes.compared(&path, old, new, &differing)
             }
-            tree::Change::Added(new) => changes.tell(Change { path: &path, old: None, new: Some(new), aspects: &[] }),
-            tree::Change::Removed(old) => changes.tell(Change { path: &path, old: Some(old), new: None, aspects: &[] }),
+            tree::Change::Added(new) => {
+                changes.tell(Change { path: &path, old: None, new: Some(new), aspects: &[] })
+            }
+            tree::Change::Removed(old) => {
+                changes.tell(Change { path: &path, old: Some(old), new: None, aspects: &[] })
+            }
         }
     })
 }

@@ -26,8 +26,7 @@ pub(super) fn write(
 ) -> Result<(u64, u64)> {
     let archive = ArchiveWriter::new(out).acl_to_text(|acl| acl::to_text(acl).ok().map(String::into_bytes));
     let contents = Contents::new(view, workers, monitor);
-    let mut run =
-        Run { view, archive, contents, monitor, first_names: HashMap::new(), entries: 0, bytes: 0 };
+    let mut run = Run { view, archive, contents, monitor, first_names: HashMap::new(), entries: 0, bytes: 0 };
     view::walk(view.chunks(), &backup.snapshot, top, monitor, &mut |key, entry| {
         let path = view::path_of(key);
         run.entry(&path, member_path(&path, top), entry)
@@ -110,9 +109,7 @@ impl Run<'_, '_> {
 
     fn kind(&self, entry: &Entry) -> Result<MemberKind> {
         Ok(match entry.kind {
-            FileKind::File => {
-                MemberKind::File { size_bytes: entry.size_bytes, sparse: self.regions(entry)? }
-            }
+            FileKind::File => MemberKind::File { size_bytes: entry.size_bytes, sparse: self.regions(entry)? },
             FileKind::Directory => MemberKind::Directory { listing: None },
             FileKind::Symlink => MemberKind::Symlink(entry.target.clone()),
             FileKind::Fifo => MemberKind::Fifo,
@@ -151,8 +148,7 @@ impl Run<'_, '_> {
             Piece::Data(bytes) => archive.write(bytes),
             Piece::Hole(_) if sparse => Ok(()),
             Piece::Hole(bytes) => {
-                write_zeros(bytes, archive.out())
-                    .map_err(|e| Error::io("cannot write", "the archive", e))?;
+                write_zeros(bytes, archive.out()).map_err(|e| Error::io("cannot write", "the archive", e))?;
                 archive.filled(bytes)
             }
         })
@@ -165,13 +161,9 @@ mod tests {
 
     #[test]
     fn members_are_named_from_what_was_asked_for() {
-        for (path, top, expected) in [
-            ("", "", "."),
-            ("a", "", "./a"),
-            ("a/b", "a", "./b"),
-            ("a", "a", "."),
-            ("a/b/c", "a/b", "./c"),
-        ] {
+        for (path, top, expected) in
+            [("", "", "."), ("a", "", "./a"), ("a/b", "a", "./b"), ("a", "a", "."), ("a/b/c", "a/b", "./c")]
+        {
             assert_eq!(member_path(path.as_bytes(), top.as_bytes()), expected.as_bytes(), "{path} {top}");
         }
     }

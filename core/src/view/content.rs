@@ -65,7 +65,9 @@ impl<'v> Contents<'v> {
                 let chunk = self.chunk(chunk)?;
                 data(slice(&chunk, *offset, data_bytes)?)
             }
-            Content::Rows { depth, rows } if self.workers > 1 && (*depth > 0 || rows.len() >= ROWS_IN_PARALLEL) => {
+            Content::Rows { depth, rows }
+                if self.workers > 1 && (*depth > 0 || rows.len() >= ROWS_IN_PARALLEL) =>
+            {
                 self.read_in_parallel(entry, data_bytes, data)
             }
             content => {
@@ -142,7 +144,9 @@ fn slice(chunk: &[u8], offset: u64, length: u64) -> Result<&[u8]> {
         let end = start.checked_add(usize::try_from(length).ok()?)?;
         chunk.get(start..end)
     };
-    range().ok_or_else(|| Error::damaged("a file ends behind the end of its chunk,", format!("at byte {offset}")))
+    range().ok_or_else(|| {
+        Error::damaged("a file ends behind the end of its chunk,", format!("at byte {offset}"))
+    })
 }
 
 /// Where data and holes of a file lie.
@@ -235,7 +239,9 @@ impl Recent {
     fn keep(&mut self, id: ChunkId, chunk: &Arc<Vec<u8>>) {
         self.bytes += chunk.len();
         self.chunks.push((id, Arc::clone(chunk)));
-        while self.chunks.len() > 1 && (self.bytes > VIEW_CACHE_BYTES || self.chunks.len() > VIEW_CACHE_CHUNKS) {
+        while self.chunks.len() > 1
+            && (self.bytes > VIEW_CACHE_BYTES || self.chunks.len() > VIEW_CACHE_CHUNKS)
+        {
             let (_, oldest) = self.chunks.remove(0);
             self.bytes -= oldest.len();
         }
@@ -307,6 +313,8 @@ mod tests {
         recent.keep(id(2), &chunk);
         assert!(recent.find(&id(1)).is_some());
         recent.keep(id(3), &chunk);
-        assert!(recent.find(&id(2)).is_none() && recent.find(&id(1)).is_some() && recent.find(&id(3)).is_some());
+        assert!(
+            recent.find(&id(2)).is_none() && recent.find(&id(1)).is_some() && recent.find(&id(3)).is_some()
+        );
     }
 }
