@@ -58,7 +58,6 @@ struct Durable {
 }
 
 /// What became of a chunk.
-#[must_use]
 pub struct Put {
     /// What it is called.
     pub id: ChunkId,
@@ -350,3 +349,6 @@ impl Durable {
         std::mem::take(&mut self.packs)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,10 @@ pub fn orphans(vault: &Vault, index: &Index) -> Result<Orphans> {
     for (id, size_bytes) in inventory(vault, index)?.unknown {
         match read_described(vault, id, size_bytes) {
             Ok(pack) => orphans.packs.push(OrphanPack(pack)),
-            Err(error) if error.kind() == Kind::Damaged => orphans.damaged.push((id, error)),
+            // Nobody needs it; so one of a newer version is no reason to stop either.
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::Unsupported) => {
+                orphans.damaged.push((id, error));
+            }
             // Collected since it was listed.
             Err(error) if error.kind() == Kind::NotFound => (),
             Err(error) => return Err(error),
