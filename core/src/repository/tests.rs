@@ -5,7 +5,7 @@ use super::pending::{Claimant, Contents};
 use super::reading::Step;
 use super::removal::Remains;
 use super::select::{BackupId, find, newest};
-mod shelf;
+pub(super) mod shelf;
 
 use super::*;
 use crate::level::{Decision, Policy, Reason, decide};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 #[derive(Default)]
-pub(super) struct Shelf(Arc<Mutex<State>>);
+pub(in crate::repository) struct Shelf(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -63,11 +63,11 @@ impl Shelf {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn handle(&self) -> Arc<dyn Storage> {
+    pub(in crate::repository) fn handle(&self) -> Arc<dyn Storage> {
         Arc::new(Shelf(Arc::clone(&self.0)))
     }
 
-    pub(super) fn load(folder: &Path) -> Shelf {
+    pub(in crate::repository) fn load(folder: &Path) -> Shelf {
         let shelf = Shelf::default();
         shelf.load_below(folder, "");
         shelf
@@ -86,45 +86,45 @@ impl Shelf {
         }
     }
 
-    pub(super) fn set(&self, name: &str, bytes: &[u8]) {
+    pub(in crate::repository) fn set(&self, name: &str, bytes: &[u8]) {
         self.state().objects.insert(name.to_owned(), bytes.to_vec());
     }
 
-    pub(super) fn take(&self, name: &str) -> Vec<u8> {
+    pub(in crate::repository) fn take(&self, name: &str) -> Vec<u8> {
         self.state().objects.remove(name).unwrap()
     }
 
-    pub(super) fn add_folder(&self, name: &str) {
+    pub(in crate::repository) fn add_folder(&self, name: &str) {
         self.state().empty_folders.insert(name.to_owned());
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(in crate::repository) fn names(&self) -> Vec<String> {
         self.state().objects.keys().cloned().collect()
     }
 
-    pub(super) fn fail_after(&self, changes: Option<u64>) {
+    pub(in crate::repository) fn fail_after(&self, changes: Option<u64>) {
         self.state().changes_left = changes;
     }
 
-    pub(super) fn fail_lists(&self, fail: bool) {
+    pub(in crate::repository) fn fail_lists(&self, fail: bool) {
         self.state().lists_fail = fail;
     }
 
     /// Somebody takes an object away at the moment the next document is put.
-    pub(super) fn take_on_commit(&self, name: &str) {
+    pub(in crate::repository) fn take_on_commit(&self, name: &str) {
         self.state().taken_on_commit = Some(name.to_owned());
     }
 
     /// Another run has been faster: an object of its is there just before the next claim.
-    pub(super) fn put_before_claim(&self, name: &str) {
+    pub(in crate::repository) fn put_before_claim(&self, name: &str) {
         self.state().put_before_claim = Some(name.to_owned());
     }
 
-    pub(super) fn fail_reads(&self, fail: bool) {
+    pub(in crate::repository) fn fail_reads(&self, fail: bool) {
         self.state().reads_fail = fail;
     }
 
-    pub(super) fn lose_answers(&self, lose: bool) {
+    pub(in crate::repository) fn lose_answers(&self, lose: bool) {
         self.state().lose_answers = lose;
     }
 }

@@ -22,7 +22,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// What new repositories have: a fifth of a second, and memory that makes guessing by special hardware dear.
+    /// What new repositories have: memory that makes guessing by special hardware dear, at a cost that is paid once a run.
     pub const WRITTEN: Parameters = Parameters { memory_kib: 65_536, passes: 3, lanes: 1 };
     /// The least that is accepted.
     pub const LEAST: Parameters = Parameters {

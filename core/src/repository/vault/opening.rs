@@ -92,7 +92,9 @@ impl Vault {
             Cipher::None => unlock(&config, &slots, &open_key())?
                 .ok_or_else(|| Error::damaged("no sound key slot in", storage.label()))?,
             Cipher::Aes256Gcm => unlock_by(&config, &slots, &password()?)?.ok_or_else(|| {
-                Error::new(Kind::WrongPassword, "the password opens no key slot of").on(storage.label())
+                Error::new(Kind::WrongPassword, "the password opens no key slot of")
+                    .on(storage.label())
+                    .hint("if it is the right one, its key slot is damaged: use another password, or a copy of dedup/keys")
             })?,
         };
         Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys })
