@@ -3,11 +3,9 @@
 
 use super::super::tree::Entry;
 use super::Run;
-use super::losses::{Inode, Side, concerns_one, inode};
+use super::losses::{Identity, Side, concerns_one};
 use crate::error::{Error, Result};
 use crate::monitor::Event;
-use crate::time::FileTime;
-use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
 use crate::tree::target::Target;
 use std::collections::HashMap;
@@ -16,47 +14,38 @@ use std::sync::Arc;
 /// Names that are to become links.
 #[derive(Default)]
 pub(super) struct Links {
-    firsts: HashMap<Inode, First>,
+    firsts: HashMap<Identity, First>,
     links: Vec<Link>,
 }
 
 /// The name that gets the content.
 struct First {
     path: Arc<[u8]>,
-    /// What all names of it have in common.
-    looks: Looks,
     /// Names that were not met yet.
     left: u64,
 }
 
-type Looks = (FileKind, u64, FileTime);
-
 struct Link {
     path: Vec<u8>,
     first: Arc<[u8]>,
-    inode: Inode,
+    file: Identity,
 }
 
 impl Links {
-    /// Whether an entry will be a link, and so needs no content of its own. Where the number of an inode was given to another
-    /// file while the backup was made, both are files of their own.
+    /// Whether an entry will be a link, and so needs no content of its own.
     pub fn take(&mut self, path: &[u8], entry: &Entry) -> bool {
-        let (Some(inode), Some(names)) = (inode(entry), entry.names) else { return false };
-        let looks = (entry.kind, entry.size_bytes, entry.mtime);
-        let Some(first) = self.firsts.get_mut(&inode) else {
+        let (Some(file), Some(names)) = (Identity::of(entry), entry.names) else { return false };
+        let Some(first) = self.firsts.get_mut(&file) else {
             let left = names.links.saturating_sub(1);
             if left > 0 {
-                self.firsts.insert(inode, First { path: path.into(), looks, left });
+                self.firsts.insert(file, First { path: path.into(), left });
             }
             return false;
         };
-        if first.looks != looks {
-            return false;
-        }
-        self.links.push(Link { path: path.to_vec(), first: Arc::clone(&first.path), inode });
+        self.links.push(Link { path: path.to_vec(), first: Arc::clone(&first.path), file });
         first.left -= 1;
         if first.left == 0 {
-            self.firsts.remove(&inode);
+            self.firsts.remove(&file);
         }
         true
     }
@@ -66,11 +55,11 @@ impl Links {
     /// # Errors
     /// What ends the run; other trouble is told to the monitor.
     pub fn make(self, run: &Run<'_>, mut target: Option<&mut Target<'_>>) -> Result<()> {
-        for Link { path, first, inode } in self.links {
+        for Link { path, first, file } in self.links {
             run.monitor.check()?;
             let done = match target.as_deref_mut() {
                 // Whatever stands under that name is something else.
-                _ if run.losses.has(inode) => {
+                _ if run.losses.has(&file) => {
                     let what = "is a further name of a file that could not be restored:";
                     Err(Error::damaged(what, lossy(&first)))
                 }

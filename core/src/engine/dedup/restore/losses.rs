@@ -4,17 +4,30 @@ use super::super::tree::Entry;
 use super::Run;
 use crate::error::{Error, Kind, Result, Retry};
 use crate::monitor::Event;
+use crate::time::FileTime;
+use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What names of one inode have in common.
-pub(super) type Inode = (u64, u64);
+/// What the names of one file have in common. More than the number of its inode, which may be given to another file while a
+/// backup is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    kind: FileKind,
+    size_bytes: u64,
+    mtime: FileTime,
+}
 
-/// The inode of an entry with several names.
-pub(super) fn inode(entry: &Entry) -> Option<Inode> {
-    entry.names.map(|names| (names.device, entry.inode))
+impl Identity {
+    /// Of an entry with several names.
+    pub fn of(entry: &Entry) -> Option<Identity> {
+        let Entry { inode, kind, size_bytes, mtime, .. } = *entry;
+        entry.names.map(|names| Identity { device: names.device, inode, kind, size_bytes, mtime })
+    }
 }
 
 /// Counts what is lost. Every loss was told to the monitor.
@@ -25,7 +38,7 @@ pub(super) struct Losses {
     /// Because of the target.
     other: AtomicU64,
     /// Files with several names that are not there to be linked to.
-    inodes: Mutex<HashSet<Inode>>,
+    linked: Mutex<HashSet<Identity>>,
 }
 
 /// Which side a failure is on.
@@ -37,8 +50,8 @@ pub(super) enum Side {
 
 impl Losses {
     /// Whether the file that other names are to be links to is not there.
-    pub fn has(&self, inode: Inode) -> bool {
-        self.inodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(&inode)
+    pub fn has(&self, file: &Identity) -> bool {
+        self.linked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(file)
     }
 
     /// How the run ends.
@@ -59,8 +72,8 @@ impl Losses {
 impl Run<'_> {
     /// Tells of an entry that is lost.
     pub fn lose(&self, path: &[u8], entry: &Entry, error: &Error, side: Side) {
-        if let Some(inode) = inode(entry) {
-            self.losses.inodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(inode);
+        if let Some(file) = Identity::of(entry) {
+            self.losses.linked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(file);
         }
         self.lose_part(path, error, side);
     }

@@ -10,6 +10,7 @@ use super::window::Small;
 use crate::error::Result;
 use crate::repository::vault::ChunkKind;
 use crate::repository::vault::keys::Keys;
+use crate::repository::vault::pack::chunk_limit;
 use crate::tree::attributes::Attributes;
 use crate::tree::target::Files;
 use std::fs::File;
@@ -57,7 +58,7 @@ pub(super) fn is_large(
 }
 
 fn longest() -> usize {
-    crate::repository::vault::pack::chunk_limit(ChunkKind::Content)
+    chunk_limit(ChunkKind::Content)
 }
 
 /// Reads exactly so many bytes, if that can be done.

@@ -44,7 +44,7 @@ fn everything(backup: &mut Backup) {
     entry.xattrs = xattrs;
     backup.entry("a/x", entry);
     let mut entry = backup.small_entry(b"with long attributes");
-    entry.xattrs = backup.xattrs_elsewhere(vec![(b"user.long".to_vec(), vec![7; 2000])]);
+    entry.xattrs = backup.xattr_elsewhere(b"user.long", &[7; 100]);
     backup.entry("a/y", entry);
 }
 
@@ -64,6 +64,9 @@ fn everything_comes_back_whatever_the_number_of_workers_and_windows() {
         assert_eq!(events.entries(), backup.names_of_entries());
         assert_eq!(events.bytes(), backup.bytes());
         assert_eq!(*first.get_or_insert_with(|| found.clone()), found);
+        let long = std::fs::File::open(folder.path().join("a/y")).unwrap();
+        let xattrs = crate::tree::xattr::read_file(&long).unwrap();
+        assert!(xattrs.contains(&(b"user.long".to_vec(), vec![7; 100])), "{xattrs:?}");
         let sparse = std::fs::metadata(folder.path().join("sparse")).unwrap();
         assert!(sparse.blocks() * 512 < 1 << 20, "the holes were filled");
     }

@@ -122,7 +122,7 @@ fn entries_that_contradict_their_chunks_are_lost() {
     let chunk = backup.put(&[3; 1000]);
     let slice = |offset| Content::Slice { chunk, offset };
     backup.entry("outside", Entry { size_bytes: 10, ..file(slice(991)) });
-    backup.entry("far outside", Entry { size_bytes: 10, ..file(slice(u64::MAX)) });
+    backup.entry("far outside", Entry { size_bytes: 10, ..file(slice(1 << 20)) });
     backup.expect("inside", &[3; 10]);
     backup.entry("inside", Entry { size_bytes: 10, ..file(slice(990)) });
     let rows = vec![(chunk, 999)];

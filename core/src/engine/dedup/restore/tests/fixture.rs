@@ -171,12 +171,13 @@ impl Backup {
         self.entry(path, Entry { size_bytes, holes: kept, ..file(Content::Rows { depth: 0, rows }) });
     }
 
-    /// Attributes in a chunk of their own.
-    pub fn xattrs_elsewhere(&mut self, xattrs: Xattrs) -> Kept<Xattrs> {
-        let mut kept = Kept::None;
-        self.storing(|store| kept = tree::keep_xattrs(store, long(xattrs)).unwrap());
-        assert!(matches!(kept, Kept::Elsewhere(_)));
-        kept
+    /// A short attribute in a chunk of its own, as a long one would be.
+    pub fn xattr_elsewhere(&mut self, name: &[u8], value: &[u8]) -> Kept<Xattrs> {
+        let length = |bytes: &[u8]| vec![u8::try_from(bytes.len()).unwrap()];
+        let bytes = [&[1], &length(name)[..], name, &length(value), value].concat();
+        let id = self.vault.keys().chunk_id(ChunkKind::Attributes, &bytes);
+        self.chunks.push((ChunkKind::Attributes, bytes));
+        Kept::Elsewhere(id)
     }
 
     fn storing(&self, work: impl FnOnce(&mut dyn Store)) {
@@ -303,15 +304,6 @@ impl Backup {
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(|(_, entry)| entry.size_bytes).sum()
     }
-}
-
-/// Attributes that are too long for an entry.
-fn long(mut xattrs: Xattrs) -> Xattrs {
-    while xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= 4096 {
-        xattrs.push((format!("user.more{:03}", xattrs.len()).into_bytes(), vec![1; 300]));
-    }
-    xattrs.sort();
-    xattrs
 }
 
 /// What stands below a folder.
