@@ -124,6 +124,7 @@ pub const HOLES_KEPT: usize = 65_536;
 
 /// Smallest file that is looked at for holes.
 pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+
 /// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
 pub const CHUNK_MIN_BYTES: usize = 256 << 10;
 
@@ -162,8 +163,10 @@ pub const FOUND_VERSIONS: usize = 1 << 20;
 
 /// Bytes of one object that the benchmark of a storage writes: those of a pack.
 pub const BENCHMARK_OBJECT_BYTES: usize = 16 << 20;
+
 /// Files that one fetch serves at most, so that all workers have something to do.
 pub const RESTORE_FETCH_FILES: usize = 512;
+
 /// Bytes of a chunk of content, or of attributes and holes, at most.
 pub const CHUNK_BYTES: usize = 16 << 20;
 
@@ -211,6 +214,7 @@ pub const METADATA_WINDOW_BYTES: usize = 1 << 20;
 
 /// Windows of metadata that a reader keeps.
 pub const METADATA_WINDOWS: usize = 8;
+
 /// Largest object of the deduplicated part of a repository that is one sealed document: an index, a snapshot, a removal.
 pub const VAULT_OBJECT_BYTES: u64 = 64 << 20;
 

@@ -69,6 +69,10 @@ pub(super) fn trees(
         kinds.insert(root.name.clone(), directory);
     }
     sorted.sort_by(|a, b| (kinds[&a.name], &a.name).cmp(&(kinds[&b.name], &b.name)));
+    let whole_tree = |root: &Root<'_>| root.name.is_empty() && kinds[&root.name];
+    if !sorted.iter().any(|root| whole_tree(root)) {
+        feed.made_up_root()?;
+    }
     for root in sorted {
         if kinds[&root.name] {
             let directory = Directory::open(root.path)?;
@@ -108,6 +112,7 @@ fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: Option<&mut Cursor<'_>>)
 
 /// Backs up a stream as one file at the top.
 pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read + Send)) -> Result<()> {
+    feed.made_up_root()?;
     let began = (feed.common.clock)();
     let number = feed.new_large();
     let length = match feed.send_blocks(number, &mut StreamData(content))? {
@@ -239,6 +244,17 @@ impl<'f> Feed<'f> {
     fn push(&mut self, row: Row) -> Result<()> {
         self.rows.push(row);
         if self.rows.len() >= ROWS_WAITING { self.flush() } else { Ok(()) }
+    }
+
+    /// The record of a root that is no directory of the source.
+    fn made_up_root(&mut self) -> Result<()> {
+        let row = Row {
+            directory: Arc::from(&b""[..]),
+            name: Vec::new(),
+            entry: Entry::made_up_root(),
+            content: Source::Entry,
+        };
+        self.push(row)
     }
 
     fn new_large(&mut self) -> u64 {

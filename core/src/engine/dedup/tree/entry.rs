@@ -112,6 +112,32 @@ pub struct Names {
 }
 
 impl Entry {
+    /// The record of a root that is no directory of the source: of several trees, a single file, a stream.
+    pub fn made_up_root() -> Entry {
+        Entry {
+            kind: FileKind::Directory,
+            racy: false,
+            whole: true,
+            mode: 0o700,
+            owner: Arc::default(),
+            mtime: FileTime::default(),
+            ctime: FileTime::default(),
+            inode: 0,
+            size_bytes: 0,
+            content: Content::None,
+            target: Vec::new(),
+            rdev: (0, 0),
+            names: None,
+            xattrs: Kept::None,
+            holes: Kept::None,
+        }
+    }
+
+    /// Whether this is such a record, whose attributes are nobody's: a restore gives them to nothing.
+    pub fn is_made_up_root(&self) -> bool {
+        *self == Entry::made_up_root()
+    }
+
     /// What no entry can be like, if this one is.
     pub fn fault(&self) -> Option<&'static str> {
         let file = self.kind == FileKind::File;
