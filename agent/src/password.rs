@@ -23,7 +23,7 @@ const PASSWORD_BYTES: u64 = 64 << 10;
 
 /// By what password the repository opens.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct PasswordArguments {
     /// Read the password from this file (one line end at its end is no part of it) [env: ICECORE_PASSWORD_FILE]
     #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
     password_file: Option<PathBuf>,
@@ -48,7 +48,7 @@ enum From {
     Command(OsString),
 }
 
-impl Arguments {
+impl PasswordArguments {
     /// The password of a repository that is there.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Arguments {
     /// A password for something that is being made; where somebody types it, twice.
     ///
     /// # Errors
-    /// As [`Arguments::current`]; `Invalid` when it was not typed the same both times.
+    /// As [`PasswordArguments::current`]; `Invalid` when it was not typed the same both times.
     pub fn new_one(&self, context: &Context<'_>, given: Given) -> Result<Password> {
         if given == Given::ForTheRepository
             && let Some(from) = self.from()?

@@ -136,7 +136,8 @@ fn snapshots(
         let views: Vec<_> = snapshots.iter().map(|(_, snapshot)| view_of_snapshot(snapshot)).collect();
         let plan = retention::plan(&views, &options.keep, &options.zone, options.allow_last)?;
         let units = snapshots.into_iter().map(|(id, snapshot)| Unit::Snapshot(id, Box::new(snapshot)));
-        plans.extend(units.zip(plan));
+        let planned: Vec<_> = units.zip(plan).collect();
+        plans.extend(planned.into_iter().rev());
     }
     Ok(plans)
 }

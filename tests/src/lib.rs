@@ -13,6 +13,7 @@ mod running;
 mod attack;
 mod corpus;
 mod damage;
+mod dedup;
 mod exclude;
 mod failure;
 mod faults;

@@ -199,7 +199,7 @@ fn every_bit_of_a_document_is_watched() {
         assert!(report.problems > 0, "{what}: check does not see why a restore is refused");
         assert!(found.iter().any(|finding| finding.object == victim.name.as_str()), "{what}: {found:#?}");
         let rows = listing(Arc::new(memory)).unwrap().rows;
-        let row = rows.iter().find(|row| row.id == *id).unwrap();
+        let row = rows.iter().find(|row| row.id.as_str() == *id).unwrap();
         assert!(row.problem.is_some() && row.by_icecore.is_none(), "{what}: {row:?}");
     }
 }

@@ -219,7 +219,13 @@ impl Arguments {
         };
         let mut effort = CompressionLevel::default();
         match &self.compression {
-            Some(how) if is_levels => levels.compression = how.parse()?,
+            Some(how) if is_levels => {
+                let unknown = |error: Error| {
+                    Error::invalid(format!("the {} engine does not know the compression", self.engine), how)
+                        .hint(error.advice().unwrap_or_default())
+                };
+                levels.compression = how.parse().map_err(unknown)?;
+            }
             Some(how) => effort = how.parse()?,
             None => {}
         }

@@ -24,8 +24,6 @@ const SHOWN_DIGITS: usize = 12;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    #[command(flatten)]
-    repository: RepositoryArguments,
     #[command(subcommand)]
     action: Action,
 }
@@ -33,21 +31,44 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// List the keys.
-    List,
+    List(List),
     /// Add a password.
     Add(New),
     /// Remove a key by its id, or the head of it; never the last one.
-    Remove {
-        /// Which key
-        #[arg(value_name = "ID")]
-        id: String,
-    },
+    Remove(Remove),
     /// Change the password: adds the new one, then removes the key that the old one opened.
     Passwd(New),
 }
 
+impl Action {
+    fn repository(&self) -> &RepositoryArguments {
+        match self {
+            Action::List(list) => &list.repository,
+            Action::Add(new) | Action::Passwd(new) => &new.repository,
+            Action::Remove(remove) => &remove.repository,
+        }
+    }
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    repository: RepositoryArguments,
+}
+
+#[derive(Args)]
+struct Remove {
+    #[command(flatten)]
+    repository: RepositoryArguments,
+    /// Which key
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
 #[derive(Args)]
 struct New {
+    #[command(flatten)]
+    repository: RepositoryArguments,
     /// Read the new password from this file [default: it is asked for]
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
@@ -58,7 +79,7 @@ struct New {
 
 /// Does what was asked for.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let repository = arguments.repository.open(context)?;
+    let repository = arguments.action.repository().open(context)?;
     let vault = repository.the_vault()?;
     if !vault.is_encrypted() {
         return Err(Error::invalid(
@@ -67,19 +88,19 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         ));
     }
     match &arguments.action {
-        Action::List => list(context, vault)?,
+        Action::List(_) => list(context, vault)?,
         Action::Add(new) => {
-            let id = add(context, arguments, new, vault)?;
+            let id = add(context, new, vault)?;
             say(context, "added", id);
         }
-        Action::Remove { id } => {
-            let id = find(&vault.slots()?, id)?;
+        Action::Remove(remove) => {
+            let id = find(&vault.slots()?, &remove.id)?;
             vault.remove_slot(id)?;
             say(context, "removed", id);
         }
         Action::Passwd(new) => {
             let current = vault.slots()?.into_iter().find(|slot| slot.is_current);
-            let id = add(context, arguments, new, vault)?;
+            let id = add(context, new, vault)?;
             say(context, "added", id);
             if let Some(old) = current {
                 vault.remove_slot(old.id)?;
@@ -114,10 +135,10 @@ fn list(context: &Context<'_>, vault: &Vault) -> Result<()> {
     Ok(())
 }
 
-fn add(context: &Context<'_>, arguments: &Arguments, new: &New, vault: &Vault) -> Result<ObjectId> {
+fn add(context: &Context<'_>, new: &New, vault: &Vault) -> Result<ObjectId> {
     let password: Password = match &new.new_password_file {
         Some(file) => password::from_file(file)?,
-        None => arguments.repository.new_password(context, Given::ByHand)?,
+        None => new.repository.new_password(context, Given::ByHand)?,
     };
     let label = new.label.clone().unwrap_or_else(host_name);
     vault.add_slot(&password, &label, Timestamp(now().seconds))

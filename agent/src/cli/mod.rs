@@ -217,3 +217,14 @@ fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
 fn engine_names() -> PossibleValuesParser {
     PossibleValuesParser::new(icecore::engine::ENGINES.iter().map(|engine| engine.name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+}

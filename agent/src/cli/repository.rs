@@ -1,7 +1,7 @@
 //! Which repository a command works on, and by what password.
 
 use super::{Context, absolute, entropy, host_name, now};
-use crate::password::{self, Given};
+use crate::password::{Given, PasswordArguments};
 use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
@@ -24,7 +24,7 @@ pub struct RepositoryArguments {
     #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY")]
     repository: PathBuf,
     #[command(flatten)]
-    password: password::Arguments,
+    password: PasswordArguments,
 }
 
 impl RepositoryArguments {

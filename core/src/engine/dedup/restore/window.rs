@@ -156,7 +156,7 @@ impl<'m> Fetch<'m> {
     fn takes(&self, next: &Needed<'m>, bounds: &Bounds) -> bool {
         let Some(first) = self.chunks.first() else { return true };
         let gap = next.at.offset.checked_sub(self.end);
-        let length = end_of(&next.at).map(|end| end - self.start);
+        let length = end_of(&next.at).and_then(|end| end.checked_sub(self.start));
         first.at.pack == next.at.pack
             && gap.is_some_and(|gap| gap <= bounds.fetch_gap_bytes)
             && length.is_some_and(|length| length <= bounds.fetch_bytes)

@@ -1,0 +1,246 @@
+//! Encrypted, deduplicated backups: init, passwords, what is listed and restored, what is checked and forgotten, and a repository
+//! that holds tar backups beside them.
+
+mod damage;
+mod input;
+mod passwords;
+
+use crate::place::{HOST, NAME, Place, assert_equal, id};
+use crate::program::Outcome;
+use icecore_testkit::manifest::Manifest;
+use icecore_testkit::tree::Features;
+use serde_json::Value;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub const PASSWORD: &str = "correct horse";
+
+/// A place whose repository opens with [`PASSWORD`], and which has been made.
+pub fn place() -> Place {
+    let place = Place::new();
+    init(&place, &[]).expect(0);
+    place
+}
+
+/// Makes the repository.
+pub fn init(place: &Place, more: &[&str]) -> Outcome {
+    let repository = place.repository();
+    let arguments = [&["init", "-r", repository.to_str().unwrap(), "--json"], more].concat();
+    run(place.program.command(&arguments))
+}
+
+/// Runs a command that knows the password.
+pub fn run(mut command: Command) -> Outcome {
+    let output = command.env("ICECORE_PASSWORD", PASSWORD).output().unwrap();
+    Outcome::new(output.status, &output.stdout, &output.stderr)
+}
+
+/// `icecore VERB …` of the series, with the password.
+pub fn verb(place: &Place, verb: &str, more: &[&str]) -> Outcome {
+    run(place.program.command(&place.arguments(verb, more)))
+}
+
+/// Backs the source up.
+pub fn backup(place: &Place, more: &[&str]) -> Outcome {
+    let mut arguments = place.arguments("backup", more);
+    arguments.push(place.source().into());
+    run(place.program.command(&arguments))
+}
+
+pub fn restore(place: &Place, target: &str, more: &[&str]) -> Outcome {
+    run(place.program.command(&place.restore_arguments(&place.target(target), more)))
+}
+
+#[track_caller]
+fn restored(place: &Place, target: &str, backup: &str) -> Manifest {
+    restore(place, target, &[backup]).expect(0);
+    Manifest::of(&place.target(target)).unwrap()
+}
+
+#[track_caller]
+pub fn list(place: &Place) -> Vec<Value> {
+    verb(place, "list", &[]).expect(0).of_type("backup")
+}
+
+/// The stored objects of one folder of the vault, in order.
+pub fn objects(place: &Place, folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![place.repository().join("dedup").join(folder)];
+    while let Some(path) = todo.pop() {
+        match path.is_dir() {
+            true => todo.extend(crate::place::entries(&path)),
+            false if path.exists() => found.push(path),
+            false => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_backup_comes_back_as_it_was() {
+    let place = place();
+    let mut tree = place.tree(11, Features::all());
+    let mut made = Vec::new();
+    for step in 0..3 {
+        let summary = backup(&place, &[]).expect(0).summary();
+        assert_eq!((&summary["engine"], &summary["level"]), (&"dedup".into(), &0.into()));
+        made.push((id(&summary), Manifest::of(&place.source()).unwrap()));
+        tree.mutate(step + 1).unwrap();
+        place.settle();
+    }
+    let listed = list(&place);
+    assert_eq!(
+        listed.iter().map(id).collect::<Vec<_>>(),
+        made.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()
+    );
+    for (number, (id, manifest)) in made.iter().enumerate() {
+        assert_equal(manifest, &restored(&place, &format!("by-id-{number}"), id), id);
+    }
+    assert_equal(&made[1].1, &restored(&place, "before", "latest~1"), "latest~1");
+    // Any head of an id that nobody else has.
+    assert_equal(&made[0].1, &restored(&place, "by-head", &made[0].0[..12]), "the head of an id");
+    let clean = verb(&place, "check", &["--read-data"]).expect(0).summary();
+    assert_eq!((&clean["problems"], &clean["backups"]), (&0.into(), &3.into()));
+    assert!(clean["read_bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn nothing_is_stored_twice() {
+    let place = place();
+    let content: String = (0..40_000).map(|n| format!("{}\n", n * n)).collect();
+    place.write(&[("a", &content), ("b/c", &content)]);
+    let first = backup(&place, &[]).expect(0).summary();
+    assert!(first["stored_bytes"].as_u64().unwrap() < content.len() as u64);
+    let second = backup(&place, &[]).expect(0).summary();
+    assert_eq!((&second["stored_bytes"], &second["files"]), (&0.into(), &2.into()));
+    let all_read = backup(&place, &["--force"]).expect(0).summary();
+    assert!(all_read["reason"].as_str().unwrap().contains("every file was read"));
+    assert_eq!(all_read["files"], 2);
+    let from = backup(&place, &["--parent", &id(&first)[..8]]).expect(0).summary();
+    assert!(from["reason"].as_str().unwrap().contains(&id(&first)[..12]), "{from}");
+    backup(&place, &["--parent", "00000000"]).expect(1).explained();
+}
+
+#[test]
+fn a_dry_backup_writes_nothing() {
+    let place = place();
+    place.write(&[("a", "content")]);
+    let before: Vec<_> =
+        ["snapshots", "packs", "index", "sessions"].map(|folder| objects(&place, folder)).into();
+    let summary = backup(&place, &["--dry-run"]).expect(0).summary();
+    assert_eq!(
+        (&summary["id"], &summary["files"], &summary["dry_run"]),
+        (&Value::Null, &1.into(), &true.into())
+    );
+    let after: Vec<_> =
+        ["snapshots", "packs", "index", "sessions"].map(|folder| objects(&place, folder)).into();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn tar_backups_stand_beside_the_others() {
+    let place = place();
+    place.write(&[("a", "first")]);
+    place.backup(&[]).expect(0);
+    place.write(&[("a", "second, and longer")]);
+    backup(&place, &[]).expect(0);
+    let engines: Vec<_> = list(&place).iter().map(|row| row["engine"].clone()).collect();
+    assert_eq!(engines, ["tar", "dedup"]);
+    // Both are backups of one host and name: the newest is the latest.
+    restore(&place, "newest", &[]).expect(0);
+    assert_eq!(std::fs::read_to_string(place.target("newest").join("a")).unwrap(), "second, and longer");
+    // Who wants tar alone needs no password.
+    let only_tar = place.run("list", &["--engine", "tar"]).expect(0).of_type("backup");
+    assert_eq!(only_tar.len(), 1);
+    place.restore("older", &["--engine", "tar"]).expect(0);
+    assert_eq!(std::fs::read_to_string(place.target("older").join("a")).unwrap(), "first");
+    let info =
+        run(place.program.command(&["info", "-r", place.repository().to_str().unwrap(), "--json"])).expect(0);
+    let facts = info.of_type("repository").pop().unwrap();
+    assert_eq!((&facts["backups"], &facts["vault"]["encryption"]), (&2.into(), &true.into()));
+    let checked = verb(&place, "check", &["--read-data"]).expect(0).summary();
+    assert_eq!(checked["backups"], 2);
+}
+
+#[test]
+fn tags_and_paths_find_backups() {
+    let place = place();
+    place.write(&[("a", "content")]);
+    backup(&place, &["--tag", "weekly", "--tag", "kept"]).expect(0);
+    backup(&place, &["--tag", "weekly", "--time", "@1000000000"]).expect(0);
+    let count = |more: &[&str]| verb(&place, "list", more).expect(0).of_type("backup").len();
+    assert_eq!(count(&["--tag", "weekly"]), 2);
+    assert_eq!(count(&["--tag", "weekly", "--tag", "kept"]), 1);
+    assert_eq!(count(&["--tag", "daily"]), 0);
+    assert_eq!(count(&["--path", place.source().to_str().unwrap()]), 2);
+    assert_eq!(count(&["--path", "/elsewhere"]), 0);
+    assert_eq!(list(&place)[0]["timestamp"], 1_000_000_000);
+    let old = restore(&place, "old", &["--at", "@1000000001"]).expect(0).summary();
+    assert_eq!(id(&old), id(&list(&place)[0]));
+}
+
+#[test]
+fn what_is_forgotten_is_gone_and_the_rest_comes_back() {
+    let place = place();
+    for step in 0..4 {
+        place.write(&[("a", &format!("content {step}")), (&format!("b{step}"), "more")]);
+        backup(&place, &[]).expect(0);
+    }
+    let before = list(&place);
+    let planned = verb(&place, "forget", &["--keep-last", "2", "--dry-run"]).expect(0).summary();
+    assert_eq!((&planned["removed"], &planned["kept"]), (&2.into(), &2.into()));
+    assert_eq!(list(&place).len(), 4);
+    verb(&place, "forget", &["--keep-last", "2"]).expect(0);
+    let after = list(&place);
+    assert_eq!(after, before[2..]);
+    assert_eq!(objects(&place, "removals").len(), 1);
+    restore(&place, "oldest", &[&id(&after[0])]).expect(0);
+    assert_eq!(std::fs::read_to_string(place.target("oldest").join("a")).unwrap(), "content 2");
+    verb(&place, "check", &["--read-data"]).expect(0);
+    restore(&place, "gone", &[&id(&before[0])]).expect(1).explained();
+    // The last good one stays unless it is said otherwise.
+    verb(&place, "forget", &["--older-than", "0.0000001"]).expect(0);
+    assert_eq!(list(&place).len(), 1);
+}
+
+#[test]
+fn a_run_that_was_killed_is_taken_up_by_the_next() {
+    let place = place();
+    place.write(&[("a", "content")]);
+    backup(&place, &[]).expect(0);
+    // What a run leaves that dies between its packs and its index.
+    for object in [objects(&place, "index"), objects(&place, "snapshots")].concat() {
+        std::fs::remove_file(object).unwrap();
+    }
+    let packs = objects(&place, "packs");
+    let checked = verb(&place, "check", &[]).expect(0).summary();
+    assert_eq!(checked["orphans"], packs.len());
+    let session = place.repository().join("dedup/sessions");
+    assert!(crate::place::entries(&session).is_empty(), "a run that ended well left its session");
+    backup(&place, &[]).expect(0);
+    verb(&place, "check", &["--read-data"]).expect(0);
+    assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "back", "latest"), "after all");
+}
+
+#[test]
+fn options_of_the_other_engine_are_refused() {
+    let place = place();
+    place.write(&[("a", "content")]);
+    for option in [&["--incremental"][..], &["--compression-level", "3"], &["--compression", "gzip"]] {
+        backup(&place, option).expect(2).explained();
+    }
+    for option in [&["--force"][..], &["--parent", "abcd"], &["--time", "@5"], &["--compression", "max"]] {
+        let outcome = place.backup(option);
+        assert_eq!(outcome.status, 2, "{option:?}: {outcome:?}");
+    }
+    for compression in ["off", "fast", "better", "max", "7"] {
+        let mut arguments: Vec<OsString> =
+            place.arguments("backup", &["--force", "--compression", compression]);
+        arguments.push(place.source().into());
+        run(place.program.command(&arguments)).expect(0);
+    }
+    assert_eq!(list(&place).len(), 5);
+    assert_eq!(list(&place)[0]["series"], format!("{HOST}_{NAME}"));
+}

@@ -1,0 +1,115 @@
+//! What is damaged, missing or set back in a repository is noticed, and named with the backups that need it.
+
+use super::{backup, list, objects, place, restore, verb};
+use crate::place::{Place, id};
+use std::fs;
+use std::path::Path;
+
+/// Changes a byte in the middle.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    fs::write(path, bytes).unwrap();
+}
+
+/// A place with two backups, the first of which has a large file of its own; and their ids.
+fn two_backups() -> (Place, String, String) {
+    let place = place();
+    let mut noise: u64 = 7;
+    let mut next = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (noise >> 33) as u8 % 64)
+    };
+    let content: String = (0..700_000).map(|_| next()).collect();
+    place.write(&[("only-here", &content), ("small", "in both")]);
+    let first = id(&backup(&place, &[]).expect(0).summary());
+    fs::remove_file(place.source().join("only-here")).unwrap();
+    place.settle();
+    let second = id(&backup(&place, &[]).expect(0).summary());
+    (place, first, second)
+}
+
+fn largest_pack(place: &Place) -> std::path::PathBuf {
+    objects(place, "packs").into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+#[test]
+fn a_damaged_pack_is_named_with_what_needs_it() {
+    let (place, first, _) = two_backups();
+    flip(&largest_pack(&place));
+    // Lengths are right: only reading finds it.
+    verb(&place, "check", &[]).expect(0);
+    let found = verb(&place, "check", &["--read-data"]).expect(1);
+    assert!(found.names("only-here") && found.names(&first[..12]), "{found:?}");
+    assert!(!found.names("small"), "{found:?}");
+    restore(&place, "first", &[&first]).expect(1);
+    assert!(!place.target("first").join("only-here").exists());
+    assert_eq!(fs::read_to_string(place.target("first").join("small")).unwrap(), "in both");
+    restore(&place, "second", &[]).expect(0);
+}
+
+#[test]
+fn a_missing_or_short_pack_is_found_without_reading() {
+    let (place, first, second) = two_backups();
+    let pack = largest_pack(&place);
+    let whole = fs::read(&pack).unwrap();
+    fs::write(&pack, &whole[..whole.len() - 1]).unwrap();
+    let short = verb(&place, "check", &[]).expect(1);
+    assert!(short.of_type("problem").iter().any(|finding| finding["kind"] == "damaged"), "{short:?}");
+    fs::remove_file(&pack).unwrap();
+    let missing = verb(&place, "check", &[]).expect(1);
+    assert!(missing.of_type("problem").iter().any(|finding| finding["kind"] == "missing"), "{missing:?}");
+    assert!(missing.names("only-here") && missing.names(&first[..12]), "{missing:?}");
+    assert!(!missing.names(&second[..12]), "{missing:?}");
+    fs::write(&pack, &whole).unwrap();
+    verb(&place, "check", &["--read-data-subset", "100%"]).expect(0);
+}
+
+#[test]
+fn parts_of_the_data_are_read_in_turn() {
+    let (place, ..) = two_backups();
+    let read = |part: &str| {
+        verb(&place, "check", &["--read-data-subset", part]).expect(0).summary()["read_bytes"]
+            .as_u64()
+            .unwrap()
+    };
+    let all = verb(&place, "check", &["--read-data"]).expect(0).summary()["read_bytes"].as_u64().unwrap();
+    assert_eq!(read("1/3") + read("2/3") + read("3/3"), all);
+    assert!(read("1%") > 0 && read("1%") < all);
+    verb(&place, "check", &["--read-data-subset", "4/3"]).expect(2);
+}
+
+#[test]
+fn a_damaged_snapshot_is_said_wherever_backups_are_looked_for() {
+    let (place, first, second) = two_backups();
+    flip(&place.repository().join("dedup/snapshots").join(&second));
+    let listed = verb(&place, "list", &[]).expect(0);
+    assert_eq!(listed.of_type("damaged")[0]["id"], second.as_str());
+    assert_eq!(listed.of_type("backup").len(), 1);
+    let restored = restore(&place, "latest", &[]).expect(0);
+    assert_eq!(id(&restored.summary()), first);
+    assert!(
+        restored.of_type("warning").iter().any(|line| line.to_string().contains(&second)),
+        "{restored:?}"
+    );
+    assert!(verb(&place, "check", &[]).expect(1).names(&second));
+    let forgotten = verb(&place, "forget", &["--keep-last", "1"]).expect(0);
+    assert_eq!(forgotten.summary()["kept"], 1);
+    assert!(place.repository().join("dedup/snapshots").join(&second).exists());
+}
+
+#[test]
+fn a_repository_that_was_set_back_is_noticed() {
+    let (place, first, second) = two_backups();
+    assert_eq!(list(&place).len(), 2);
+    fs::remove_file(place.repository().join("dedup/snapshots").join(&second)).unwrap();
+    let checked = verb(&place, "check", &[]).expect(1);
+    assert!(checked.of_type("problem").iter().any(|finding| finding["kind"] == "rollback"), "{checked:?}");
+    assert!(checked.names(&second));
+    // Told once; then what is there counts.
+    verb(&place, "check", &[]).expect(0);
+    fs::remove_file(place.repository().join("dedup/snapshots").join(&first)).unwrap();
+    let warned = verb(&place, "list", &[]).expect(0);
+    assert!(warned.of_type("warning").iter().any(|line| line.to_string().contains(&first)), "{warned:?}");
+}
