@@ -57,7 +57,9 @@ impl Wanted {
             return Ok(None);
         }
         let filter = Filter::none().exclude(patterns);
-        filter.map(Some).map_err(|error| Error::invalid("not a pattern to find by:", error.subject()).because(error))
+        filter
+            .map(Some)
+            .map_err(|error| Error::invalid("not a pattern to find by:", error.subject()).because(error))
     }
 
     /// Whether an entry is meant.

@@ -1,13 +1,15 @@
 //! `icecore benchmark`: how fast this machine and a storage are.
 
-use super::{Context, RepositoryArguments};
+use super::{Context, absolute};
 use crate::output;
 use crate::progress::Terminal;
 use clap::Args;
 use icecore::benchmark::{self, Row};
 use icecore::error::Result;
 use icecore::storage::Storage;
+use icecore::storage::local::Local;
 use serde_json::json;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,8 +24,9 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    #[command(flatten)]
-    repository: Option<RepositoryArguments>,
+    /// Measure this repository's storage too: a folder
+    #[arg(short = 'r', long = "repository", value_name = "REPO")]
+    repository: Option<PathBuf>,
     /// How long each step is repeated
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
@@ -34,7 +37,8 @@ pub struct Arguments {
 
 /// Prints a line for each measurement.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let storage = arguments.repository.as_ref().map(RepositoryArguments::storage).transpose()?;
+    let folder = arguments.repository.as_deref().map(absolute).transpose()?;
+    let storage = folder.as_deref().map(Local::open).transpose()?;
     let begun = Instant::now();
     let options = benchmark::Options {
         clock: &|| begun.elapsed(),

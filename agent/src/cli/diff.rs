@@ -21,11 +21,12 @@ use std::process::ExitCode;
 
 /// Show what differs between two backups, or between a backup and the disk
 ///
-/// + is new, - is gone, M is not the same, with what is not: content, target,
-/// device, mode, owner, time, attributes, or type. A file on disk is read only
-/// where its times say that it may have changed. The exit status says whether
-/// they could be compared, not whether they differ; it is 3 when something on
-/// disk could not be read.
+/// Of each entry it prints + when it is new, - when it is gone, and M when it
+/// is not the same, with what is not: content, target, device, mode, owner,
+/// time, attributes, or type. A file on disk is read only where its times say
+/// that it may have changed. The exit status says whether they could be
+/// compared, not whether they differ; it is 3 when something on disk could not
+/// be read.
 ///
 ///   icecore diff -r /srv/backups latest~1 latest
 ///   icecore diff -r /srv/backups latest~3 latest --path docs

@@ -119,13 +119,13 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let options = find::Options { which, place, all: arguments.all, wanted };
     let monitor = Terminal::without_line(context.global, context.stop.clone());
     let mut lines = Lines::default();
-    let mut heading = Vec::new();
+    let mut heading: Option<Vec<u8>> = None;
     let report = find::run(&repository, &options, &monitor, &mut |found| {
         if context.global.json {
             lines.json(&json_match(found));
         } else if arguments.all {
-            if heading != found.path {
-                found.path.clone_into(&mut heading);
+            if heading.as_deref() != Some(found.path) {
+                heading = Some(found.path.to_vec());
                 lines.line(&entry::shown(found.path, Some(found.entry)));
             }
             lines.line(&version(found));

@@ -13,7 +13,7 @@ use crate::repository::vault::{ChunkId, ChunkKind};
 use std::sync::Arc;
 
 /// Zeros, to be written where a hole has to be spelled out.
-pub const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+pub static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Fewest chunks of a file for which threads are started.
 const ROWS_IN_PARALLEL: usize = 3;
