@@ -10,9 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
+static BYTES_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// From now on standard output is for the bytes that were asked for, and JSON lines go to standard error.
+pub fn only_bytes() {
+    BYTES_ONLY.store(true, Ordering::Relaxed);
+}
+
 /// Prints one JSON line; a reader that went away (a closed pipe) is no reason to fail.
 pub fn json(value: &Value) {
-    print_line(&value.to_string());
+    if BYTES_ONLY.load(Ordering::Relaxed) {
+        print_error(&value.to_string())
+    } else {
+        print_line(&value.to_string())
+    }
 }
 
 /// Prints one line for a person.

@@ -153,7 +153,8 @@ fn a_file_is_written_whole_or_not_at_all() {
 #[test]
 fn an_archive_of_a_backup_unpacks_to_what_was_backed_up() {
     let place = place();
-    let tree = place.tree(31, Features::all());
+    // GNU tar works by path, and cannot reach those beyond PATH_MAX.
+    let tree = place.tree(31, Features { long_paths: false, ..Features::all() });
     backup(&place, &[]).expect(0);
     let archive = bytes(&place, "dump", &["latest"]);
     let target = place.path().join("unpacked");
@@ -430,6 +431,7 @@ fn a_damaged_pack_is_never_printed() {
     let output = password(place.program.command(&arguments)).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.len() < noise.len() && noise.starts_with(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("\"kind\":\"damaged\""));
     let target = place.path().join("out");
     verb(&place, "dump", &["latest:large", "-o", target.to_str().unwrap()]).expect(1).explained();
     assert!(!target.exists());

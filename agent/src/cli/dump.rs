@@ -26,7 +26,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 ///
 /// Every piece is verified before it is written. A file comes as it is, with
 /// holes as zeros; a directory comes as an archive that GNU tar unpacks, with
-/// names relative to it.
+/// names relative to it. What there is to say, with --json too, goes to standard
+/// error.
 ///
 ///   icecore cat -r /srv/backups latest:docs/a.txt
 ///   icecore dump -r /srv/backups latest~1:docs | tar -tv
@@ -69,6 +70,9 @@ impl Format {
 
 /// Writes what was asked for.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.output.is_none() {
+        output::only_bytes();
+    }
     let which = arguments.which.which();
     let repository = arguments.repository.open_for(context, &which.filter)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
@@ -87,9 +91,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             summarize(context, &report?, path);
         }
         None => {
-            // Nothing but what was asked for goes to standard output.
-            let global = super::Global { json: false, ..context.global.clone() };
-            let monitor = Terminal::without_line(&global, context.stop.clone());
+            let monitor = Terminal::without_line(context.global, context.stop.clone());
             to_output(&repository, &options, &monitor)?;
         }
     }
