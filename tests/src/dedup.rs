@@ -7,6 +7,7 @@ mod passwords;
 
 use crate::place::{HOST, NAME, Place, assert_equal, id};
 use crate::program::Outcome;
+use crate::running::Running;
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::tree::Features;
 use serde_json::Value;
@@ -208,20 +209,39 @@ fn what_is_forgotten_is_gone_and_the_rest_comes_back() {
 #[test]
 fn a_run_that_was_killed_is_taken_up_by_the_next() {
     let place = place();
+    place.tree(12, Features::plain());
+    let large: Vec<u8> = (0..60_000_000_u32).map(|n| (n.wrapping_mul(n >> 7) >> 3) as u8).collect();
+    std::fs::write(place.source().join("large"), large).unwrap();
+    place.settle();
+    let mut arguments = place.arguments("backup", &["--jobs", "1"]);
+    arguments.push(place.source().into());
+    let mut command = place.program.command(&arguments);
+    command.env("ICECORE_PASSWORD", PASSWORD);
+    let mut running = Running::start(command);
+    if running.hold_when_open(&place.source().join("large")) {
+        running.signal(rustix::process::Signal::KILL);
+        assert_ne!(running.wait().status, 0);
+        assert!(list(&place).is_empty());
+        assert_eq!(objects(&place, "sessions").len(), 1, "a run that is killed cannot take its session back");
+    }
+    backup(&place, &[]).expect(0);
+    let checked = verb(&place, "check", &["--read-data"]).expect(0).summary();
+    assert_eq!(checked["orphans"], 0, "what was stored whole is taken in");
+    assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "back", "latest"), "after all");
+}
+
+#[test]
+fn packs_that_no_index_knows_are_told_and_lose_nothing() {
+    let place = place();
     place.write(&[("a", "content")]);
     backup(&place, &[]).expect(0);
-    // What a run leaves that dies between its packs and its index.
-    for object in [objects(&place, "index"), objects(&place, "snapshots")].concat() {
+    for object in objects(&place, "index") {
         std::fs::remove_file(object).unwrap();
     }
-    let packs = objects(&place, "packs");
-    let checked = verb(&place, "check", &[]).expect(0).summary();
-    assert_eq!(checked["orphans"], packs.len());
-    let session = place.repository().join("dedup/sessions");
-    assert!(crate::place::entries(&session).is_empty(), "a run that ended well left its session");
-    backup(&place, &[]).expect(0);
-    verb(&place, "check", &["--read-data"]).expect(0);
-    assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "back", "latest"), "after all");
+    let checked = verb(&place, "check", &[]).expect(1);
+    assert_eq!(checked.summary()["orphans"], objects(&place, "packs").len());
+    assert!(checked.names(&id(&list(&place)[0])[..12]), "{checked:?}");
+    restore(&place, "back", &[]).expect(1).explained();
 }
 
 #[test]
