@@ -76,7 +76,7 @@ impl Reader<'_> {
         if let Err(error) = self.compare_header(pack, &bytes) {
             report.note_damage(error)?;
         }
-        let rows = match self.read_table(pack, &key, &mut bytes) {
+        let rows = match self.read_table(pack, &key, &bytes) {
             Ok(rows) => {
                 self.compare_table(pack, &rows, &mut report);
                 rows
@@ -111,7 +111,7 @@ impl Reader<'_> {
     }
 
     /// The chunks that the table of a pack names, with their places.
-    fn read_table(&self, pack: PackRef, key: &PackKey, bytes: &mut [u8]) -> Result<Vec<(ChunkId, Location)>> {
+    fn read_table(&self, pack: PackRef, key: &PackKey, bytes: &[u8]) -> Result<Vec<(ChunkId, Location)>> {
         let info = self.index.pack(pack)?;
         let header = self.index.header(self.vault.keys(), pack)?;
         let size = bytes.len();
@@ -120,7 +120,8 @@ impl Reader<'_> {
             .map_err(|error| error.while_doing("cannot read pack", info.id.to_string()))?;
         let table_end = size - TRAILER_BYTES;
         let table_offset = table_end - table_bytes;
-        let table = &mut bytes[table_offset..table_end];
+        // A copy: where the trailer lies, opening would destroy blobs.
+        let table = &mut bytes[table_offset..table_end].to_vec();
         let rows = key.open_table(self.vault.keys(), &header, table, info.is_metadata, table_offset)?;
         let mut offset = HEADER_BYTES as u32;
         let place = |(number, row): (usize, &super::Row)| {
