@@ -18,7 +18,7 @@ fn packs(backup: &Backup) -> Vec<ObjectName> {
             Ok(())
         })
         .unwrap();
-    packs.sort_by(|a, b| b.0.cmp(&a.0));
+    packs.sort_by_key(|pack| std::cmp::Reverse(pack.0));
     packs.into_iter().map(|(_, name)| name).collect()
 }
 
