@@ -105,7 +105,9 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     fn make_directory(&mut self, path: &[u8], entry: &Entry) -> Result<bool> {
         let attributes = self.run.attributes(path, entry)?;
         let Some(target) = self.target.as_deref_mut() else { return Ok(true) };
-        let made = target.directory(path).and_then(|()| target.directory_attributes(path, attributes));
+        let made = target.directory(path).and_then(|()| {
+            if entry.is_made_up_root() { Ok(()) } else { target.directory_attributes(path, attributes) }
+        });
         let is_made = made.is_ok();
         self.run.settle(path, entry, made, Side::Target)?;
         Ok(is_made)

@@ -47,6 +47,8 @@ pub struct Builder<'s> {
     finished: Vec<(u64, Child)>,
     /// The bytes of the node that is being stored; kept for its capacity.
     node: Vec<u8>,
+    /// A node was not stored: without it there is no tree.
+    failed: bool,
 }
 
 impl<'s> Builder<'s> {
@@ -54,12 +56,13 @@ impl<'s> Builder<'s> {
     pub fn new(nodes_key: &[u8; 32], store: &'s mut dyn Store) -> Self {
         Builder {
             store,
-            borders: Borders { key: *nodes_key, hashed: Vec::new() },
+            borders: Borders::new(nodes_key),
             leaf: LeafWriter::default(),
             before: None,
             inner: Vec::new(),
             finished: Vec::new(),
             node: Vec::new(),
+            failed: false,
         }
     }
 
@@ -71,9 +74,10 @@ impl<'s> Builder<'s> {
     /// Adds an entry, whose key is greater than that of the one before.
     ///
     /// # Errors
-    /// `Invalid` out of order, or for an entry that cannot be: that entry is not added. `Limit` for a path or attributes that
-    /// are too long, and as the store has it: the tree cannot go on.
+    /// `Invalid` out of order, or for an entry that cannot be, `Limit` for a path that is too long: that entry is not added. As the
+    /// store has it: the tree cannot go on.
     pub fn push(&mut self, key: Key<'_>, entry: &Entry) -> Result<()> {
+        self.go_on()?;
         self.check(key, entry)?;
         self.leaf.push(key, entry)?;
         match &mut self.before {
@@ -89,6 +93,10 @@ impl<'s> Builder<'s> {
         }
         let (count, bytes) = (self.leaf.count(), self.leaf.item_bytes());
         if self.borders.ends(0, count, bytes, key) { self.close_leaf() } else { Ok(()) }
+    }
+
+    fn go_on(&self) -> Result<()> {
+        if self.failed { Err(Error::invalid("a part was not stored of", "a tree")) } else { Ok(()) }
     }
 
     fn check(&self, key: Key<'_>, entry: &Entry) -> Result<()> {
@@ -132,10 +140,11 @@ impl<'s> Builder<'s> {
 
     /// Stores the node that has just been written, and adds it to the one above it.
     fn add_node(&mut self, height: usize, directory: Vec<u8>, name: Vec<u8>, totals: Totals) -> Result<()> {
-        let id = self.store.put(ChunkKind::Node, &self.node)?;
+        let id = self.store.put(ChunkKind::Node, &self.node).inspect_err(|_| self.failed = true)?;
         let child = Child { directory, name, id, totals };
         if self.inner.len() == height {
             if height == usize::from(TREE_HEIGHT_MAX) {
+                self.failed = true;
                 return Err(Error::new(Kind::Limit, "too high a tree"));
             }
             self.inner.push(InnerWriter::default());
@@ -155,6 +164,7 @@ impl<'s> Builder<'s> {
     /// # Errors
     /// `Invalid` without any entry; as the store has it.
     pub fn finish(mut self) -> Result<Root> {
+        self.go_on()?;
         if self.leaf.count() > 0 {
             self.close_leaf()?;
         }
@@ -175,14 +185,18 @@ impl<'s> Builder<'s> {
 }
 
 /// Where nodes end.
-struct Borders {
+pub(super) struct Borders {
     key: [u8; 32],
     hashed: Vec<u8>,
 }
 
 impl Borders {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Borders { key: *key, hashed: Vec::new() }
+    }
+
     /// Whether a node ends after the item with this key, its last.
-    fn ends(&mut self, height: usize, count: usize, bytes: usize, key: Key<'_>) -> bool {
+    pub(super) fn ends(&mut self, height: usize, count: usize, bytes: usize, key: Key<'_>) -> bool {
         if count >= TREE_NODE_ITEMS_MAX || bytes >= TREE_NODE_FULL_BYTES {
             return true;
         }

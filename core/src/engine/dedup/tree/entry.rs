@@ -3,8 +3,10 @@
 //! Invariant: an entry that [`Entry::fault`] finds nothing wrong with is written and read back as the same entry. What a kind does not have is
 //! empty or zero.
 
+use super::kept::{holes_len, xattrs_len};
 use crate::limits::{
-    TREE_CHUNK_BYTES, TREE_OWNER_BYTES, TREE_PATH_BYTES, TREE_ROWS_DEPTH_MAX, TREE_ROWS_MAX,
+    TREE_CHUNK_BYTES, TREE_HOLES_BYTES, TREE_OWNER_BYTES, TREE_PATH_BYTES, TREE_ROWS_DEPTH_MAX,
+    TREE_ROWS_MAX, TREE_XATTR_BYTES,
 };
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
@@ -164,6 +166,9 @@ impl Entry {
         const MISMATCH: &str = "a size that is not that of its content";
         let holes = match &self.holes {
             Kept::None => Some(0),
+            Kept::Here(holes) if holes_len(holes) > TREE_HOLES_BYTES => {
+                return Some("too many holes to stand here");
+            }
             Kept::Here(holes) => match hole_bytes(holes, self.size_bytes) {
                 Some(bytes) => Some(bytes),
                 None => return Some("holes that cannot be"),
@@ -222,6 +227,9 @@ pub(super) fn hole_bytes(holes: &[Hole], size_bytes: u64) -> Option<u64> {
 fn xattr_fault(xattrs: &Kept<Xattrs>) -> Option<&'static str> {
     match xattrs {
         Kept::Here(xattrs) if !are_xattrs(xattrs) => Some("attributes out of order"),
+        Kept::Here(xattrs) if xattrs_len(xattrs) > TREE_XATTR_BYTES => {
+            Some("too many attributes to stand here")
+        }
         _ => None,
     }
 }

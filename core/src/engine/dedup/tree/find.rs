@@ -68,7 +68,7 @@ pub fn list(
         let name = sub.as_ref().map(|(path, _)| &path[start..]);
         while let Some((key, entry)) = others.peek()?
             && key.directory == directory
-            && name.is_none_or(|name| key.name < name)
+            && name.is_none_or(|name| key.name <= name)
         {
             found(key.name, entry)?;
             others.advance();

@@ -101,6 +101,13 @@ pub(super) fn write_xattrs(out: &mut Vec<u8>, xattrs: &Xattrs) {
     }
 }
 
+/// Bytes that attributes take.
+pub(super) fn xattrs_len(xattrs: &Xattrs) -> usize {
+    let len = |bytes: &Vec<u8>| varint::len(bytes.len() as u64) + bytes.len();
+    varint::len(xattrs.len() as u64)
+        + xattrs.iter().map(|(name, value)| len(name) + len(value)).sum::<usize>()
+}
+
 /// Attributes, in whatever order they are.
 pub(super) fn read_xattrs(fields: &mut Fields<'_>) -> Result<Xattrs> {
     let count = fields.count(2)?;
@@ -119,6 +126,12 @@ pub(super) fn write_holes(out: &mut Vec<u8>, holes: &[Hole]) {
         varint::put(out, hole.data_before);
         varint::put(out, hole.length);
     }
+}
+
+/// Bytes that holes take.
+pub(super) fn holes_len(holes: &[Hole]) -> usize {
+    let len = |hole: &Hole| varint::len(hole.data_before) + varint::len(hole.length);
+    varint::len(holes.len() as u64) + holes.iter().map(len).sum::<usize>()
 }
 
 /// Holes, whatever they are.

@@ -11,8 +11,8 @@ use super::super::varint::{Fields, damaged};
 use super::*;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{
-    OWNERS_REMEMBERED, TREE_CHUNK_BYTES, TREE_HOLES_BYTES, TREE_OWNER_BYTES, TREE_PATH_BYTES,
-    TREE_ROWS_DEPTH_MAX, TREE_ROWS_MAX, TREE_XATTR_BYTES,
+    OWNERS_REMEMBERED, TREE_CHUNK_BYTES, TREE_OWNER_BYTES, TREE_PATH_BYTES, TREE_ROWS_DEPTH_MAX,
+    TREE_ROWS_MAX,
 };
 use crate::repository::vault::ChunkId;
 use crate::repository::vault::id::ID_BYTES;
@@ -250,23 +250,18 @@ impl LeafReader {
     }
 
     fn read_kept(&mut self, fields: &mut Fields<'_>, flags: u8, entry: &mut Entry) -> Result<()> {
-        let start = fields.position();
         entry.xattrs = match (flags & XATTRS_HERE != 0, flags & XATTRS_ELSEWHERE != 0) {
             (false, false) => Kept::None,
             (true, false) => Kept::Here(kept::read_xattrs(fields)?),
             (false, true) => Kept::Elsewhere(self.next_chunk(fields)?),
             (true, true) => return Err(damaged("attributes in two places in")),
         };
-        let middle = fields.position();
         entry.holes = match (flags & HOLES_HERE != 0, flags & HOLES_ELSEWHERE != 0) {
             (false, false) => Kept::None,
             (true, false) => Kept::Here(kept::read_holes(fields)?),
             (false, true) => Kept::Elsewhere(self.next_chunk(fields)?),
             (true, true) => return Err(damaged("holes in two places in")),
         };
-        if middle - start > TREE_XATTR_BYTES || fields.position() - middle > TREE_HOLES_BYTES {
-            return Err(damaged("too many attributes or holes in an entry of"));
-        }
         Ok(())
     }
 

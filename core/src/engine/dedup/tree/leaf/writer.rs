@@ -5,8 +5,7 @@ use super::super::inner::Totals;
 use super::super::key::{Key, shared};
 use super::super::{kept, varint};
 use super::*;
-use crate::error::{Error, Kind, Result};
-use crate::limits::{TREE_HOLES_BYTES, TREE_XATTR_BYTES};
+use crate::error::{Error, Result};
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
 use std::collections::HashMap;
@@ -102,7 +101,7 @@ impl LeafWriter {
     /// Adds an entry without fault.
     ///
     /// # Errors
-    /// `Invalid` for a socket; `Limit` when attributes or holes are too long to stand in an entry.
+    /// `Invalid` for a socket, which is a fault.
     pub fn push(&mut self, key: Key<'_>, entry: &Entry) -> Result<()> {
         let kind = KINDS.iter().position(|kind| *kind == entry.kind);
         let kind = kind.ok_or_else(|| Error::invalid("a tree holds no", "sockets"))?;
@@ -130,7 +129,7 @@ impl LeafWriter {
             varint::put(&mut self.items, names.device);
             varint::put(&mut self.items, names.links);
         }
-        self.push_kept(entry)?;
+        self.push_kept(entry);
         self.count += 1;
         self.totals.add_entry(entry);
         Ok(())
@@ -184,23 +183,17 @@ impl LeafWriter {
         }
     }
 
-    fn push_kept(&mut self, entry: &Entry) -> Result<()> {
-        let start = self.items.len();
+    fn push_kept(&mut self, entry: &Entry) {
         match &entry.xattrs {
             Kept::None => (),
             Kept::Here(xattrs) => kept::write_xattrs(&mut self.items, xattrs),
             Kept::Elsewhere(id) => self.push_chunk(id),
         }
-        let middle = self.items.len();
         match &entry.holes {
             Kept::None => (),
             Kept::Here(holes) => kept::write_holes(&mut self.items, holes),
             Kept::Elsewhere(id) => self.push_chunk(id),
         }
-        if middle - start > TREE_XATTR_BYTES || self.items.len() - middle > TREE_HOLES_BYTES {
-            return Err(Error::new(Kind::Limit, "too many attributes or holes to stand in an entry"));
-        }
-        Ok(())
     }
 
     fn push_chunk(&mut self, id: &ChunkId) {
