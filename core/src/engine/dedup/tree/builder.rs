@@ -114,8 +114,10 @@ impl<'s> Builder<'s> {
         let Some((last_directory, last_name)) = &self.before else {
             return if directory && key.directory.is_empty() { Ok(()) } else { wrong("not the root:") };
         };
+        if last_directory == key.directory {
+            return if key.name > &last_name[..] { Ok(()) } else { wrong("out of order in a tree:") };
+        }
         match compare_paths(last_directory, key.directory) {
-            Ordering::Equal if key.name > &last_name[..] => Ok(()),
             Ordering::Less if !directory => wrong("an entry without the record of its directory:"),
             Ordering::Less if !is_path(key.directory, 0) => wrong("not a path:"),
             Ordering::Less if !may_follow(key.directory, last_directory) => {

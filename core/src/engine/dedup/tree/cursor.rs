@@ -237,6 +237,14 @@ impl<'c> Walker<'c> {
 
     /// Moves to the first entry, or unread node with nothing but such entries, whose key is not less than `key`.
     pub fn seek(&mut self, key: Key<'_>) -> Result<()> {
+        // Mostly it is this entry or the next.
+        for _ in 0..2 {
+            match self.item() {
+                Some((at, _)) if at < key => self.step()?,
+                Some(_) => return Ok(()),
+                None => break,
+            }
+        }
         loop {
             self.jump(key);
             match self.head {

@@ -36,9 +36,8 @@ pub fn compare_paths(a: &[u8], b: &[u8]) -> Ordering {
 /// How many bytes both begin with alike.
 pub fn shared(a: &[u8], b: &[u8]) -> usize {
     let mut same = 0;
-    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-        let differing = word(x) ^ word(y);
+    for (x, y) in a.as_chunks().0.iter().zip(b.as_chunks().0) {
+        let differing = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
         if differing != 0 {
             return same + (differing.trailing_zeros() / 8) as usize;
         }

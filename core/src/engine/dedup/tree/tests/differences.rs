@@ -2,20 +2,16 @@
 
 use super::*;
 
-#[derive(Debug, PartialEq)]
-enum Found {
-    Added(Entry),
-    Removed(Entry),
-    Changed(Entry, Entry),
-}
+/// In the first tree, in the second.
+type Found = (Option<Entry>, Option<Entry>);
 
 fn difference(memory: &Memory, a: &ChunkId, b: &ChunkId) -> Vec<(Path, Found)> {
     let mut all = Vec::new();
     diff(memory, a, b, &mut |difference| {
         let found = match difference.change {
-            Change::Added(new) => Found::Added(new.clone()),
-            Change::Removed(old) => Found::Removed(old.clone()),
-            Change::Changed(old, new) => Found::Changed(old.clone(), new.clone()),
+            Change::Added(new) => (None, Some(new.clone())),
+            Change::Removed(old) => (Some(old.clone()), None),
+            Change::Changed(old, new) => (Some(old.clone()), Some(new.clone())),
         };
         all.push((Path::of(difference.key), found));
         Ok(())
@@ -28,15 +24,15 @@ fn naive(a: &Map, b: &Map) -> Vec<(Path, Found)> {
     let mut all = Vec::new();
     for (path, old) in a {
         match b.get(path) {
-            None => all.push((path.clone(), Found::Removed(old.clone()))),
-            Some(new) if new != old => all.push((path.clone(), Found::Changed(old.clone(), new.clone()))),
+            None => all.push((path.clone(), (Some(old.clone()), None))),
+            Some(new) if new != old => all.push((path.clone(), (Some(old.clone()), Some(new.clone())))),
             Some(_) => (),
         }
     }
     all.extend(
         b.iter()
             .filter(|(path, _)| !a.contains_key(path))
-            .map(|(path, new)| (path.clone(), Found::Added(new.clone()))),
+            .map(|(path, new)| (path.clone(), (None, Some(new.clone())))),
     );
     all.sort_by(|x, y| x.0.cmp(&y.0));
     all
@@ -99,7 +95,7 @@ fn a_moved_file_is_removed_and_added_and_little_is_read_for_it() {
     let (a, b) = (build(&mut memory, &before).id, build(&mut memory, &after).id);
     memory.reads.store(0, Ordering::Relaxed);
     let found = difference(&memory, &a, &b);
-    assert_eq!(found, [(from, Found::Removed(entry.clone())), (to, Found::Added(entry))]);
+    assert_eq!(found, [(from, (Some(entry.clone()), None)), (to, (None, Some(entry)))]);
     let reads = memory.reads.load(Ordering::Relaxed);
     assert!(reads <= 20, "{reads} of {}", memory.chunks.len());
     assert!(difference(&memory, &a, &a).is_empty());
