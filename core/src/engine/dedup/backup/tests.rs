@@ -35,8 +35,7 @@ fn earlier() -> FileTime {
 
 impl World {
     fn new() -> World {
-        let vault =
-            Vault::create(Arc::new(Memory::new()), &Protection::None, "test", Timestamp(1)).unwrap();
+        let vault = Vault::create(Arc::new(Memory::new()), &Protection::None, "test", Timestamp(1)).unwrap();
         World { place: tempfile::tempdir().unwrap(), vault, jobs: 2 }
     }
 
@@ -320,7 +319,8 @@ fn several_roots_stand_under_their_names() {
 fn a_stream_is_one_file_and_its_failure_no_backup() {
     let world = World::new();
     let content = noise(5, 5 << 20);
-    let input = Input::Stream { name: b"dump.sql".to_vec(), content: &mut std::io::Cursor::new(content.clone()) };
+    let input =
+        Input::Stream { name: b"dump.sql".to_vec(), content: &mut std::io::Cursor::new(content.clone()) };
     let made = world.backup_of(input, None, later, &Quiet).unwrap();
     let entries = world.entries(&made.root);
     assert_eq!(world.content(&entries["dump.sql"]), content);
