@@ -10,9 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
+static BYTES_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// From now on standard output is for the bytes that were asked for, and JSON lines go to standard error.
+pub fn only_bytes() {
+    BYTES_ONLY.store(true, Ordering::Relaxed);
+}
+
 /// Prints one JSON line; a reader that went away (a closed pipe) is no reason to fail.
 pub fn json(value: &Value) {
-    print_line(&value.to_string());
+    if BYTES_ONLY.load(Ordering::Relaxed) {
+        print_error(&value.to_string())
+    } else {
+        print_line(&value.to_string())
+    }
 }
 
 /// Prints one line for a person.
@@ -33,6 +44,61 @@ fn print_line(text: &str) {
         // A closed pipe is the reader's choice (`icecore list | head`).
         Err(error) if error.kind() != ErrorKind::BrokenPipe => UNWRITTEN.store(true, Ordering::Relaxed),
         _ => {}
+    }
+}
+
+/// Bytes of lines that are printed at once.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Many lines, printed some at a time; the last of them when this goes away.
+#[derive(Default)]
+pub struct Lines(String);
+
+impl Lines {
+    /// One line for a person.
+    pub fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+        if self.0.len() >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// One JSON line.
+    pub fn json(&mut self, value: &Value) {
+        self.line(&value.to_string());
+    }
+
+    fn flush(&mut self) {
+        if let Some(text) = self.0.strip_suffix('\n') {
+            print_line(text);
+        }
+        self.0.clear();
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Standard output for bytes that are no text, and whether its reader went away.
+#[derive(Default)]
+pub struct Bytes {
+    /// The reader wants no more (`icecore cat … | head`).
+    pub closed: bool,
+}
+
+impl Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = std::io::stdout().lock().write(bytes);
+        self.closed |= written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().lock().flush()
     }
 }
 

@@ -26,6 +26,15 @@ impl<'g> Terminal<'g> {
     /// A monitor for one run; `doing` is the word at the head of the progress line.
     pub fn new(global: &'g Global, stop: Arc<AtomicBool>, doing: &'static str) -> Self {
         let visible = !global.json && !global.quiet && std::io::stderr().is_terminal();
+        Terminal::with_line(global, stop, doing, visible)
+    }
+
+    /// A monitor for a run whose answer comes line by line: no progress line stands in its way.
+    pub fn without_line(global: &'g Global, stop: Arc<AtomicBool>) -> Self {
+        Terminal::with_line(global, stop, "", false)
+    }
+
+    fn with_line(global: &'g Global, stop: Arc<AtomicBool>, doing: &'static str, visible: bool) -> Self {
         let target =
             if visible { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);

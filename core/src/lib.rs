@@ -26,12 +26,19 @@ pub mod engine;
 
 pub mod chain;
 pub mod select;
+pub mod view;
 
 pub mod backup;
+pub mod benchmark;
 pub mod check;
+pub mod diff;
+pub mod dump;
+pub mod find;
 pub mod forget;
 pub mod info;
 pub mod list;
+pub mod ls;
 pub mod restore;
+pub mod stats;
 
 pub use error::{Error, Kind, Result};

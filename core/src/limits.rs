@@ -119,6 +119,51 @@ pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
 /// Bytes between two chunks that are rather fetched in vain than asked around.
 pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
 
+/// Holes of one file that are kept. A file with more is stored as if it had none.
+pub const HOLES_KEPT: usize = 65_536;
+
+/// Smallest file that is looked at for holes.
+pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
+
+/// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
+pub const CHUNK_MIN_BYTES: usize = 256 << 10;
+
+/// Length from which on a chunk ends at the first chance: four times as often as before. Lengths are 1.2 times that on average.
+pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
+
+/// Longest chunk of content, which ends whatever it holds.
+pub const CHUNK_MAX_BYTES: usize = 4 << 20;
+
+/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MIN`] of them.
+pub const BUNDLE_MIN_BYTES: u64 = 1 << 20;
+
+/// Bytes at which a bundle ends whatever it holds. It is passed by at most the last file.
+pub const BUNDLE_MAX_BYTES: u64 = 4 << 20;
+
+/// Bytes of content between two files that may end a bundle, on average.
+pub const BUNDLE_SPAN_BYTES: u64 = 1 << 20;
+
+/// What a smaller file counts as when it is asked whether it ends a bundle, so that swarms of tiny files end too.
+pub const BUNDLE_FILE_MIN_BYTES: u64 = 4 << 10;
+
+/// Files of a bundle from which on any may end it, however small they are.
+pub const BUNDLE_FILES_MIN: usize = 1024;
+
+/// Most files in one bundle.
+pub const BUNDLE_FILES_MAX: usize = 4096;
+
+/// Bytes of the chunks that are kept while files of a backup are read one after the other.
+pub const VIEW_CACHE_BYTES: usize = 64 << 20;
+
+/// How many they are at most.
+pub const VIEW_CACHE_CHUNKS: usize = 64;
+
+/// Versions of files that a search through all backups remembers.
+pub const FOUND_VERSIONS: usize = 1 << 20;
+
+/// Bytes of one object that the benchmark of a storage writes: those of a pack.
+pub const BENCHMARK_OBJECT_BYTES: usize = 16 << 20;
+
 /// Files that one fetch serves at most, so that all workers have something to do.
 pub const RESTORE_FETCH_FILES: usize = 512;
 
@@ -220,39 +265,6 @@ pub const WORK_WAITING: usize = 3;
 
 /// Full packs that wait to be stored.
 pub const PACKS_WAITING: usize = 1;
-
-/// Holes of one file that are kept. A file with more is stored as if it had none.
-pub const HOLES_KEPT: usize = 65_536;
-
-/// Smallest file that is looked at for holes.
-pub const SPARSE_MIN_BYTES: u64 = 64 << 10;
-
-/// Shortest chunk of content, but for the last of a file. A chunk has a cost in the index whatever its length.
-pub const CHUNK_MIN_BYTES: usize = 256 << 10;
-
-/// Length from which on a chunk ends at the first chance: four times as often as before. Lengths are 1.2 times that on average.
-pub const CHUNK_AVERAGE_BYTES: usize = 1 << 20;
-
-/// Longest chunk of content, which ends whatever it holds.
-pub const CHUNK_MAX_BYTES: usize = 4 << 20;
-
-/// Bytes a bundle of small files has before a file may end it, unless there are [`BUNDLE_FILES_MIN`] of them.
-pub const BUNDLE_MIN_BYTES: u64 = 1 << 20;
-
-/// Bytes at which a bundle ends whatever it holds. It is passed by at most the last file.
-pub const BUNDLE_MAX_BYTES: u64 = 4 << 20;
-
-/// Bytes of content between two files that may end a bundle, on average.
-pub const BUNDLE_SPAN_BYTES: u64 = 1 << 20;
-
-/// What a smaller file counts as when it is asked whether it ends a bundle, so that swarms of tiny files end too.
-pub const BUNDLE_FILE_MIN_BYTES: u64 = 4 << 10;
-
-/// Files of a bundle from which on any may end it, however small they are.
-pub const BUNDLE_FILES_MIN: usize = 1024;
-
-/// Most files in one bundle.
-pub const BUNDLE_FILES_MAX: usize = 4096;
 
 /// Largest chunk that holds content, or what is too long for an entry of a tree.
 pub const TREE_CHUNK_BYTES: u64 = 16 << 20;

@@ -1,6 +1,8 @@
 //! Which backups a user means: series by host, name and engine, one backup by id, `latest` or time. A repository may hold
 //! levels of chains and snapshots of the vault beside each other; here both are backups.
 
+pub mod place;
+
 use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const BASE: [&str; 5] = ["error", "limits", "time", "name", "monitor"];
 
 /// Everything else, each using only what stands before it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "level",
     "retention",
     "pipe",
@@ -22,10 +22,24 @@ const ORDER: [&str; 11] = [
     "engine",
     "select",
     "chain",
+    "view",
 ];
 
 /// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
-const VERBS: [&str; 6] = ["backup", "restore", "list", "check", "forget", "info"];
+const VERBS: [&str; 12] = [
+    "backup",
+    "restore",
+    "list",
+    "check",
+    "forget",
+    "info",
+    "ls",
+    "find",
+    "diff",
+    "dump",
+    "stats",
+    "benchmark",
+];
 
 /// What core never does: it is silent, and is handed the environment, the clock and connections.
 const NEVER_IN_CORE: [&str; 13] = [

@@ -22,6 +22,7 @@ mod guide;
 mod histories;
 mod house;
 mod interruption;
+mod reading;
 mod retention;
 mod rot;
 mod round_trip;

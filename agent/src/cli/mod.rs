@@ -1,15 +1,23 @@
 //! The command line: what was typed, one file per command. The doc comments here are the help.
 
 mod backup;
+mod benchmark;
 mod check;
+mod diff;
+mod dump;
+mod entry;
+mod find;
 mod forget;
 mod info;
 mod init;
 mod key;
 mod list;
+mod ls;
 mod repository;
 mod restore;
 mod source;
+mod stats;
+mod which;
 
 use repository::RepositoryArguments;
 
@@ -67,10 +75,16 @@ enum Command {
     Backup(Box<backup::Arguments>),
     Restore(restore::Arguments),
     List(list::Arguments),
+    Ls(ls::Arguments),
+    Find(find::Arguments),
+    Diff(diff::Arguments),
+    Dump(dump::Arguments),
     Check(check::Arguments),
     Forget(forget::Arguments),
     Info(info::Arguments),
+    Stats(stats::Arguments),
     Key(key::Arguments),
+    Benchmark(benchmark::Arguments),
 }
 
 /// Does what was asked for.
@@ -81,10 +95,16 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
         Command::Backup(command) => backup::run(&context, command),
         Command::Restore(command) => restore::run(&context, command),
         Command::List(command) => list::run(&context, command),
+        Command::Ls(command) => ls::run(&context, command),
+        Command::Find(command) => find::run(&context, command),
+        Command::Diff(command) => diff::run(&context, command),
+        Command::Dump(command) => dump::run(&context, command),
         Command::Check(command) => check::run(&context, command),
         Command::Forget(command) => forget::run(&context, command),
         Command::Info(command) => info::run(&context, command),
+        Command::Stats(command) => stats::run(&context, command),
         Command::Key(command) => key::run(&context, command),
+        Command::Benchmark(command) => benchmark::run(&context, command),
     }
 }
 

@@ -165,3 +165,11 @@ fn is_known_folder(name: &ObjectName) -> bool {
     let last = name.as_str().rsplit('/').next().unwrap_or_default();
     KEPT.contains(&last) || Folder::ALL.iter().any(|folder| folder.spelled() == last)
 }
+
+/// An object of a trial run, below a folder of its own at the top, which is random.
+///
+/// # Errors
+/// None in practice: the name is well-formed.
+pub fn trial(run: [u8; 8], number: u32) -> Result<ObjectName> {
+    ObjectName::new(format!("benchmark/{:016x}/{number}", u64::from_le_bytes(run)))
+}

@@ -1,0 +1,108 @@
+//! The verb `dump`: the bytes of a file of a backup, or a directory as an archive. Every chunk is verified before it is written, and
+//! nothing outgrows memory, however much it is.
+
+mod archive;
+
+use crate::engine::dedup::tree::Entry;
+use crate::error::{Error, Kind, Result};
+use crate::monitor::{Event, Monitor};
+use crate::repository::Repository;
+use crate::select::place::Place;
+use crate::tree::attributes::FileKind;
+use crate::tree::directory::lossy;
+use crate::view::content::{Contents, Piece, ZEROS};
+use crate::view::{self, Backup, View, Which};
+use std::io::Write;
+
+/// How what was asked for is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A tar archive, as GNU tar reads it.
+    Tar,
+}
+
+/// What to write, and how.
+pub struct Options {
+    /// Which backups count.
+    pub which: Which,
+    /// Which one, and where in it.
+    pub place: Place,
+    /// As what; without one, a file as it is and a directory as a tar archive.
+    pub form: Option<Form>,
+    /// Whether an archive may be written: not where somebody reads along.
+    pub archives: bool,
+    /// Threads that read.
+    pub workers: usize,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The backup.
+    pub backup: Backup,
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+}
+
+/// Writes to `out`. After an error what was written is not the whole.
+///
+/// # Errors
+/// `NotFound`, `Invalid` (which backup? what has no bytes), `Unsupported` for a backup that is not deduplicated; `Damaged`, or as the
+/// storage and `out` have it.
+pub fn run(
+    repository: &Repository,
+    options: &Options,
+    monitor: &dyn Monitor,
+    out: &mut dyn Write,
+) -> Result<Report> {
+    let backup = view::choose(repository, &options.which, &options.place.backup, monitor)?;
+    let view = View::open(repository, monitor)?;
+    let path = options.place.path.as_slice();
+    let top = view.entry(&backup, path)?;
+    let as_it_is = options.form.is_none() && top.kind == FileKind::File;
+    if as_it_is {
+        tell_unless_whole(path, &top, monitor);
+        let mut contents = Contents::new(&view, options.workers, monitor);
+        contents.read(&top, &mut |piece| write(piece, out))?;
+        monitor.event(Event::Entry { path, bytes: top.size_bytes });
+        return Ok(Report { backup, entries: 1, bytes: top.size_bytes });
+    }
+    if options.form.is_none() && top.kind != FileKind::Directory {
+        return Err(Error::invalid("neither a file nor a directory:", lossy(path))
+            .hint("ask for an archive of it with --format tar"));
+    }
+    if !options.archives {
+        return Err(Error::new(Kind::Invalid, "an archive is no text for a terminal; not written:")
+            .on(lossy(path))
+            .hint("send it elsewhere: icecore dump … > FILE, | tar -t, or -o FILE"));
+    }
+    let (entries, bytes) = archive::write(&view, &backup, path, options.workers, monitor, out)?;
+    Ok(Report { backup, entries, bytes })
+}
+
+/// Writes a part of a file; a hole as zeros.
+fn write(piece: Piece<'_>, out: &mut dyn Write) -> Result<()> {
+    let written = match piece {
+        Piece::Data(bytes) => out.write_all(bytes),
+        Piece::Hole(bytes) => write_zeros(bytes, out),
+    };
+    written.map_err(|e| Error::io("cannot write", "what was asked for", e))
+}
+
+fn write_zeros(mut bytes: u64, out: &mut dyn Write) -> std::io::Result<()> {
+    while bytes > 0 {
+        let now = ZEROS.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        out.write_all(&ZEROS[..now])?;
+        bytes -= now as u64;
+    }
+    Ok(())
+}
+
+fn tell_unless_whole(path: &[u8], entry: &Entry, monitor: &dyn Monitor) {
+    if !entry.whole {
+        let text = format!("not whole in this backup, as it changed while it was read: {}", lossy(path));
+        monitor.event(Event::Warning(&text));
+    }
+}

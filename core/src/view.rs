@@ -1,0 +1,209 @@
+//! Looking into deduplicated backups: which one is meant, its tree below a path, and (in [`content`]) the bytes of its files.
+//!
+//! What the verbs that look into a backup have in common. Nothing here writes.
+
+pub mod content;
+
+use crate::engine::dedup::tree::{self, Chunks, Cursor, Entry, Key};
+use crate::error::{Error, Kind, Result};
+use crate::monitor::{Event, Monitor};
+use crate::repository::vault::{Index, ObjectId, Reader, Snapshot, Vault};
+use crate::repository::{BackupId, Repository};
+use crate::select::{self, Chosen, Filter};
+use crate::time::Timestamp;
+use crate::tree::attributes::FileKind;
+use crate::tree::directory::lossy;
+use std::sync::Arc;
+
+/// How a user says which backup, beside its name.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// Which series.
+    pub filter: Filter,
+    /// The name of this machine, to choose among several series.
+    pub this_host: String,
+    /// The newest backup that is not newer than this.
+    pub at: Option<Timestamp>,
+}
+
+/// A backup that was chosen.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// What it is called.
+    pub id: BackupId,
+    /// What it says of itself.
+    pub snapshot: Snapshot,
+}
+
+impl Backup {
+    /// A snapshot that was listed.
+    pub fn new(id: ObjectId, snapshot: Snapshot) -> Backup {
+        Backup { id: BackupId::of_snapshot(id), snapshot }
+    }
+}
+
+/// Finds the backup that is meant by `text`.
+///
+/// # Errors
+/// `NotFound`, `Invalid` when it is not clear which one is meant, `Unsupported` for one that is not deduplicated; as the
+/// storage has it.
+pub fn choose(repository: &Repository, which: &Which, text: &str, monitor: &dyn Monitor) -> Result<Backup> {
+    let selected = select::one(repository, &which.filter, &which.this_host, text, which.at)?;
+    for stray in &selected.strays {
+        monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
+    }
+    match selected.backup {
+        Chosen::Snapshot { id, snapshot } => Ok(Backup::new(id, *snapshot)),
+        Chosen::Level { chain, entry } => {
+            let location = chain.location(entry);
+            let what = format!("only deduplicated backups can be looked into; {} was made by", text);
+            Err(Error::new(Kind::Unsupported, what)
+                .on(format!("the engine {}", location.engine))
+                .hint("restore it to look into it, or name a deduplicated one with --engine dedup"))
+        }
+    }
+}
+
+/// The deduplicated part of a repository, ready to be read.
+pub struct View<'r> {
+    vault: &'r Vault,
+    reader: Reader<'r>,
+}
+
+impl<'r> View<'r> {
+    /// Loads the index.
+    ///
+    /// # Errors
+    /// `NoRepository` when there is no deduplicated part; as the storage has it.
+    pub fn open(repository: &'r Repository, monitor: &dyn Monitor) -> Result<View<'r>> {
+        let vault = repository.the_vault()?;
+        let index = Arc::new(Index::load(vault, monitor)?);
+        Ok(View { vault, reader: Reader::new(vault, index) })
+    }
+
+    /// What is read from.
+    pub fn vault(&self) -> &'r Vault {
+        self.vault
+    }
+
+    /// What it is read with.
+    pub fn reader(&self) -> &Reader<'r> {
+        &self.reader
+    }
+
+    /// The same, as trees take it.
+    pub fn chunks(&self) -> &dyn Chunks {
+        &self.reader
+    }
+
+    /// Where the chunks are.
+    pub fn index(&self) -> &Index {
+        self.reader.index()
+    }
+
+    /// The entry at a path of a backup.
+    ///
+    /// # Errors
+    /// `NotFound`; `Damaged`, or as the storage has it.
+    pub fn entry(&self, backup: &Backup, path: &[u8]) -> Result<Entry> {
+        entry(self.chunks(), &backup.snapshot, path)
+    }
+}
+
+/// The entry at a path of the tree of a snapshot.
+///
+/// # Errors
+/// `NotFound`; `Damaged`, or as the storage has it.
+pub fn entry(chunks: &dyn Chunks, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
+    tree::find(chunks, &snapshot.root, path)?.ok_or_else(|| {
+        Error::new(Kind::NotFound, "the backup has no")
+            .on(if path.is_empty() { "root directory".to_owned() } else { lossy(path) })
+            .hint("paths are relative to what was backed up; icecore ls shows them")
+    })
+}
+
+/// Hands out the entry at `path` and everything below it, in the order of the tree.
+///
+/// # Errors
+/// `NotFound` when there is nothing at `path`; what `found` fails with; `Interrupted`; `Damaged`, or as the storage has it.
+pub fn walk(
+    chunks: &dyn Chunks,
+    snapshot: &Snapshot,
+    path: &[u8],
+    monitor: &dyn Monitor,
+    found: &mut dyn FnMut(Key<'_>, &Entry) -> Result<()>,
+) -> Result<()> {
+    let top = entry(chunks, snapshot, path)?;
+    if top.kind != FileKind::Directory {
+        return found(key_of(path, &top), &top);
+    }
+    let mut cursor = Cursor::new(chunks, &snapshot.root)?;
+    cursor.seek(Key { directory: path, name: b"" })?;
+    while let Some((key, entry)) = cursor.peek()? {
+        if !is_within(key.directory, path) {
+            break;
+        }
+        monitor.check()?;
+        found(key, entry)?;
+        cursor.advance();
+    }
+    Ok(())
+}
+
+/// The key under which the entry at `path` is found.
+pub fn key_of<'a>(path: &'a [u8], entry: &Entry) -> Key<'a> {
+    if entry.kind == FileKind::Directory {
+        return Key { directory: path, name: b"" };
+    }
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => Key { directory: &path[..slash], name: &path[slash + 1..] },
+        None => Key { directory: b"", name: path },
+    }
+}
+
+/// Whether `path` is `top` or below it, by whole components.
+pub fn is_within(path: &[u8], top: &[u8]) -> bool {
+    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The path of an entry, relative to the root of the backup.
+pub fn path_of(key: Key<'_>) -> Vec<u8> {
+    join(key.directory, key.name)
+}
+
+/// A path and one below it, either of them possibly empty.
+pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() || name.is_empty() {
+        return [directory, name].concat();
+    }
+    [directory, b"/", name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_within_another_by_whole_components() {
+        for (path, top, expected) in [
+            ("a", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a", "a", true),
+            ("a/b", "a", true),
+            ("ab", "a", false),
+            ("a", "a/b", false),
+        ] {
+            assert_eq!(is_within(path.as_bytes(), top.as_bytes()), expected, "{path} {top}");
+        }
+    }
+
+    #[test]
+    fn paths_are_joined_with_a_slash_only_where_both_are() {
+        for (directory, name, expected) in
+            [("", "a", "a"), ("a", "", "a"), ("a/b", "c", "a/b/c"), ("", "", "")]
+        {
+            assert_eq!(join(directory.as_bytes(), name.as_bytes()), expected.as_bytes());
+        }
+    }
+}
