@@ -131,6 +131,7 @@ struct LevelArguments {
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let is_levels = matches!(engine::by_name(&arguments.engine)?.way(), Way::Levels(_));
     let (levels, snapshots) = arguments.settings(is_levels)?;
+    arguments.paths.check()?;
     let mut filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
     let place = arguments.repository.real_path()?;

@@ -51,6 +51,18 @@ pub enum Wanted {
 }
 
 impl Paths {
+    /// Whether anything says what is to be read: looked at before anything is opened.
+    ///
+    /// # Errors
+    /// `Invalid` when nothing does.
+    pub fn check(&self) -> Result<()> {
+        let lists = [&self.files_from, &self.files_from_verbatim, &self.files_from_raw];
+        if !self.stdin && self.paths.is_empty() && lists.iter().all(|list| list.is_empty()) {
+            return Err(nothing());
+        }
+        Ok(())
+    }
+
     /// Finds out what is to be read; a command is started.
     ///
     /// # Errors
@@ -75,8 +87,7 @@ impl Paths {
             }
         }
         if paths.is_empty() {
-            return Err(Error::invalid("nothing says what to back up", "")
-                .hint("name a directory or a file, or say --files-from or --stdin"));
+            return Err(nothing());
         }
         let paths: Vec<PathBuf> =
             paths.iter().map(|path| absolute(Path::new(path))).collect::<Result<_>>()?;
@@ -126,6 +137,11 @@ impl Paths {
         };
         path.file_name().map_or_else(|| Ok("root".to_owned()), |name| text(name, &path))
     }
+}
+
+fn nothing() -> Error {
+    Error::invalid("nothing says what to back up", "")
+        .hint("name a directory or a file, or say --files-from or --stdin")
 }
 
 fn read_list(path: &Path) -> Result<Vec<u8>> {
