@@ -150,7 +150,8 @@ fn read_and_assemble(
         feed.finish()
     };
     let make_worker = || {
-        let mut worker = small::Worker::new(common, Encoder::new(effort, verify)?);
+        let bundles = Encoder::new(effort.for_bundles(), verify)?;
+        let mut worker = small::Worker::new(common, bundles, Encoder::new(effort, verify)?);
         Ok(move |work: row::Work| worker.run(work))
     };
     let assemble = |done: &mut pipe::Receiver<row::Done>| {

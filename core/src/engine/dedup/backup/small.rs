@@ -27,7 +27,8 @@ const GROWN_BYTES: usize = BUNDLE_MAX_BYTES as usize;
 
 pub(super) struct Worker<'c> {
     common: &'c Common<'c>,
-    encoder: Encoder,
+    bundles: Encoder,
+    pieces: Encoder,
 }
 
 /// What the reading of one file came to.
@@ -39,8 +40,9 @@ struct Read {
 }
 
 impl<'c> Worker<'c> {
-    pub fn new(common: &'c Common<'c>, encoder: Encoder) -> Self {
-        Worker { common, encoder }
+    /// A worker that compresses bundles of small files and pieces of large ones each in its own way.
+    pub fn new(common: &'c Common<'c>, bundles: Encoder, pieces: Encoder) -> Self {
+        Worker { common, bundles, pieces }
     }
 
     pub fn run(&mut self, work: Work) -> Result<Done> {
@@ -56,7 +58,7 @@ impl<'c> Worker<'c> {
         let mut chunks = Vec::with_capacity(ends.len());
         let mut start = 0;
         for &end in ends {
-            let id = self.common.packs.put(ChunkKind::Content, &block[start..end], &mut self.encoder)?;
+            let id = self.common.packs.put(ChunkKind::Content, &block[start..end], &mut self.pieces)?;
             chunks.push((id, (end - start) as u64));
             start = end;
         }
@@ -87,7 +89,7 @@ impl<'c> Worker<'c> {
             }
         }
         if used > 0 {
-            let chunk = self.common.packs.put(ChunkKind::Content, &buffer[..used], &mut self.encoder)?;
+            let chunk = self.common.packs.put(ChunkKind::Content, &buffer[..used], &mut self.bundles)?;
             for (row, offset) in slices {
                 rows[row].entry.content = Content::Slice { chunk, offset };
             }

@@ -1,3 +1,5 @@
+//! Backups of real trees into a vault in memory, read back entry by entry.
+
 use super::*;
 use crate::engine::Root;
 use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key};

@@ -4,31 +4,27 @@
 //! that entry was whole and not racy, and when the repository still has its content.
 
 use super::Common;
-use super::large::{FileData, Layout, Outcome, StreamData, Stretch};
+use super::large::{Outcome, StreamData};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
-use super::small::{is_racy, problem, restless};
+use super::small::{is_racy, problem};
 use crate::codec::borders::Borders;
 use crate::engine::Root;
-use crate::engine::dedup::tree::{Content, Cursor, Entry, Hole, Kept, Key, Names, Owner};
+use crate::engine::dedup::tree::{Content, Cursor, Entry, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
 use crate::tree::attributes::{FileKind, Metadata};
-use crate::tree::directory::{Directory, lossy, metadata_of, path_bytes};
+use crate::tree::directory::{Directory, lossy, path_bytes};
 use crate::tree::filter::Filter;
 use crate::tree::owner::Owners;
 use crate::tree::walk::{self, Visit, Visitor};
 use crate::tree::xattr;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path};
 use std::sync::Arc;
-
-/// How often a file that changes is read.
-const READS: u32 = 2;
 
 /// Makes work of entries, in order.
 pub(super) struct Feed<'f> {
@@ -148,9 +144,9 @@ pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read +
 }
 
 /// A directory whose entries are looked at.
-struct Here<'h> {
-    path: Arc<[u8]>,
-    directory: &'h Directory,
+pub(super) struct Here<'h> {
+    pub(super) path: Arc<[u8]>,
+    pub(super) directory: &'h Directory,
     /// The same directory for workers, once one needs it.
     handle: Option<Arc<Directory>>,
 }
@@ -241,7 +237,7 @@ impl<'f> Feed<'f> {
         self.work.send(Work::Rows { rows, files })
     }
 
-    fn push(&mut self, row: Row) -> Result<()> {
+    pub(super) fn push(&mut self, row: Row) -> Result<()> {
         self.rows.push(row);
         if self.rows.len() >= ROWS_WAITING { self.flush() } else { Ok(()) }
     }
@@ -257,12 +253,12 @@ impl<'f> Feed<'f> {
         self.push(row)
     }
 
-    fn new_large(&mut self) -> u64 {
+    pub(super) fn new_large(&mut self) -> u64 {
         self.next_large += 1;
         self.next_large
     }
 
-    fn owner(&mut self, uid: u32, gid: u32) -> Arc<Owner> {
+    pub(super) fn owner(&mut self, uid: u32, gid: u32) -> Arc<Owner> {
         let owners = &self.owners;
         let known = self.known_owners.entry((uid, gid)).or_insert_with(|| {
             Arc::new(Owner { uid, gid, user: owners.user_name(uid), group: owners.group_name(gid) })
@@ -297,7 +293,7 @@ impl<'f> Feed<'f> {
         self.push(Row { directory: Arc::clone(path), name: Vec::new(), entry, content: Source::Entry })
     }
 
-    fn attributes(
+    pub(super) fn attributes(
         &self,
         entry: &mut Entry,
         path: &[u8],
@@ -472,112 +468,6 @@ impl<'f> Feed<'f> {
         let full = self.rows.len() >= ROWS_WAITING || self.bundle_directories >= BUNDLE_DIRECTORIES;
         if ends || full { self.flush() } else { Ok(()) }
     }
-
-    /// Reads a large file, or one with holes, and sends its blocks.
-    fn large(&mut self, here: &Here<'_>, mut row: Row, real: &[u8]) -> Result<()> {
-        let path = join(&here.path, &row.name);
-        match self.read_large(here.directory, real, &mut row) {
-            Ok(true) => {
-                if !row.entry.whole {
-                    problem(self.common.monitor, &path, &restless());
-                }
-                self.common.monitor.event(Event::Entry { path: &path, bytes: row.entry.size_bytes });
-                self.push(row)
-            }
-            Ok(false) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether it could be read; why not is told to the monitor.
-    fn read_large(&mut self, directory: &Directory, real: &[u8], row: &mut Row) -> Result<bool> {
-        let path = join(&row.directory, &row.name);
-        let monitor = self.common.monitor;
-        let opened = directory.open_file(real).and_then(|file| {
-            let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
-            Ok((file, metadata))
-        });
-        let (file, mut before) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                problem(monitor, &path, &error);
-                return Ok(false);
-            }
-        };
-        let names = row.entry.names.take();
-        let mut whole = false;
-        let number = self.new_large();
-        let mut taken = None;
-        for read in 0..READS {
-            if before.kind != FileKind::File {
-                problem(monitor, &path, &Error::new(Kind::Changed, "replaced while it was read"));
-                return Ok(false);
-            }
-            if read > 0 {
-                self.work.send(Work::Again { file: number })?;
-            }
-            let began = (self.common.clock)();
-            let looked = Layout::of(&file, before.size_bytes, before.allocated_bytes);
-            let layout = looked.unwrap_or_else(|_| Layout::plain(before.size_bytes));
-            let hole_bytes = layout.hole_bytes();
-            let mut data = FileData::new(&file, layout.data);
-            let after = match self.send_and_look(number, &mut data, &file)? {
-                Ok((length, after)) => {
-                    whole = after.same_version(&before) && length + hole_bytes == before.size_bytes;
-                    taken = Some((length, layout.holes, began, after.clone()));
-                    after
-                }
-                Err(error) => {
-                    problem(monitor, &path, &error);
-                    self.work.send(Work::Again { file: number })?;
-                    return Ok(false);
-                }
-            };
-            if whole {
-                break;
-            }
-            before = after;
-        }
-        let Some((length, mut holes, began, metadata)) = taken else { return Ok(false) };
-        keep_reached(&mut holes, length);
-        let owner = self.owner(metadata.uid, metadata.gid);
-        row.entry = entry_of(&metadata, owner);
-        row.entry.names = names;
-        row.entry.whole = whole;
-        row.entry.racy = is_racy(&metadata, began);
-        let hole_bytes: u64 = holes.iter().map(|hole| hole.length).sum();
-        row.entry.size_bytes = length + hole_bytes;
-        if !holes.is_empty() {
-            row.entry.holes = Kept::Here(holes);
-        }
-        self.attributes(&mut row.entry, &path, || xattr::read_file(&file));
-        row.content = Source::Large(number);
-        Ok(true)
-    }
-
-    /// Sends the data, and looks what the file is then.
-    fn send_and_look(
-        &mut self,
-        number: u64,
-        data: &mut dyn Stretch,
-        file: &File,
-    ) -> Result<Result<(u64, Metadata)>> {
-        Ok(match self.send_blocks(number, data)? {
-            Outcome::Failed(error) => Err(error),
-            Outcome::Read(length) => {
-                metadata_of(file).map(|after| (length, after)).map_err(|e| Error::io("cannot stat", "", e))
-            }
-        })
-    }
-}
-
-/// Drops the holes of a file behind the place where its data ended too early.
-fn keep_reached(holes: &mut Vec<Hole>, length_bytes: u64) {
-    let mut data = 0_u64;
-    holes.retain(|hole| {
-        data = data.saturating_add(hole.data_before);
-        data <= length_bytes
-    });
 }
 
 /// Whether an entry is still what the parent has of it.
