@@ -310,7 +310,7 @@ fn several_roots_stand_under_their_names() {
     let input = owned.iter().map(|(path, name)| Root { path: Path::new(path), name: name.clone() }).collect();
     let made = world.backup_of(Input::Trees(input), None, later, &Quiet).unwrap();
     let names: Vec<String> = world.entries(&made.root).into_keys().collect();
-    assert_eq!(names, ["file", "one/", "one/x", "two/", "two/deep/", "two/deep/y"]);
+    assert_eq!(names, ["/", "file", "one/", "one/x", "two/", "two/deep/", "two/deep/y"]);
     let counting = Counting::new(&Quiet);
     let input = owned.iter().map(|(path, name)| Root { path: Path::new(path), name: name.clone() }).collect();
     let again = world.backup_of(Input::Trees(input), Some(made.root), later, &counting).unwrap();
