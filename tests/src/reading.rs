@@ -385,10 +385,7 @@ fn what_cannot_be_read_on_disk_is_named_and_turns_the_status_to_3() {
 fn what_backups_share_is_counted_once_and_what_each_needs_alone_apart() {
     let place = place();
     // Without a period: a file that repeats itself shares chunks with itself.
-    let noise = |seed: u64| -> Vec<u8> {
-        let mut random = Random::new(seed);
-        (0..1_000_000).map(|_| random.below(256) as u8).collect()
-    };
+    let noise = |seed: u64| Random::new(seed).bytes(1_000_000);
     fs::write(place.source().join("kept"), noise(1)).unwrap();
     fs::write(place.source().join("first"), noise(2)).unwrap();
     place.settle();
