@@ -260,6 +260,12 @@ pub const READ_BLOCK_BYTES: usize = 8 << 20;
 /// Entries that wait for the bundle they are in.
 pub const ROWS_WAITING: usize = 16_384;
 
+/// Directories, or batches of entries, that were looked at and wait: each directory holds a handle.
+pub const LOOKED_WAITING: usize = 48;
+
+/// Entries of one such batch.
+pub const LOOKED_ENTRIES: usize = 512;
+
 /// Pieces of work between the walk and the workers.
 pub const WORK_WAITING: usize = 3;
 

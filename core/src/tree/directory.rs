@@ -40,6 +40,17 @@ impl Directory {
         Ok(Directory { handle })
     }
 
+    /// The same handle a second time, for another thread to find entries from: both share one reading position, and only
+    /// one of them may list the directory.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn duplicate(&self) -> Result<Directory> {
+        let handle = rustix::io::fcntl_dupfd_cloexec(&self.handle, 0)
+            .map_err(|e| Error::io("cannot duplicate the handle of", ".", e))?;
+        Ok(Directory { handle })
+    }
+
     /// Opens the sub-directory `name`; a symbolic link is refused, and the access time stays where that is allowed.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! workers; packs stored while the next are filled; the tree built in order from what comes back.
 //!
 //! ```text
-//! walk ─► work, in order ─► workers (read, cut, hash, look up, compress, seal) ─► tree, in order
+//! look ─► walk ─► work, in order ─► workers (read, cut, hash, look up, compress, seal) ─► tree, in order
 //!                                    └──── full packs ────► storage ◄──── full packs ────┘
 //! ```
 //!
@@ -14,6 +14,7 @@
 
 mod assemble;
 mod large;
+mod look;
 mod row;
 mod small;
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl CompressionLevel {
         match self {
             CompressionLevel::Off => None,
             CompressionLevel::Fast => Some(1),
-            CompressionLevel::Default => Some(3),
+            CompressionLevel::Default => Some(2),
             CompressionLevel::Better => Some(9),
             CompressionLevel::Max => Some(19),
             CompressionLevel::Number(level) => Some(level),

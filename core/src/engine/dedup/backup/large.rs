@@ -182,9 +182,9 @@ impl Feed<'_> {
     }
 
     /// Reads a large file, or one with holes, and sends its blocks.
-    pub(super) fn large(&mut self, here: &Here<'_>, mut row: Row, real: &[u8]) -> Result<()> {
+    pub(super) fn large(&mut self, here: &Here, mut row: Row, real: &[u8]) -> Result<()> {
         let path = join(&here.path, &row.name);
-        match self.read_large(here.directory, real, &mut row) {
+        match self.read_large(&here.directory, real, &mut row) {
             Ok(true) => {
                 if !row.entry.whole {
                     problem(self.common.monitor, &path, &restless());

@@ -5,6 +5,7 @@
 
 use super::Common;
 use super::large::{Outcome, StreamData};
+use super::look::{Looked, Seen, look};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
 use super::small::{is_racy, problem};
 use crate::codec::borders::Borders;
@@ -15,11 +16,12 @@ use crate::limits::{BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAI
 use crate::monitor::{Event, Monitor};
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
+use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
 use crate::tree::directory::{Directory, lossy, path_bytes};
 use crate::tree::filter::Filter;
 use crate::tree::owner::Owners;
-use crate::tree::walk::{self, Visit, Visitor};
+use crate::tree::walk;
 use crate::tree::xattr;
 use std::collections::HashMap;
 use std::io::Read;
@@ -73,8 +75,9 @@ pub(super) fn trees(
         if kinds[&root.name] {
             let directory = Directory::open(root.path)?;
             let options = walk::Options { filter, one_file_system };
-            let mut visitor = Tree { feed, parent: parent.as_mut(), prefix: &root.name };
-            walk::walk(directory, &options, visitor.feed.common.monitor, &mut visitor)?;
+            let (clock, monitor) = (feed.common.clock, feed.common.monitor);
+            let mut tree = Tree { feed, parent: parent.as_mut(), prefix: &root.name, here: None };
+            look(directory, &options, clock, monitor, &mut |seen| tree.take(seen))?;
         } else {
             single(feed, root, parent.as_mut())?;
         }
@@ -96,8 +99,10 @@ fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: Option<&mut Cursor<'_>>)
     let directory = Directory::open(path.parent().unwrap_or(Path::new("/")))?;
     let real = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).ok_or_else(none)?;
     let rows = feed.rows.len();
-    let mut here = Here { path: Arc::from(&b""[..]), directory: &directory, handle: None };
-    feed.entry(&mut here, parent, &name, &real)?;
+    let mut here = Here { path: Arc::from(&b""[..]), directory: Arc::new(directory), is_counted: false };
+    let began = (feed.common.clock)();
+    let metadata = here.directory.stat(&real);
+    feed.entry(&mut here, parent, Looked { name, metadata, began }, Some(&real))?;
     if feed.rows.len() == rows {
         return Err(Error::new(Kind::Io, "cannot read")
             .on(root.path.display().to_string())
@@ -144,54 +149,45 @@ pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read +
 }
 
 /// A directory whose entries are looked at.
-pub(super) struct Here<'h> {
+pub(super) struct Here {
     pub(super) path: Arc<[u8]>,
-    pub(super) directory: &'h Directory,
-    /// The same directory for workers, once one needs it.
-    handle: Option<Arc<Directory>>,
+    pub(super) directory: Arc<Directory>,
+    /// Whether it is among the directories of the present bundle.
+    is_counted: bool,
 }
 
-impl Here<'_> {
-    fn handle(&mut self) -> Result<Arc<Directory>> {
-        if let Some(handle) = &self.handle {
-            return Ok(Arc::clone(handle));
-        }
-        let handle = Arc::new(self.directory.open_again()?);
-        self.handle = Some(Arc::clone(&handle));
-        Ok(handle)
-    }
-}
-
-/// One tree, walked.
+/// One tree, as it is seen.
 struct Tree<'t, 'f, 'p> {
     feed: &'t mut Feed<'f>,
     parent: Option<&'t mut Cursor<'p>>,
     prefix: &'t [u8],
+    here: Option<Here>,
 }
 
-impl Visitor for Tree<'_, '_, '_> {
-    fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
-        monitor.check()?;
-        let path: Arc<[u8]> = Arc::from(join(self.prefix, visit.path));
-        let known = known(&mut self.parent, Key { directory: &path, name: b"" })?;
-        self.feed.directory(&path, visit, known)?;
-        let mut here = Here { path, directory: visit.directory, handle: None };
-        for entry in visit.listing.iter() {
-            match entry.kind {
-                Some(FileKind::Directory) => {}
-                Some(FileKind::Socket) => left_out(monitor, &join(&here.path, entry.name)),
-                _ => self.feed.entry(&mut here, self.parent.as_deref_mut(), entry.name, entry.name)?,
+impl Tree<'_, '_, '_> {
+    fn take(&mut self, seen: Seen) -> Result<()> {
+        match seen {
+            Seen::Directory { path, directory, metadata, began } => {
+                let path: Arc<[u8]> = Arc::from(join(self.prefix, &path));
+                let known = known(&mut self.parent, Key { directory: &path, name: b"" })?;
+                self.feed.directory(&path, &directory, &metadata, began, known)?;
+                self.here = Some(Here { path, directory, is_counted: false });
+            }
+            Seen::Entries(entries) => {
+                let Some(here) = &mut self.here else { return Ok(()) };
+                for looked in entries {
+                    self.feed.entry(here, self.parent.as_deref_mut(), looked, None)?;
+                }
+            }
+            Seen::Unreadable { metadata: None, .. } => {}
+            Seen::Unreadable { path, metadata: Some(metadata) } => {
+                let mut entry = entry_of(&metadata, self.feed.owner(metadata.uid, metadata.gid));
+                entry.whole = false;
+                let directory = Arc::from(join(self.prefix, &path));
+                self.feed.push(Row { directory, name: Vec::new(), entry, content: Source::Entry })?;
             }
         }
         Ok(())
-    }
-
-    fn unreadable(&mut self, path: &[u8], metadata: Option<&Metadata>, _error: &Error) -> Result<()> {
-        let Some(metadata) = metadata else { return Ok(()) };
-        let mut entry = entry_of(metadata, self.feed.owner(metadata.uid, metadata.gid));
-        entry.whole = false;
-        let directory = Arc::from(join(self.prefix, path));
-        self.feed.push(Row { directory, name: Vec::new(), entry, content: Source::Entry })
     }
 }
 
@@ -275,9 +271,14 @@ impl<'f> Feed<'f> {
         position as u64
     }
 
-    fn directory(&mut self, path: &Arc<[u8]>, visit: &Visit<'_>, known: Option<Entry>) -> Result<()> {
-        let metadata = visit.metadata;
-        let began = (self.common.clock)();
+    fn directory(
+        &mut self,
+        path: &Arc<[u8]>,
+        directory: &Directory,
+        metadata: &Metadata,
+        began: FileTime,
+        known: Option<Entry>,
+    ) -> Result<()> {
         let same = known.as_ref().is_some_and(|known| is_same(known, metadata));
         let owner = self.owner(metadata.uid, metadata.gid);
         let entry = match known {
@@ -285,7 +286,7 @@ impl<'f> Feed<'f> {
             _ => {
                 let mut entry = entry_of(metadata, owner);
                 entry.racy = is_racy(metadata, began);
-                self.attributes(&mut entry, path, || xattr::read_file(visit.directory));
+                self.attributes(&mut entry, path, || xattr::read_file(directory));
                 entry
             }
         };
@@ -309,15 +310,18 @@ impl<'f> Feed<'f> {
         }
     }
 
-    /// An entry that is not a directory: `real` in the directory, `name` in the backup.
+    /// An entry that is not a directory; `real` is its name on disk, where that is another one than in the backup.
     fn entry(
         &mut self,
-        here: &mut Here<'_>,
+        here: &mut Here,
         mut parent: Option<&mut Cursor<'_>>,
-        name: &[u8],
-        real: &[u8],
+        looked: Looked,
+        real: Option<&[u8]>,
     ) -> Result<()> {
         self.common.monitor.check()?;
+        let Looked { name, metadata, began } = looked;
+        let name = name.as_slice();
+        let real = real.unwrap_or(name);
         if here.path.len() + name.len() >= PATH_BYTES {
             problem(
                 self.common.monitor,
@@ -326,7 +330,7 @@ impl<'f> Feed<'f> {
             );
             return Ok(());
         }
-        let metadata = match here.directory.stat(real) {
+        let metadata = match metadata {
             Ok(metadata) => metadata,
             Err(error) => {
                 problem(self.common.monitor, &join(&here.path, name), &error);
@@ -358,7 +362,7 @@ impl<'f> Feed<'f> {
                 problem(self.common.monitor, &join(&here.path, name), &error);
                 Ok(())
             }
-            _ => self.special(here, name, real, &metadata),
+            _ => self.special(here, name, real, &metadata, began),
         }
     }
 
@@ -386,9 +390,15 @@ impl<'f> Feed<'f> {
         content && xattrs && holes
     }
 
-    fn special(&mut self, here: &Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
+    fn special(
+        &mut self,
+        here: &Here,
+        name: &[u8],
+        real: &[u8],
+        metadata: &Metadata,
+        began: FileTime,
+    ) -> Result<()> {
         let path = join(&here.path, name);
-        let began = (self.common.clock)();
         let mut entry = entry_of(metadata, self.owner(metadata.uid, metadata.gid));
         if metadata.kind == FileKind::Symlink {
             match here.directory.read_link(real) {
@@ -401,7 +411,7 @@ impl<'f> Feed<'f> {
         }
         entry.racy = is_racy(metadata, began);
         entry.names = self.names(metadata);
-        self.attributes(&mut entry, &path, || xattr::read_entry(here.directory, real));
+        self.attributes(&mut entry, &path, || xattr::read_entry(&here.directory, real));
         self.common.monitor.event(Event::Entry { path: &path, bytes: 0 });
         self.push(Row {
             directory: Arc::clone(&here.path),
@@ -411,7 +421,7 @@ impl<'f> Feed<'f> {
         })
     }
 
-    fn file(&mut self, here: &mut Here<'_>, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
+    fn file(&mut self, here: &mut Here, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
         let mut entry = entry_of(metadata, self.owner(metadata.uid, metadata.gid));
         entry.names = self.names(metadata);
         let mut row =
@@ -448,18 +458,11 @@ impl<'f> Feed<'f> {
         }
     }
 
-    fn small(&mut self, here: &mut Here<'_>, row: Row, metadata: &Metadata) -> Result<()> {
-        let is_new = here.handle.is_none();
-        let directory = match here.handle() {
-            Ok(directory) => directory,
-            Err(error) => {
-                problem(self.common.monitor, &join(&here.path, &row.name), &error);
-                return Ok(());
-            }
-        };
-        if is_new || self.files.is_empty() {
+    fn small(&mut self, here: &mut Here, row: Row, metadata: &Metadata) -> Result<()> {
+        if !std::mem::replace(&mut here.is_counted, true) || self.files.is_empty() {
             self.bundle_directories += 1;
         }
+        let directory = Arc::clone(&here.directory);
         self.bundle_bytes += metadata.size_bytes;
         let ends =
             self.borders.ends_bundle(&row.name, metadata.size_bytes, self.bundle_bytes, self.files.len() + 1);
