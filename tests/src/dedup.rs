@@ -1,9 +1,16 @@
 //! Encrypted, deduplicated backups: init, passwords, what is listed and restored, what is checked and forgotten, and a repository
 //! that holds tar backups beside them.
 
+mod contract;
 mod damage;
+mod everything;
+mod impostor;
 mod input;
+mod keys;
+mod measured;
 mod passwords;
+mod secrecy;
+mod tampering;
 
 use crate::place::{HOST, NAME, Place, assert_equal, id};
 use crate::program::Outcome;
