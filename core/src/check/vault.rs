@@ -2,9 +2,9 @@
 //! every tree and every chunk it refers to can be had.
 
 use super::amount::Choice;
-use super::{Check, Finding, FindingKind, of_the_backup};
+use super::{Check, Finding, FindingKind, kind_of, of_the_backup};
 use crate::engine::{Examination, Flaw, ObjectEngine, dedup};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::limits::CHECKED_PACKS_WAITING;
 use crate::pipe;
 use crate::repository::BackupId;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let examined = vault.examine()?;
     examined.strays.iter().for_each(|stray| check.stray(stray));
-    examined.damaged.iter().for_each(|(name, error)| check.wrong(name, error));
+    examined.damaged.iter().for_each(|(name, error)| check.wrong_with(name, error));
     let index = match Index::load(vault, check.monitor) {
         Ok(index) => Arc::new(index),
         Err(error) if of_the_backup(&error) => {
@@ -122,11 +122,12 @@ fn data(
                     if !report.findings.is_empty() {
                         damaged.push(pack);
                     }
-                    report.findings.iter().for_each(|finding| check.wrong(&name, &finding.error));
+                    // The name of the pack: it is what has to be got back.
+                    report.findings.iter().for_each(|finding| check.wrong_with(&name, &finding.error));
                 }
                 Err(error) if of_the_backup(&error) => {
                     damaged.push(pack);
-                    check.wrong(&name, &error);
+                    check.wrong_with(&name, &error);
                 }
                 Err(error) => return Err(error),
             }
@@ -149,11 +150,7 @@ fn trees(check: &mut Check<'_>, vault: &Vault, index: Arc<Index>, suspects: &Has
             let (id, snapshot) = &snapshots[root];
             format!("{} ({})", BackupId::of_snapshot(*id).short(), select::series_of(snapshot))
         };
-        let kind = match flaw.error.kind() {
-            Kind::NotFound => FindingKind::Missing,
-            Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
-            _ => FindingKind::Damaged,
-        };
+        let kind = kind_of(&flaw.error);
         let error = told(&flaw, &names);
         check.report.problems += 1;
         (check.found)(&Finding { kind, object: format!("chunk {}", flaw.chunk), error });

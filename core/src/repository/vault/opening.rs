@@ -49,7 +49,7 @@ impl Vault {
         if Vault::exists(storage.as_ref())? {
             return Err(already(storage.as_ref()));
         }
-        refuse_remains(storage.as_ref())?;
+        Vault::refuse_remains(storage.as_ref())?;
         slots::refuse_too_many(storage.as_ref())?;
         let (guard, key) = guard(protection, parameters)?;
         let cipher = match guard {
@@ -74,6 +74,20 @@ impl Vault {
             Err(error) if error.kind() == Kind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Refuses a place that has backups and no config: it is no place for a new one, and must not pass for one without backups.
+    ///
+    /// # Errors
+    /// `Damaged` where that is so, and what the storage reports.
+    pub fn refuse_remains(storage: &dyn Storage) -> Result<()> {
+        for folder in [Folder::Snapshots, Folder::Index, Folder::Packs] {
+            if names::holds_any(storage, folder)? {
+                return Err(Error::damaged("the config is missing of the repository at", storage.label())
+                    .hint("get dedup/config back from a copy of the repository"));
+            }
+        }
+        Ok(())
     }
 
     /// Opens what is there. The password is asked for once, and only when a password slot exists.
@@ -136,23 +150,12 @@ fn already(storage: &dyn Storage) -> Error {
         .hint("use it as it is, or choose another place")
 }
 
-/// A place with backups and without a config is no place for a new repository.
-fn refuse_remains(storage: &dyn Storage) -> Result<()> {
-    for folder in [Folder::Snapshots, Folder::Index, Folder::Packs] {
-        if names::holds_any(storage, folder)? {
-            return Err(Error::damaged("the config is missing of the repository at", storage.label())
-                .hint("get dedup/config back from a copy of the repository"));
-        }
-    }
-    Ok(())
-}
-
 fn read_config(storage: &dyn Storage) -> Result<Config> {
     let name = names::config()?;
     match storage.read(&name, 0, CONFIG_BYTES + 1) {
         Ok(bytes) => Config::parse(&bytes).map_err(|error| error.while_doing("cannot use", name.to_string())),
         Err(error) if error.kind() == Kind::NotFound => {
-            refuse_remains(storage)?;
+            Vault::refuse_remains(storage)?;
             Err(Error::new(Kind::NoRepository, "no repository at")
                 .on(storage.label())
                 .hint("create one with: icecore init"))
