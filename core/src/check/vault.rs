@@ -19,7 +19,7 @@ pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let examined = vault.examine()?;
     examined.strays.iter().for_each(|stray| check.stray(stray));
     examined.damaged.iter().for_each(|(name, error)| check.wrong_with(name, error));
-    let index = match Index::load(vault, check.monitor) {
+    let index = match sound_index(check, vault) {
         Ok(index) => Arc::new(index),
         Err(error) if of_the_backup(&error) => {
             // Without it nothing more can be known.
@@ -33,6 +33,21 @@ pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let mut suspects = presence(check, vault, &index, &packs)?;
     suspects.extend(data(check, vault, &index, &packs, &suspects)?);
     trees(check, vault, index, &suspects)
+}
+
+/// The index, and in it what is read back from packs for indexes that are damaged: each of those is a finding, and what it said is
+/// not lost.
+fn sound_index(check: &mut Check<'_>, vault: &Vault) -> Result<Index> {
+    let mut index = Index::load_what_is_sound(vault, check.monitor)?;
+    if index.damaged().is_empty() {
+        return Ok(index);
+    }
+    for (id, error) in index.damaged() {
+        check.wrong_with(Folder::Index.object(*id)?.as_str(), error);
+    }
+    // What cannot be used of the others is told with the packs.
+    index.adopt(index::orphans(vault, &index)?.packs)?;
+    Ok(index)
 }
 
 /// Whether every pack is there in full length; those that are not.

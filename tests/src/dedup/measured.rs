@@ -1,6 +1,6 @@
 //! What is stored again when little or nothing has changed, in bytes: the measure is what a summary says was added.
 
-use super::{backup, objects, place, restored, run, verb};
+use super::{backup, let_the_second_pass, objects, place, restored, run, verb};
 use crate::place::{NAME, Place, assert_equal};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::random::Random;
@@ -25,20 +25,6 @@ fn added(summary: &serde_json::Value) -> u64 {
 #[track_caller]
 fn adds(place: &Place, more: &[&str]) -> u64 {
     added(&backup(place, more).expect(0).summary())
-}
-
-/// Waits for the next second. What was changed in the second in which it is read is read once more by the next backup, and its
-/// entries are stored anew.
-fn let_the_second_pass(place: &Place) {
-    let second = || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_secs()
-    };
-    let before = second();
-    while second() == before {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    place.settle();
 }
 
 fn count(place: &Place, folder: &str) -> usize {
@@ -74,18 +60,18 @@ fn a_large_file_that_moves_or_grows_at_its_head_is_not_stored_again() {
     let path = |name: &str| place.source().join(name);
     fs::create_dir(path("elsewhere")).unwrap();
     fs::write(path("large"), &content).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let first = adds(&place, &[]);
     assert!(first >= LARGE as u64 && first < LARGE as u64 + LARGE as u64 / 100, "{first}");
 
     fs::rename(path("large"), path("elsewhere/moved")).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let moved = adds(&place, &[]);
     assert!(moved <= METADATA, "{moved} bytes for a file that moved");
 
     content.insert(0, b'!');
     fs::write(path("elsewhere/moved"), &content).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let inserted = adds(&place, &[]);
     assert!(inserted <= 2 * CHUNK_MAX + METADATA, "{inserted} bytes for one that was inserted");
     assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "t", "latest"), "at last");
@@ -102,24 +88,24 @@ fn small_files_that_move_or_change_cost_what_was_touched() {
             fs::write(place.source().join(format!("d{directory}/f{file}")), content).unwrap();
         }
     }
-    place.settle();
+    let_the_second_pass(&place);
     let content = 8 * 64 * 9000;
     let first = adds(&place, &[]);
     assert!(first >= content && first < content + content / 10, "{first}");
 
     // One file: its own bytes and the nodes above it.
     fs::write(place.source().join("d3/f17"), random.bytes(9000)).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let touched = adds(&place, &[]);
     assert!(touched >= 9000 && touched <= 9000 + METADATA, "{touched} bytes for one of 9000");
 
     // One that moves is stored once more at most, a directory that moves as its bundles are.
     fs::rename(place.source().join("d3/f18"), place.source().join("d5/moved")).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let moved = adds(&place, &[]);
     assert!(moved <= 9000 + METADATA, "{moved} bytes for one of 9000 that moved");
     fs::rename(place.source().join("d6"), place.source().join("d0/d6")).unwrap();
-    place.settle();
+    let_the_second_pass(&place);
     let moved = adds(&place, &[]);
     assert!(moved <= 64 * 9000 + METADATA, "{moved} bytes for a directory that moved");
     assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "t", "latest"), "at last");

@@ -100,7 +100,7 @@ impl Vault {
         let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
         let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
         if slots.is_empty() {
-            return Err(no_slot(storage.as_ref(), found.damaged));
+            return Err(no_slot(storage.as_ref(), found));
         }
         let (keys, slot) = match config.cipher() {
             Cipher::None => unlock(&config, &slots, &open_key())?
@@ -165,12 +165,18 @@ fn read_config(storage: &dyn Storage) -> Result<Config> {
 }
 
 /// Why nothing can be opened where not one slot is of this repository.
-fn no_slot(storage: &dyn Storage, damaged: Vec<(ObjectId, Error)>) -> Error {
+fn no_slot(storage: &dyn Storage, found: slots::Found) -> Error {
     let newer = |error: &Error| error.kind() == Kind::Unsupported;
-    let (newer, others): (Vec<Error>, Vec<Error>) = damaged.into_iter().map(|(_, e)| e).partition(newer);
+    let (newer, others): (Vec<Error>, Vec<Error>) =
+        found.damaged.into_iter().map(|(_, e)| e).partition(newer);
     match newer.into_iter().chain(others).next() {
         Some(error) => error.while_doing("no key slot can be used of", storage.label()),
-        None => Error::damaged("no key slot is left of", storage.label()),
+        None if found.slots.is_empty() => Error::damaged("no key slot is left of", storage.label()),
+        // Either may be the one that was put there.
+        None => {
+            Error::damaged("dedup/config is of another repository than every key slot of", storage.label())
+                .hint("get dedup/config back from a copy of the repository")
+        }
     }
 }
 
