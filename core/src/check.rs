@@ -129,14 +129,23 @@ impl Check<'_> {
         self.find(FindingKind::Stray, name.to_owned(), "no part of a repository, passed over".to_owned());
     }
 
+    /// What is wrong with an object, which the error may speak of a part of.
+    fn wrong_with(&mut self, object: &str, error: &Error) {
+        self.find(kind_of(error), object.to_owned(), error.to_string());
+    }
+
     fn wrong(&mut self, backup: &str, error: &Error) {
-        let kind = match error.kind() {
-            Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
-            Kind::NotFound => FindingKind::Missing,
-            _ => FindingKind::Damaged,
-        };
+        let kind = kind_of(error);
         let object = if error.subject().is_empty() { backup } else { error.subject() };
         self.find(kind, object.to_owned(), error.to_string());
+    }
+}
+
+fn kind_of(error: &Error) -> FindingKind {
+    match error.kind() {
+        Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
+        Kind::NotFound => FindingKind::Missing,
+        _ => FindingKind::Damaged,
     }
 }
 

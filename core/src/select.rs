@@ -154,7 +154,11 @@ impl Pickable for Backup {
         match (self, other) {
             (Backup::Level(a), Backup::Level(b)) => a.by_age(b),
             (Backup::Snapshot(a_id, a), Backup::Snapshot(b_id, b)) => (a.time, a_id).cmp(&(b.time, b_id)),
-            _ => self.timestamp().cmp(&other.timestamp()),
+            // Levels know seconds only. In one second the snapshot counts as the newer, as a list shows them.
+            (Backup::Level(_), Backup::Snapshot(..)) => {
+                self.timestamp().cmp(&other.timestamp()).then(Ordering::Less)
+            }
+            (Backup::Snapshot(..), Backup::Level(_)) => other.by_age(self).reverse(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Each call fails before it did anything, half way, and after it did everything (a lost answer); alone, or with everything
 //! after it, as when the process or the server dies.
 
+mod dedup;
+
 use crate::in_memory::{
     INCREMENTS, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
 };

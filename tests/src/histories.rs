@@ -1,8 +1,9 @@
 //! Random histories: whatever happens to a tree between backups, and whatever the policy, each backup restores to what the
 //! tree was then.
 
-use crate::in_memory::{World, check_is_clean, ids};
+use crate::in_memory::{World, check_is_clean, forget_all_but_the_newest, ids};
 use crate::place::assert_equal;
+use icecore::backup::snapshot::Parent;
 use icecore::codec::Compression;
 use icecore::level::Policy;
 use icecore_testkit::manifest::Manifest;
@@ -41,6 +42,10 @@ fn play(seed: u64, runs: Vec<(u32, Policy, Compression)>) {
         (world.policy, world.compression) = (policy, compression);
         world.back_up();
     }
+    all_comes_back(&world);
+}
+
+fn all_comes_back(world: &World) {
     let made: Vec<String> = world.made.iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(ids(&world.memory), made);
     let source = Manifest::of(&world.source()).unwrap();
@@ -51,6 +56,64 @@ fn play(seed: u64, runs: Vec<(u32, Policy, Compression)>) {
     check_is_clean(&world.memory, "afterwards");
 }
 
+/// How one snapshot is made.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    /// How often the tree is changed before.
+    changes: u32,
+    parent: Taken,
+    workers: usize,
+    /// Whether what was changed just now can be taken for unchanged later on.
+    calm: bool,
+}
+
+/// Whose entries are taken for unchanged.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    FromNone,
+    FromTheNewest,
+    FromAny(prop::sample::Index),
+}
+
+fn snapshots() -> impl Strategy<Value = Vec<Snapshot>> {
+    let parent = prop_oneof![
+        1 => Just(Taken::FromNone),
+        3 => Just(Taken::FromTheNewest),
+        2 => any::<prop::sample::Index>().prop_map(Taken::FromAny),
+    ];
+    let one = (0u32..3, parent, prop::sample::select(&[1, 3][..]), prop::bool::weighted(0.75));
+    let one = one.prop_map(|(changes, parent, workers, calm)| Snapshot { changes, parent, workers, calm });
+    prop::collection::vec(one, 2..=6)
+}
+
+fn play_snapshots(seed: u64, runs: Vec<Snapshot>) {
+    let mut world = World::dedup();
+    let features = Features { long_paths: false, large_files: seed.is_multiple_of(2), ..Features::all() };
+    let mut tree = Tree::create(&world.source(), seed, features).unwrap();
+    let mut step = if seed.is_multiple_of(3) { 0 } else { SCRIPTED_STEPS };
+    for run in runs {
+        for _ in 0..run.changes {
+            step += 1;
+            tree.mutate(step).unwrap();
+        }
+        world.ahead_seconds = if run.calm { 2 } else { 0 };
+        world.workers = run.workers;
+        world.parent = match run.parent {
+            Taken::FromNone => Parent::None,
+            Taken::FromAny(which) if !world.made.is_empty() => Parent::This(which.get(&world.made).0.clone()),
+            _ => Parent::Newest,
+        };
+        world.back_up();
+        world.settle();
+    }
+    // Those of a clock that was ahead would be the newest for two seconds to come.
+    world.made.sort_by_key(|(id, _)| ids(&world.memory).iter().position(|listed| listed == id));
+    all_comes_back(&world);
+    forget_all_but_the_newest(Arc::new(world.memory.clone())).unwrap();
+    world.made.drain(..world.made.len() - 1);
+    all_comes_back(&world);
+}
+
 proptest! {
     // Each case is a tree of everything: shrinking one takes longer than reading it.
     #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
@@ -58,5 +121,10 @@ proptest! {
     #[test]
     fn every_backup_of_a_random_history_restores_to_what_was_there(seed in any::<u64>(), runs in runs()) {
         play(seed, runs);
+    }
+
+    #[test]
+    fn every_snapshot_of_a_random_history_restores_to_what_was_there(seed in any::<u64>(), runs in snapshots()) {
+        play_snapshots(seed, runs);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Sources and targets are real directories. The clock is the kernel's own, since what counts as changed depends on it.
 
+use crate::dedup::PASSWORD;
 use crate::place::{HOST, NAME, assert_equal};
 use icecore::backup::levels::Settings as Levels;
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
@@ -12,7 +13,8 @@ use icecore::level::Policy;
 use icecore::monitor::Quiet;
 use icecore::name::ObjectName;
 use icecore::repository::Repository;
-use icecore::repository::vault::CompressionLevel;
+use icecore::repository::vault::kdf::Parameters;
+use icecore::repository::vault::{CompressionLevel, Password, Protection, Vault};
 use icecore::retention::Keep;
 use icecore::select::Filter as Series;
 use icecore::spool::Scratch;
@@ -41,8 +43,16 @@ pub type Found = Vec<check::Finding>;
 pub struct World {
     directory: TempDir,
     pub memory: Memory,
+    pub engine: &'static str,
+    pub workers: usize,
+    /// What levels are made by.
     pub compression: Compression,
     pub policy: Policy,
+    /// What snapshots are made by.
+    pub parent: Parent,
+    /// How far ahead of the clock of files the backups are said to be. Two seconds make a file that was only just changed one
+    /// that can be taken for unchanged, which then must not change again in this tick: see [`World::settle`].
+    pub ahead_seconds: i64,
     /// Id and content of every backup, oldest first.
     pub made: Vec<(String, Manifest)>,
     /// Backups that were restored, each with the state of the storage then.
@@ -56,8 +66,12 @@ impl World {
         World {
             directory,
             memory: Memory::new(),
+            engine: "tar",
+            workers: 1,
             compression: Compression::Zstd,
             policy: INCREMENTS,
+            parent: Parent::Newest,
+            ahead_seconds: 0,
             made: Vec::new(),
             restored: RefCell::default(),
         }
@@ -65,13 +79,31 @@ impl World {
 
     /// `count` backups, with changes before each, and one more change that no backup has.
     pub fn with_backups(count: u32, policy: Policy, compression: Compression) -> World {
-        let mut world = World { compression, policy, ..World::new() };
+        World { compression, policy, ..World::new() }.after(count)
+    }
+
+    /// A world of deduplicated backups.
+    pub fn dedup() -> World {
+        World { engine: "dedup", ahead_seconds: 2, ..World::new() }
+    }
+
+    /// The same after `count` backups, with changes before each, and one more change that no backup has.
+    pub fn after(mut self, count: u32) -> World {
         for step in 0..count {
-            world.change(step);
-            world.back_up();
+            self.change(step);
+            self.back_up();
+            self.settle();
         }
-        world.change(count);
-        world
+        self.change(count);
+        self
+    }
+
+    /// Waits until the clock that stamps files has moved on.
+    pub fn settle(&self) {
+        let before = now();
+        while now() <= before {
+            std::thread::yield_now();
+        }
     }
 
     pub fn source(&self) -> PathBuf {
@@ -114,32 +146,51 @@ impl World {
     }
 
     fn run_backup(&self, storage: Arc<dyn Storage>, dry_run: bool) -> Result<backup::Report> {
-        let repository = match Repository::open(Arc::clone(&storage)) {
-            Err(error) if error.kind() == Kind::NoRepository => Repository::create(storage, &[7; 16])?,
-            other => other?,
-        };
+        let repository = self.open_or_create(storage)?;
         let source = self.source();
+        let ahead_seconds = self.ahead_seconds;
+        let clock = move || {
+            let now = now();
+            FileTime { seconds: now.seconds + ahead_seconds, ..now }
+        };
         let options = backup::Options {
-            engine: "tar".to_owned(),
+            engine: self.engine.to_owned(),
             host: HOST.to_owned(),
             name: NAME.to_owned(),
             input: Input::Trees(vec![Root { path: &source, name: Vec::new() }]),
             filter: &Filter::none(),
             one_file_system: false,
             tags: Vec::new(),
-            now: now(),
-            workers: 1,
+            now: clock(),
+            workers: self.workers,
             process: 1,
             dry_run,
             levels: Levels { policy: self.policy, compression: self.compression, compression_level: None },
             snapshots: Snapshots {
                 effort: CompressionLevel::Default,
                 verify_compression: true,
-                parent: Parent::Newest,
+                parent: self.parent.clone(),
                 time: None,
             },
         };
-        backup::run(&repository, options, &scratch(), &Quiet, &now)
+        backup::run(&repository, options, &scratch(), &Quiet, &clock)
+    }
+
+    /// As `backup --init` does, but that the password of a vault costs next to nothing.
+    fn open_or_create(&self, storage: Arc<dyn Storage>) -> Result<Repository> {
+        let mut repository = match Repository::open(Arc::clone(&storage)) {
+            Err(error) if error.kind() == Kind::NoRepository => {
+                Repository::create(Arc::clone(&storage), &[7; 16])?
+            }
+            other => other?,
+        };
+        if self.engine == "dedup" {
+            if !repository.has_vault()? {
+                create_vault(storage)?;
+            }
+            repository.open_vault(&mut password)?;
+        }
+        Ok(repository)
     }
 
     /// Restores the backup `id` into a new directory.
@@ -161,10 +212,9 @@ impl World {
             numeric_owner: true,
             target: target.path(),
             dry_run: false,
-            workers: 1,
+            workers: self.workers,
         };
-        let outcome =
-            Repository::open(storage).and_then(|open| restore::run(&open, &options, &scratch(), &Quiet));
+        let outcome = open(storage).and_then(|open| restore::run(&open, &options, &scratch(), &Quiet));
         Restored { outcome, target }
     }
 
@@ -236,6 +286,23 @@ impl Restored {
     }
 }
 
+fn password() -> Result<Password> {
+    Ok(Password::new(PASSWORD.into()))
+}
+
+/// Makes a vault that opens with the password of all vaults here, at the least cost.
+pub fn create_vault(storage: Arc<dyn Storage>) -> Result<Vault> {
+    let protection = Protection::Password(password()?);
+    Vault::create_with(storage, &protection, Parameters::LEAST, "test", Timestamp(now().seconds))
+}
+
+/// Opens the repository, and the vault if there is one.
+pub fn open(storage: Arc<dyn Storage>) -> Result<Repository> {
+    let mut repository = Repository::open(storage)?;
+    repository.open_vault(&mut password)?;
+    Ok(repository)
+}
+
 /// What `check` reports, and everything that it found.
 pub fn check(storage: Arc<dyn Storage>, read_data: bool, clean: bool) -> Result<(check::Report, Found)> {
     check_and_clean(storage, read_data, clean.then_some(Timestamp(i64::MAX)))
@@ -249,7 +316,7 @@ pub fn check_and_clean(
     let read_data = if read_data { Amount::Everything } else { Amount::Nothing };
     let options = check::Options { filter: Series::default(), read_data, clean_older_than, workers: 1 };
     let mut found = Vec::new();
-    let report = check::run(&Repository::open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
+    let report = check::run(&open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
         found.push(finding.clone());
     })?;
     Ok((report, found))
@@ -273,11 +340,11 @@ pub fn forget_all_but_the_newest(storage: Arc<dyn Storage>) -> Result<forget::Re
         now: Timestamp(now().seconds),
         dry_run: false,
     };
-    forget::run(&Repository::open(storage)?, &options, &Quiet, &mut |_| ())
+    forget::run(&open(storage)?, &options, &Quiet, &mut |_| ())
 }
 
 pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {
-    list::run(&Repository::open(storage)?, &Series::default())
+    list::run(&open(storage)?, &Series::default())
 }
 
 /// The ids of what is listed, oldest first; none where there is no repository.

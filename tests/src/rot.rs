@@ -3,6 +3,8 @@
 //! `check` names it, a restore refuses it before the target is touched, what does not depend on it restores, and the next
 //! backup does not build on what a look at names and sizes shows to be damaged. ([`crate::damage`] has what the program says.)
 
+mod dedup;
+
 use crate::in_memory::{INCREMENTS, World, check, check_and_clean, copy_of, ids, listing, objects};
 use icecore::codec::Compression;
 use icecore::level::Policy;

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
-use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, index};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;
@@ -134,15 +134,14 @@ impl Run<'_> {
 
     /// The index, and in it what runs that were killed have stored and not told anybody.
     fn index(&self) -> Result<Index> {
-        let mut index = Index::load(self.vault, self.monitor)?;
+        let mut index = Index::load_or_read_back(self.vault, self.monitor)?;
         let own = self.session.map(Session::id);
-        if own.is_some() && self.vault.sessions()?.found.iter().any(|(id, _)| Some(*id) != own) {
-            let orphans = index::orphans(self.vault, &index)?;
-            for (pack, error) in &orphans.damaged {
-                let text = format!("the pack {pack}, which no index knows, is of no use: {error}");
-                self.monitor.event(Event::Warning(&text));
-            }
-            index.adopt(orphans.packs)?;
+        let is_read_back = !index.damaged().is_empty();
+        if own.is_some()
+            && !is_read_back
+            && self.vault.sessions()?.found.iter().any(|(id, _)| Some(*id) != own)
+        {
+            index.adopt_orphans(self.vault, self.monitor)?;
         }
         Ok(index)
     }

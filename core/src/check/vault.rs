@@ -2,9 +2,9 @@
 //! every tree and every chunk it refers to can be had.
 
 use super::amount::Choice;
-use super::{Check, Finding, FindingKind, of_the_backup};
+use super::{Check, Finding, FindingKind, kind_of, of_the_backup};
 use crate::engine::{Examination, Flaw, ObjectEngine, dedup};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::limits::CHECKED_PACKS_WAITING;
 use crate::pipe;
 use crate::repository::BackupId;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let examined = vault.examine()?;
     examined.strays.iter().for_each(|stray| check.stray(stray));
-    examined.damaged.iter().for_each(|(name, error)| check.wrong(name, error));
-    let index = match Index::load(vault, check.monitor) {
+    examined.damaged.iter().for_each(|(name, error)| check.wrong_with(name, error));
+    let index = match sound_index(check, vault) {
         Ok(index) => Arc::new(index),
         Err(error) if of_the_backup(&error) => {
             // Without it nothing more can be known.
@@ -33,6 +33,21 @@ pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let mut suspects = presence(check, vault, &index, &packs)?;
     suspects.extend(data(check, vault, &index, &packs, &suspects)?);
     trees(check, vault, index, &suspects)
+}
+
+/// The index, and in it what is read back from packs for indexes that are damaged: each of those is a finding, and what it said is
+/// not lost.
+fn sound_index(check: &mut Check<'_>, vault: &Vault) -> Result<Index> {
+    let mut index = Index::load_what_is_sound(vault, check.monitor)?;
+    if index.damaged().is_empty() {
+        return Ok(index);
+    }
+    for (id, error) in index.damaged() {
+        check.wrong_with(Folder::Index.object(*id)?.as_str(), error);
+    }
+    // What cannot be used of the others is told with the packs.
+    index.adopt(index::orphans(vault, &index)?.packs)?;
+    Ok(index)
 }
 
 /// Whether every pack is there in full length; those that are not.
@@ -122,11 +137,12 @@ fn data(
                     if !report.findings.is_empty() {
                         damaged.push(pack);
                     }
-                    report.findings.iter().for_each(|finding| check.wrong(&name, &finding.error));
+                    // The name of the pack: it is what has to be got back.
+                    report.findings.iter().for_each(|finding| check.wrong_with(&name, &finding.error));
                 }
                 Err(error) if of_the_backup(&error) => {
                     damaged.push(pack);
-                    check.wrong(&name, &error);
+                    check.wrong_with(&name, &error);
                 }
                 Err(error) => return Err(error),
             }
@@ -149,11 +165,7 @@ fn trees(check: &mut Check<'_>, vault: &Vault, index: Arc<Index>, suspects: &Has
             let (id, snapshot) = &snapshots[root];
             format!("{} ({})", BackupId::of_snapshot(*id).short(), select::series_of(snapshot))
         };
-        let kind = match flaw.error.kind() {
-            Kind::NotFound => FindingKind::Missing,
-            Kind::Unsupported | Kind::Io | Kind::Denied => FindingKind::Unreadable,
-            _ => FindingKind::Damaged,
-        };
+        let kind = kind_of(&flaw.error);
         let error = told(&flaw, &names);
         check.report.problems += 1;
         (check.found)(&Finding { kind, object: format!("chunk {}", flaw.chunk), error });

@@ -83,11 +83,16 @@ impl Repository {
     /// Opens the deduplicated part, if there is one and it is not open yet. The password is asked for only when it is needed.
     ///
     /// # Errors
-    /// `WrongPassword`, `Damaged`, what `password` fails with; as the storage has it.
+    /// `WrongPassword`, `Damaged` (also when backups are there and the config is gone: they must not pass for none), what
+    /// `password` fails with; as the storage has it.
     pub fn open_vault(&mut self, password: &mut dyn FnMut() -> Result<Password>) -> Result<()> {
-        if self.vault.is_none() && self.has_vault()? {
-            self.vault = Some(Arc::new(Vault::open(Arc::clone(&self.storage), password)?));
+        if self.vault.is_some() {
+            return Ok(());
         }
+        if !self.has_vault()? {
+            return Vault::refuse_remains(&*self.storage);
+        }
+        self.vault = Some(Arc::new(Vault::open(Arc::clone(&self.storage), password)?));
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl Examination {
 
 impl Vault {
     /// Reads the config, all key slots, sessions, snapshots and removals, and tells what is wrong with them. Slots are checked
-    /// to the last bit without their passwords.
+    /// to the last bit without their passwords. Of indexes only the names are looked at, and packs are not.
     ///
     /// # Errors
     /// What the storage reports: what could not be examined is never reported as sound.
@@ -42,6 +42,8 @@ impl Vault {
             strays: names::strays_at_the_top(self.storage().as_ref())?,
             ..Examination::default()
         };
+        // Indexes are read elsewhere, and strays passed over there.
+        examination.strays.extend(names::list(self.storage().as_ref(), Folder::Index)?.strays);
         self.examine_config(&mut examination)?;
         self.examine_slots(&mut examination)?;
         examination.documents(ObjectKind::Session, self.sessions()?)?;

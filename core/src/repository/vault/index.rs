@@ -17,7 +17,7 @@ use super::pack::{DescribedPack, Location, PackRef, pack_kind};
 use super::seal::{KEY_BYTES, TAG_BYTES};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHUNKS_IN_MEMORY, PACKS_IN_MEMORY};
-use crate::monitor::Monitor;
+use crate::monitor::{Event, Monitor};
 use std::collections::HashSet;
 use table::Table;
 
@@ -75,7 +75,7 @@ impl Index {
             None => Ok(index),
             Some((id, error)) => Err(error
                 .while_doing("cannot read index", id.to_string())
-                .hint("what it said can be read back from the packs: a repair does so")),
+                .hint("what it said is read back from the packs by the next backup")),
         }
     }
 
@@ -86,6 +86,36 @@ impl Index {
     /// As [`Index::load`], but for `Damaged` of a single index.
     pub fn load_what_is_sound(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
         load::load(vault, monitor)
+    }
+
+    /// Loads what is sound, and reads back from the packs what damaged indexes said. Those are told, and packs that are of no
+    /// use. One index that is damaged, or that somebody put there, so costs no backup.
+    ///
+    /// # Errors
+    /// As [`Index::load`], but for `Damaged` of a single index.
+    pub fn load_or_read_back(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
+        let mut index = load::load(vault, monitor)?;
+        if !index.damaged.is_empty() {
+            for (id, error) in &index.damaged {
+                let text = format!("the index {id} is damaged, and what it said is read from packs: {error}");
+                monitor.event(Event::Warning(&text));
+            }
+            index.adopt_orphans(vault, monitor)?;
+        }
+        Ok(index)
+    }
+
+    /// Takes in the packs that no index knows, and tells of those that are of no use.
+    ///
+    /// # Errors
+    /// As [`orphans`] and [`Index::adopt`].
+    pub fn adopt_orphans(&mut self, vault: &Vault, monitor: &dyn Monitor) -> Result<()> {
+        let orphans = orphans(vault, self)?;
+        for (pack, error) in &orphans.damaged {
+            let text = format!("the pack {pack}, which no index knows, is of no use: {error}");
+            monitor.event(Event::Warning(&text));
+        }
+        self.adopt(orphans.packs)
     }
 
     /// An index of nothing: for a repository that has just been made.

@@ -49,7 +49,7 @@ impl Vault {
         if Vault::exists(storage.as_ref())? {
             return Err(already(storage.as_ref()));
         }
-        refuse_remains(storage.as_ref())?;
+        Vault::refuse_remains(storage.as_ref())?;
         slots::refuse_too_many(storage.as_ref())?;
         let (guard, key) = guard(protection, parameters)?;
         let cipher = match guard {
@@ -76,6 +76,20 @@ impl Vault {
         }
     }
 
+    /// Refuses a place that has backups and no config: it is no place for a new one, and must not pass for one without backups.
+    ///
+    /// # Errors
+    /// `Damaged` where that is so, and what the storage reports.
+    pub fn refuse_remains(storage: &dyn Storage) -> Result<()> {
+        for folder in [Folder::Snapshots, Folder::Index, Folder::Packs] {
+            if names::holds_any(storage, folder)? {
+                return Err(Error::damaged("the config is missing of the repository at", storage.label())
+                    .hint("get dedup/config back from a copy of the repository"));
+            }
+        }
+        Ok(())
+    }
+
     /// Opens what is there. The password is asked for once, and only when a password slot exists.
     ///
     /// # Errors
@@ -86,7 +100,7 @@ impl Vault {
         let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
         let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
         if slots.is_empty() {
-            return Err(no_slot(storage.as_ref(), found.damaged));
+            return Err(no_slot(storage.as_ref(), found));
         }
         let (keys, slot) = match config.cipher() {
             Cipher::None => unlock(&config, &slots, &open_key())?
@@ -136,23 +150,12 @@ fn already(storage: &dyn Storage) -> Error {
         .hint("use it as it is, or choose another place")
 }
 
-/// A place with backups and without a config is no place for a new repository.
-fn refuse_remains(storage: &dyn Storage) -> Result<()> {
-    for folder in [Folder::Snapshots, Folder::Index, Folder::Packs] {
-        if names::holds_any(storage, folder)? {
-            return Err(Error::damaged("the config is missing of the repository at", storage.label())
-                .hint("get dedup/config back from a copy of the repository"));
-        }
-    }
-    Ok(())
-}
-
 fn read_config(storage: &dyn Storage) -> Result<Config> {
     let name = names::config()?;
     match storage.read(&name, 0, CONFIG_BYTES + 1) {
         Ok(bytes) => Config::parse(&bytes).map_err(|error| error.while_doing("cannot use", name.to_string())),
         Err(error) if error.kind() == Kind::NotFound => {
-            refuse_remains(storage)?;
+            Vault::refuse_remains(storage)?;
             Err(Error::new(Kind::NoRepository, "no repository at")
                 .on(storage.label())
                 .hint("create one with: icecore init"))
@@ -162,12 +165,18 @@ fn read_config(storage: &dyn Storage) -> Result<Config> {
 }
 
 /// Why nothing can be opened where not one slot is of this repository.
-fn no_slot(storage: &dyn Storage, damaged: Vec<(ObjectId, Error)>) -> Error {
+fn no_slot(storage: &dyn Storage, found: slots::Found) -> Error {
     let newer = |error: &Error| error.kind() == Kind::Unsupported;
-    let (newer, others): (Vec<Error>, Vec<Error>) = damaged.into_iter().map(|(_, e)| e).partition(newer);
+    let (newer, others): (Vec<Error>, Vec<Error>) =
+        found.damaged.into_iter().map(|(_, e)| e).partition(newer);
     match newer.into_iter().chain(others).next() {
         Some(error) => error.while_doing("no key slot can be used of", storage.label()),
-        None => Error::damaged("no key slot is left of", storage.label()),
+        None if found.slots.is_empty() => Error::damaged("no key slot is left of", storage.label()),
+        // Either may be the one that was put there.
+        None => {
+            Error::damaged("dedup/config is of another repository than every key slot of", storage.label())
+                .hint("get dedup/config back from a copy of the repository")
+        }
     }
 }
 

@@ -1,0 +1,238 @@
+//! The same of deduplicated backups: whatever call fails, snapshots that were there come back, a new one is whole or is not there,
+//! and the next run needs nobody.
+
+use super::{failing, plans};
+use crate::in_memory::{
+    Found, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
+};
+use icecore::check::FindingKind;
+use icecore::storage::Storage;
+use icecore::storage::memory::Memory;
+use icecore::storage::retry::{self, Retry};
+use icecore_testkit::fault::Moment;
+use icecore_testkit::lie::{Liar, Lie};
+use icecore_testkit::manifest::Manifest;
+use std::sync::Arc;
+
+/// What a failed run leaves is told, and is no problem: packs, and the key of a vault that was not made.
+#[track_caller]
+fn nothing_is_the_worse(storage: &Memory, what: &str) -> Found {
+    let (report, found) = check(Arc::new(storage.clone()), true, false).unwrap();
+    assert_eq!(report.problems, 0, "{what}: {found:#?}");
+    for finding in &found {
+        let is_pack = finding.kind == FindingKind::Orphan && finding.object.starts_with("dedup/packs/");
+        let is_slot = finding.kind == FindingKind::Stray && finding.object.starts_with("dedup/keys/");
+        assert!(is_pack || is_slot, "{what}: {finding:#?}");
+    }
+    found
+}
+
+fn count(storage: &Memory, folder: &str) -> usize {
+    objects(storage).iter().filter(|(name, _)| name.as_str().starts_with(folder)).count()
+}
+
+#[track_caller]
+fn says_what_failed_of(error: &icecore::Error, what: &str) {
+    let mut chain = vec![error.to_string()];
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        chain.push(error.to_string());
+        cause = error.source();
+    }
+    assert!(chain.iter().any(|text| text.contains("planned failure")), "{what}: {chain:?}");
+}
+
+/// A backup on top of others, in every way to fail.
+fn back_up_with_faults(backups: u32) {
+    let world = World::dedup().after(backups);
+    let expected = Manifest::of(&world.source()).unwrap();
+    for plan in plans(&world.memory, |storage| drop(world.backup(storage).unwrap())) {
+        let what = format!("{backups} backups, {plan:?}");
+        let (memory, outcome) = failing(&world.memory, plan, |storage| world.backup(storage));
+        let listed = world.all_restore(&memory, &expected, &what);
+        let more = listed.len() - world.made.len();
+        match &outcome {
+            Ok(report) => {
+                assert_eq!(listed.last().cloned(), report.id.clone().map(|id| id.to_string()), "{what}");
+            }
+            Err(error) => {
+                says_what_failed_of(error, &what);
+                // Of a commit whose answer was lost nobody can know; if it is there, it was restored above.
+                assert!(more == 0 || (more == 1 && plan.moment == Moment::After), "{what}: {error:?}");
+            }
+        }
+        if !listed.is_empty() {
+            nothing_is_the_worse(&memory, &what);
+        }
+        world.settle();
+        let next = world.backup(Arc::new(memory.clone())).unwrap();
+        let now = ids(&memory);
+        assert_eq!(now.last().cloned(), next.id.map(|id| id.to_string()), "{what}");
+        assert_eq!(now[..now.len() - 1], listed, "{what}: a backup is gone");
+        world.restore(Arc::new(memory.clone()), "latest").equals(&expected, &what);
+        let found = nothing_is_the_worse(&memory, &what);
+        if count(&memory, "dedup/sessions/") > 0 {
+            let packs = found.iter().filter(|finding| finding.kind == FindingKind::Orphan).count();
+            assert_eq!(packs, 0, "{what}: what a killed run has stored is taken in: {found:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_backup_fails_at_any_call() {
+    back_up_with_faults(0);
+}
+
+#[test]
+fn a_further_backup_fails_at_any_call() {
+    back_up_with_faults(2);
+}
+
+#[test]
+fn failures_that_pass_are_tried_again_and_the_backup_is_right() {
+    let world = World::dedup().after(1);
+    let expected = Manifest::of(&world.source()).unwrap();
+    for plan in plans(&world.memory, |storage| drop(world.backup(storage).unwrap())) {
+        if plan.dies {
+            continue;
+        }
+        let what = format!("{plan:?}");
+        let (memory, outcome) = failing(&world.memory, plan.passing(), |storage| {
+            let sleeper = Box::new(|_| ());
+            world.backup(Arc::new(Retry::new(storage, retry::Policy::default(), sleeper)))
+        });
+        let report = outcome.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        let listed = world.all_restore(&memory, &expected, &what);
+        assert_eq!(listed.len(), 2, "{what}");
+        assert_eq!(listed.last().cloned(), report.id.map(|id| id.to_string()), "{what}");
+        check_is_clean(&memory, &what);
+        assert_eq!(count(&memory, "dedup/sessions/"), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_rehearsal_writes_nothing_whatever_fails() {
+    let world = World::dedup().after(1);
+    let before = objects(&world.memory);
+    for plan in plans(&world.memory, |storage| drop(world.rehearse(storage).unwrap())) {
+        let (memory, outcome) = failing(&world.memory, plan, |storage| world.rehearse(storage));
+        assert!(outcome.is_err(), "{plan:?}");
+        assert!(objects(&memory) == before, "{plan:?}");
+    }
+}
+
+#[test]
+fn forget_fails_at_any_call() {
+    let world = World::dedup().after(4);
+    let unused = Manifest::default();
+    for plan in
+        plans(&world.memory, |storage| assert_eq!(forget_all_but_the_newest(storage).unwrap().removed, 3))
+    {
+        let what = format!("{plan:?}");
+        let (memory, outcome) = failing(&world.memory, plan, forget_all_but_the_newest);
+        says_what_failed_of(&outcome.unwrap_err(), &what);
+        let listed = world.all_restore(&memory, &unused, &what);
+        assert_eq!(listed.last(), world.made.last().map(|(id, _)| id), "{what}: the newest is gone");
+        if listed.len() < world.made.len() {
+            assert_eq!(count(&memory, "dedup/removals/"), 1, "{what}: removed, and nobody says so");
+        }
+        nothing_is_the_worse(&memory, &what);
+        forget_all_but_the_newest(Arc::new(memory.clone())).unwrap();
+        assert_eq!(world.all_restore(&memory, &unused, &what).len(), 1, "{what}");
+        check_is_clean(&memory, &what);
+        world.backup(Arc::new(memory.clone())).unwrap();
+        assert_eq!(ids(&memory).len(), 2, "{what}");
+    }
+}
+
+#[test]
+fn a_restore_never_ends_well_after_a_failure() {
+    let world = World::dedup().after(3);
+    let (id, _) = world.made.last().unwrap();
+    for include in [&[][..], &["letters/old", "linked"]] {
+        let restore = |storage| world.restore_part(storage, id, include).outcome;
+        for plan in plans(&world.memory, |storage| drop(restore(storage).unwrap())) {
+            let (_, outcome) = failing(&world.memory, plan, restore);
+            assert!(outcome.is_err(), "{include:?}, {plan:?}");
+        }
+    }
+}
+
+#[test]
+fn a_restore_never_believes_a_read_that_lies() {
+    for workers in [1, 3] {
+        let mut world = World::dedup().after(3);
+        world.workers = workers;
+        let (id, expected) = world.made.last().unwrap();
+        let counting = Arc::new(Liar::none(Arc::new(world.memory.clone())));
+        world.restore(Arc::clone(&counting) as _, id).equals(expected, "without lies");
+        for nth in 1..=counting.reads() {
+            for lie in Lie::ALL {
+                let what = format!("{workers} workers: read {nth}, {lie:?}");
+                let liar = Arc::new(Liar::new(Arc::new(world.memory.clone()), nth, lie));
+                let restored = world.restore(Arc::clone(&liar) as _, id);
+                assert!(liar.lied(), "{what} never came");
+                restored.is_right_or_refused(expected, &what);
+            }
+        }
+    }
+}
+
+/// A backup that is told lies about what is stored may store too much; what it makes comes back all the same, or it is refused.
+#[test]
+fn a_backup_never_builds_on_a_read_that_lies() {
+    let world = World::dedup().after(3);
+    let expected = Manifest::of(&world.source()).unwrap();
+    let counting = Arc::new(Liar::none(Arc::new(copy_of(&world.memory))));
+    world.backup(Arc::clone(&counting) as _).unwrap();
+    for nth in 1..=counting.reads() {
+        for lie in Lie::ALL {
+            let what = format!("read {nth}, {lie:?}");
+            let memory = copy_of(&world.memory);
+            let liar = Arc::new(Liar::new(Arc::new(memory.clone()), nth, lie));
+            let outcome = world.backup(Arc::clone(&liar) as _);
+            assert!(liar.lied(), "{what} never came");
+            let listed = world.all_restore(&memory, &expected, &what);
+            assert_eq!(listed.len(), world.made.len() + usize::from(outcome.is_ok()), "{what}: {outcome:?}");
+            nothing_is_the_worse(&memory, &what);
+        }
+    }
+}
+
+#[test]
+fn a_list_fails_or_is_whole() {
+    let world = World::dedup().after(3);
+    let whole = listing(Arc::new(world.memory.clone())).unwrap();
+    assert_eq!(whole.rows.len(), 3);
+    for plan in plans(&world.memory, |storage| drop(listing(storage).unwrap())) {
+        let (_, outcome) = failing(&world.memory, plan, listing);
+        says_what_failed_of(&outcome.unwrap_err(), &format!("{plan:?}"));
+    }
+}
+
+#[test]
+fn a_check_fails_or_names_what_it_could_not_read() {
+    let world = World::dedup().after(2);
+    for read_data in [false, true] {
+        let run = |storage: Arc<dyn Storage>| check(storage, read_data, false);
+        let mut told = 0;
+        for plan in plans(&world.memory, |storage| drop(run(storage).unwrap())) {
+            let what = format!("read {read_data}, {plan:?}");
+            let (memory, outcome) = failing(&world.memory, plan, run);
+            assert!(objects(&memory) == objects(&world.memory), "{what}: a check changes nothing");
+            match outcome {
+                Err(error) => says_what_failed_of(&error, &what),
+                // Without the index nothing more can be known: that it cannot be listed is a finding as well.
+                Ok((report, found)) => {
+                    told += 1;
+                    assert!(report.problems > 0, "{what}: a failure was passed over");
+                    for one in &found {
+                        assert_eq!(one.kind, FindingKind::Unreadable, "{what}: {found:#?}");
+                        assert!(one.error.contains("planned failure of"), "{what}: {found:#?}");
+                    }
+                }
+            }
+        }
+        assert!(told > 0, "read {read_data}");
+    }
+}
