@@ -255,7 +255,7 @@ pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
 pub const BUNDLE_DIRECTORIES: usize = 96;
 
 /// Bytes of a large file that are read before they are cut and handed on.
-pub const READ_BLOCK_BYTES: usize = 8 << 20;
+pub const READ_BLOCK_BYTES: usize = 6 << 20;
 
 /// Entries that wait for the bundle they are in.
 pub const ROWS_WAITING: usize = 16_384;
@@ -267,7 +267,7 @@ pub const LOOKED_WAITING: usize = 48;
 pub const LOOKED_ENTRIES: usize = 512;
 
 /// Pieces of work between the walk and the workers.
-pub const WORK_WAITING: usize = 3;
+pub const WORK_WAITING: usize = 2;
 
 /// Full packs that wait to be stored.
 pub const PACKS_WAITING: usize = 1;

@@ -70,16 +70,16 @@ struct Snapshot {
 /// Whose entries are taken for unchanged.
 #[derive(Debug, Clone, Copy)]
 enum Taken {
-    FromNone,
-    FromTheNewest,
-    FromAny(prop::sample::Index),
+    None,
+    Newest,
+    Any(prop::sample::Index),
 }
 
 fn snapshots() -> impl Strategy<Value = Vec<Snapshot>> {
     let parent = prop_oneof![
-        1 => Just(Taken::FromNone),
-        3 => Just(Taken::FromTheNewest),
-        2 => any::<prop::sample::Index>().prop_map(Taken::FromAny),
+        1 => Just(Taken::None),
+        3 => Just(Taken::Newest),
+        2 => any::<prop::sample::Index>().prop_map(Taken::Any),
     ];
     let one = (0u32..3, parent, prop::sample::select(&[1, 3][..]), prop::bool::weighted(0.75));
     let one = one.prop_map(|(changes, parent, workers, calm)| Snapshot { changes, parent, workers, calm });
@@ -99,8 +99,8 @@ fn play_snapshots(seed: u64, runs: Vec<Snapshot>) {
         world.ahead_seconds = if run.calm { 2 } else { 0 };
         world.workers = run.workers;
         world.parent = match run.parent {
-            Taken::FromNone => Parent::None,
-            Taken::FromAny(which) if !world.made.is_empty() => Parent::This(which.get(&world.made).0.clone()),
+            Taken::None => Parent::None,
+            Taken::Any(which) if !world.made.is_empty() => Parent::This(which.get(&world.made).0.clone()),
             _ => Parent::Newest,
         };
         world.back_up();

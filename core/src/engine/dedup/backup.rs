@@ -132,7 +132,7 @@ fn read_and_assemble(
     let common = Common {
         packs,
         chunker: Chunker::new(&keys.subkey("chunker")),
-        blocks: Pool::new(WORK_WAITING + 2 * workers + 2),
+        blocks: Pool::new(WORK_WAITING + workers + 2),
         monitor: job.monitor,
         clock: job.clock,
     };
