@@ -212,7 +212,8 @@ impl Feed<'_> {
                 return Ok(false);
             }
         };
-        let names = row.entry.names.take();
+        // The other names are those of what the walk saw.
+        let names = row.entry.names.take().filter(|_| before.inode == row.entry.inode);
         let mut whole = false;
         let number = self.new_large();
         let mut taken = None;
