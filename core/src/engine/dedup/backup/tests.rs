@@ -431,7 +431,7 @@ fn times_in_steps_of_two_seconds_hide_no_change() {
     use crate::engine::dedup::backup::small::is_racy;
     let world = World::new();
     world.write("a", b"x");
-    let mut metadata = crate::tree::directory::metadata_of(&fs::File::open(world.at("a")).unwrap()).unwrap();
+    let mut metadata = crate::tree::directory::metadata_of(fs::File::open(world.at("a")).unwrap()).unwrap();
     metadata.ctime = FileTime::new(100, 0);
     for (began, racy) in [(99, true), (100, true), (102, true), (103, false)] {
         assert_eq!(is_racy(&metadata, FileTime::new(began, 999_999_999)), racy, "{began}");
