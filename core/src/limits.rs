@@ -311,6 +311,10 @@ pub const TREE_LIST_ROWS_MIN: usize = 64;
 /// Most rows of a list of chunks that is written.
 pub const TREE_LIST_ROWS_MAX: usize = 2048;
 
+/// A file that was changed so many seconds before it was read, or less, counts as racy: file systems tell times in steps of up
+/// to two seconds, and the kernel's own clock for them lags behind by some milliseconds.
+pub const RACY_SECONDS: i64 = 2;
+
 /// Most levels of lists between an entry and its content.
 pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 

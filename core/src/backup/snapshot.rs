@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
+use crate::repository::vault::id::ID_BYTES;
 use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
@@ -77,6 +78,25 @@ impl Run<'_> {
         let index = Arc::new(self.index()?);
         let paths = paths(&options.input);
         let parent = self.parent(&options, &paths)?;
+        let time = options.snapshots.time.unwrap_or(options.now);
+        let draft = Snapshot {
+            host: options.host.clone(),
+            name: options.name.clone(),
+            paths,
+            tags: options.tags,
+            time,
+            finished: time,
+            root: ChunkId([0; ID_BYTES]),
+            entries: 0,
+            files: 0,
+            bytes: 0,
+            added_bytes: 0,
+            errors: 0,
+            unread: Vec::new(),
+            parent: parent.as_ref().map(|parent| parent.id),
+            session: self.session.map_or(ObjectId([0; ID_BYTES]), Session::id),
+            program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
         let job = ObjectBackup {
             input: options.input,
             filter: options.filter,
@@ -90,16 +110,12 @@ impl Run<'_> {
             dry_run: options.dry_run,
             monitor: self.monitor,
         };
+        // What cannot be committed is known before hours of reading, not behind them.
+        draft.encode()?;
         let made = self.engine.backup(job, self.vault)?;
         self.monitor.check()?;
-        let time = options.snapshots.time.unwrap_or(options.now);
         let id = match self.session {
-            Some(session) => Some(self.vault.commit(&Snapshot {
-                host: options.host.clone(),
-                name: options.name.clone(),
-                paths,
-                tags: options.tags,
-                time,
+            Some(_) => Some(self.vault.commit(&Snapshot {
                 finished: (self.clock)(),
                 root: made.root,
                 entries: made.entries,
@@ -108,9 +124,7 @@ impl Run<'_> {
                 added_bytes: made.added_bytes,
                 errors: self.monitor.lost(),
                 unread: self.monitor.lost_paths(),
-                parent: parent.as_ref().map(|parent| parent.id),
-                session: session.id(),
-                program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+                ..draft
             })?),
             None => None,
         };

@@ -1,8 +1,8 @@
 //! Extended attributes, read and written whole: of open files by handle, of links, FIFOs and devices (which must not be
 //! opened) through `/proc/self/fd/<directory>/<name>`, so that only the last name is looked up and links are not followed.
 //!
-//! Invariant: what is read is sorted by name and bounded by [`XATTR_BYTES`]; a file without attributes costs one system
-//! call. Attributes that come, go or grow in between are read again (`ERANGE`) or left out (`ENODATA`). See xattr(7).
+//! Invariant: what is read is sorted by name, each name once, and bounded by [`XATTR_BYTES`]; a file without attributes
+//! costs one system call. Attributes that come, go or grow in between are read again (`ERANGE`) or left out (`ENODATA`). See xattr(7).
 
 use super::attributes::Xattrs;
 use super::directory::{Directory, lossy};
@@ -141,6 +141,8 @@ fn names(place: &Place<'_>) -> Result<Vec<Vec<u8>>> {
     let mut names: Vec<Vec<u8>> =
         list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
     names.sort_unstable();
+    // A file system in user space may tell one twice.
+    names.dedup();
     Ok(names)
 }
 

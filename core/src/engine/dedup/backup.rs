@@ -15,13 +15,14 @@
 mod assemble;
 mod large;
 mod look;
+mod parent;
 mod row;
 mod small;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use super::tree::{Builder, Cursor};
+use super::tree::Builder;
 use crate::codec::borders::Borders;
 use crate::codec::chunker::Chunker;
 use crate::engine::{Input, Made, ObjectBackup};
@@ -31,6 +32,7 @@ use crate::monitor::{Event, Monitor};
 use crate::pipe::{self, Pool, Sender};
 use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, Vault, Writer};
 use assemble::Assembler;
+use parent::Parent;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Backs up what `job` says into `vault`, and gives the root of the tree. Nothing refers to it yet.
@@ -143,8 +145,8 @@ fn read_and_assemble(
         let mut feed = walk::Feed::new(common, work, &borders);
         match job.input {
             Input::Trees(roots) => {
-                let parent = job.parent.map(|root| Cursor::new(reader, &root)).transpose()?;
-                walk::trees(&mut feed, &roots, parent, job.filter, job.one_file_system)?;
+                let mut parent = Parent::open(reader, job.parent, common.monitor)?;
+                walk::trees(&mut feed, &roots, &mut parent, job.filter, job.one_file_system)?;
             }
             Input::Stream { name, content } => walk::stream(&mut feed, &name, content)?,
         }

@@ -11,6 +11,9 @@ use crate::repository::vault::{ChunkId, ChunkKind, Index, PackRef, Reader, Vault
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// Examines what `job` says.
 pub(super) fn run(job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
     let reader = Reader::new(vault, Arc::clone(&job.index));
@@ -47,8 +50,9 @@ struct Ground<'a> {
     suspects: &'a HashSet<PackRef>,
     /// Chunks of suspect packs, and whether they can be had all the same.
     read: HashMap<ChunkId, bool>,
-    /// Lists that were read to their ends, by the first of them, and the chunks that they name and that cannot be had.
-    lists: HashMap<ChunkId, Vec<ChunkId>>,
+    /// Files whose lists were read to their ends, by the hash of all that the entry says of them, and the chunks that they need and
+    /// that cannot be had. The first list alone is no name for them: versions of a file share it.
+    lists: HashMap<blake3::Hash, Vec<ChunkId>>,
     /// What cannot be had.
     flaws: BTreeMap<ChunkId, Flaw>,
 }
@@ -109,18 +113,16 @@ impl Ground<'_> {
                     }
                 }
             }
-            Content::Rows { rows, .. } => {
-                if let Some((first, _)) = rows.first() {
-                    lacking.extend(self.lacking_below(*first, entry)?);
-                }
-            }
+            Content::Rows { depth, rows } => lacking.extend(self.lacking_below(*depth, rows, entry)?),
         }
         Ok(lacking)
     }
 
-    /// The same for a file whose chunks are in lists, the first of which is `first`.
-    fn lacking_below(&mut self, first: ChunkId, entry: &Entry) -> Result<Vec<ChunkId>> {
-        if let Some(known) = self.lists.get(&first) {
+    /// The same for a file whose chunks are in lists.
+    fn lacking_below(&mut self, depth: u8, rows: &[(ChunkId, u64)], entry: &Entry) -> Result<Vec<ChunkId>> {
+        let Some((first, _)) = rows.first() else { return Ok(Vec::new()) };
+        let name = name_of(depth, rows, entry);
+        if let Some(known) = self.lists.get(&name) {
             return Ok(known.clone());
         }
         let mut lacking = Vec::new();
@@ -128,12 +130,12 @@ impl Ground<'_> {
             Ok(()) => {}
             Err(error) if about_the_chunk(&error) => {
                 // Which list it was the error says.
-                self.flaw(first, || error)?;
-                lacking.push(first);
+                self.flaw(*first, || error)?;
+                lacking.push(*first);
             }
             Err(error) => return Err(error),
         }
-        self.lists.insert(first, lacking.clone());
+        self.lists.insert(name, lacking.clone());
         Ok(lacking)
     }
 
@@ -149,6 +151,16 @@ impl Ground<'_> {
         }
         Ok(())
     }
+}
+
+/// The hash of what an entry says of the content of its file.
+fn name_of(depth: u8, rows: &[(ChunkId, u64)], entry: &Entry) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[depth]).update(&entry.size_bytes.to_le_bytes());
+    for (id, bytes) in rows {
+        hasher.update(&id.0).update(&bytes.to_le_bytes());
+    }
+    hasher.finalize()
 }
 
 fn elsewhere<T>(kept: &Kept<T>) -> Option<&ChunkId> {

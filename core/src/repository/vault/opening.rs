@@ -194,6 +194,10 @@ fn unlock_by<'s>(
             derivations.push(derivation);
         }
     }
+    // The cheapest first: a slot that somebody has put there to cost time and memory comes after all that are as they were made.
+    derivations.sort_by_key(|Derivation { parameters, .. }| {
+        u64::from(parameters.memory_kib) * u64::from(parameters.passes)
+    });
     for derivation in derivations {
         let shares = |slot: &&&KeySlot| slot.guard() == Guard::Password(derivation);
         let sharing: Vec<&KeySlot> = slots.iter().filter(shares).copied().collect();

@@ -7,10 +7,11 @@ use super::documents::{Document, Documents};
 use super::header::ObjectKind;
 use super::id::ObjectId;
 use super::json::{self, Text, VERSION};
-use super::names::Folder;
+use super::names::{self, Folder};
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Snapshots that somebody removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,8 @@ impl Document for Removal {
 }
 
 impl Vault {
-    /// Removes snapshots: first says so in a removal, then deletes them. Those that are gone already are no error.
+    /// Removes snapshots: first says so in a removal, then deletes them. Those that are gone already are no error. Deletes those
+    /// as well that earlier removals name and that are there all the same.
     ///
     /// # Errors
     /// What the storage reports; when one cannot be deleted, the others are all the same, and the first failure is returned.
@@ -63,10 +65,17 @@ impl Vault {
         if ids.is_empty() {
             return Ok(());
         }
+        let mut left = self.removed()?;
+        left.retain(|id| !ids.contains(id));
+        let mut all = ids.to_vec();
+        if !left.is_empty() {
+            let there = names::list(self.storage().as_ref(), Folder::Snapshots)?.objects;
+            all.extend(there.into_iter().map(|(id, _)| id).filter(|id| left.contains(id)));
+        }
         self.write_document(&Removal { snapshots: ids.to_vec(), host: host.to_owned(), time: now })?;
         let mut failed: Option<Error> = None;
-        for id in ids {
-            let name = Folder::Snapshots.object(*id)?;
+        for id in all {
+            let name = Folder::Snapshots.object(id)?;
             match self.storage().delete(&name) {
                 Err(error) if error.kind() != Kind::NotFound => {
                     failed.get_or_insert(error.while_doing("cannot delete", name.to_string()));
@@ -75,6 +84,11 @@ impl Vault {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// The snapshots that removals name.
+    pub(super) fn removed(&self) -> Result<HashSet<ObjectId>> {
+        Ok(self.removals()?.found.into_iter().flat_map(|(_, removal)| removal.snapshots).collect())
     }
 
     /// Every removal, oldest first. Listed after the snapshots, it names every one that was removed before they were listed.

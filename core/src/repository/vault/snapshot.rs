@@ -5,6 +5,7 @@ use super::documents::{Document, Documents};
 use super::header::ObjectKind;
 use super::id::{ChunkId, ObjectId};
 use super::json::{self, ByteString, Text, VERSION, present};
+use super::names::Folder;
 use crate::error::{Error, Result};
 use crate::limits::{NAME_BYTES, PATH_BYTES, REPORTED_PATHS, SNAPSHOT_TAGS};
 use crate::repository::document::named;
@@ -189,11 +190,23 @@ impl Vault {
         self.read_document(id, None)
     }
 
-    /// Every backup, oldest first, read once each. One that is damaged is a row of its own; one that goes meanwhile is gone.
+    /// Every backup, oldest first, read once each. One that is damaged is a row of its own; one that goes meanwhile is gone. One
+    /// that a removal names is no backup any more, whether its removal was cut short or somebody has put it back: a stray.
     ///
     /// # Errors
     /// What the storage reports: a list that fails is an error, never a shorter list.
     pub fn snapshots(&self) -> Result<Snapshots> {
-        self.documents()
+        let mut listed: Snapshots = self.documents()?;
+        // In this order: a removal is written before its snapshots go.
+        let removed = self.removed()?;
+        let is_removed = |id: &ObjectId| removed.contains(id);
+        let there = listed.found.iter().map(|(id, _)| *id).chain(listed.damaged.iter().map(|(id, _)| *id));
+        for id in there.filter(is_removed).collect::<Vec<_>>() {
+            let name = Folder::Snapshots.object(id)?;
+            listed.strays.push(format!("{name} (removed, and there all the same)"));
+        }
+        listed.found.retain(|(id, _)| !is_removed(id));
+        listed.damaged.retain(|(id, _)| !is_removed(id));
+        Ok(listed)
     }
 }

@@ -3,17 +3,16 @@
 use super::Common;
 use super::row::{Done, Row, Source, join};
 use super::small::problem;
-use crate::engine::dedup::tree::{self, Builder, Content, Entry, Kept, Key};
+use crate::engine::dedup::tree::{self, Builder, Entry, Kept, Key, RowsBuilder};
 use crate::error::{Error, Kind, Result};
-use crate::repository::vault::ChunkId;
 use std::collections::HashMap;
 
 /// Takes what the workers give, in order.
 pub(super) struct Assembler<'b, 'c> {
     builder: Builder<'b>,
     common: &'c Common<'c>,
-    /// Chunks of large files whose rows are still to come.
-    large: HashMap<u64, Vec<(ChunkId, u64)>>,
+    /// Chunks of large files whose rows are still to come: in lists already where they are many.
+    large: HashMap<u64, RowsBuilder>,
     /// Files with several names: what the first one is, and how many are still to come.
     first_names: HashMap<(u64, u64), (Entry, u64)>,
 }
@@ -25,7 +24,12 @@ impl<'b, 'c> Assembler<'b, 'c> {
 
     pub fn take(&mut self, done: Done) -> Result<()> {
         match done {
-            Done::Chunks { file, mut chunks } => self.large.entry(file).or_default().append(&mut chunks),
+            Done::Chunks { file, chunks } => {
+                let rows = self.large.entry(file).or_default();
+                for (chunk, bytes) in chunks {
+                    rows.push(self.builder.store(), chunk, bytes)?;
+                }
+            }
             Done::Again { file } => {
                 self.large.remove(&file);
             }
@@ -48,12 +52,8 @@ impl<'b, 'c> Assembler<'b, 'c> {
             Source::Gone => return Ok(()),
             Source::Bundle => return Err(Error::invalid("a file without its bundle:", "")),
             Source::Large(number) => {
-                let chunks = self.large.remove(&number).unwrap_or_default();
-                row.entry.content = if chunks.is_empty() {
-                    Content::None
-                } else {
-                    tree::keep_rows(self.builder.store(), chunks)?
-                };
+                let rows = self.large.remove(&number).unwrap_or_default();
+                row.entry.content = rows.finish(self.builder.store())?;
             }
             Source::FirstName(device, inode) => match self.further_name(device, inode) {
                 Some(entry) => row.entry = entry,
@@ -71,7 +71,8 @@ impl<'b, 'c> Assembler<'b, 'c> {
         {
             let key = (names.device, row.entry.inode);
             let left = names.links - 1;
-            self.first_names.entry(key).or_insert((row.entry, left));
+            // In place of what had this inode before: it may have been given to another file since.
+            self.first_names.insert(key, (row.entry, left));
         }
         Ok(())
     }

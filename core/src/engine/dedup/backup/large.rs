@@ -143,16 +143,14 @@ impl Feed<'_> {
         let mut total = 0;
         // What is left of the block before.
         let mut rest: Vec<u8> = Vec::new();
-        let mut rest_range = 0..0;
         loop {
             self.common.monitor.check()?;
             let mut block = self.common.blocks.take();
             if block.len() != READ_BLOCK_BYTES {
                 block.resize(READ_BLOCK_BYTES, 0);
             }
-            let carried = rest_range.len();
-            block[..carried].copy_from_slice(&rest[rest_range.clone()]);
-            self.common.blocks.give(std::mem::take(&mut rest));
+            let carried = rest.len();
+            block[..carried].copy_from_slice(&rest);
             let filled = match data.fill(&mut block[carried..]) {
                 Ok(filled) => filled,
                 Err(error) => return Ok(Outcome::Failed(error)),
@@ -173,10 +171,8 @@ impl Feed<'_> {
                 return Ok(Outcome::Read(total));
             }
             // The rest is copied into the next block before this one is handed on.
-            rest = self.common.blocks.take();
             rest.clear();
             rest.extend_from_slice(&block[at..length]);
-            rest_range = 0..rest.len();
             self.work.send(Work::Block { file: number, block, ends })?;
         }
     }
@@ -212,7 +208,8 @@ impl Feed<'_> {
                 return Ok(false);
             }
         };
-        let names = row.entry.names.take();
+        // The other names are those of what the walk saw.
+        let names = row.entry.names.take().filter(|_| before.inode == row.entry.inode);
         let mut whole = false;
         let number = self.new_large();
         let mut taken = None;

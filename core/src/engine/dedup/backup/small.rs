@@ -8,7 +8,7 @@ use super::Common;
 use super::row::{Done, Row, SmallFile, Source, Work, entry_of, join};
 use crate::engine::dedup::tree::{Content, Kept};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES};
+use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES, RACY_SECONDS};
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{ChunkKind, Encoder};
 use crate::time::FileTime;
@@ -24,6 +24,9 @@ const READS: u32 = 2;
 
 /// Bytes that are read of a file that outgrows its bundle.
 const GROWN_BYTES: usize = BUNDLE_MAX_BYTES as usize;
+
+/// Bytes at which a bundle ends whose files have grown since the walk looked at them, or are longer than the system says.
+const GROWN_BUNDLE_BYTES: usize = 2 * GROWN_BYTES;
 
 pub(super) struct Worker<'c> {
     common: &'c Common<'c>,
@@ -83,19 +86,32 @@ impl<'c> Worker<'c> {
                     continue;
                 }
             };
-            if length > 0 {
-                slices.push((file.row, used as u64));
-                used += length;
+            if length == 0 {
+                continue;
             }
-        }
-        if used > 0 {
-            let chunk = self.common.packs.put(ChunkKind::Content, &buffer[..used], &mut self.bundles)?;
-            for (row, offset) in slices {
-                rows[row].entry.content = Content::Slice { chunk, offset };
+            if used + length > GROWN_BUNDLE_BYTES {
+                self.store(&buffer[..used], &mut slices, &mut rows)?;
+                buffer.copy_within(used..used + length, 0);
+                used = 0;
             }
+            slices.push((file.row, used as u64));
+            used += length;
         }
+        self.store(&buffer[..used], &mut slices, &mut rows)?;
         self.common.blocks.give(buffer);
         Ok(rows)
+    }
+
+    /// Stores a bundle, and tells the rows whose content it is.
+    fn store(&mut self, bundle: &[u8], slices: &mut Vec<(usize, u64)>, rows: &mut [Row]) -> Result<()> {
+        if bundle.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.common.packs.put(ChunkKind::Content, bundle, &mut self.bundles)?;
+        for (row, offset) in slices.drain(..) {
+            rows[row].entry.content = Content::Slice { chunk, offset };
+        }
+        Ok(())
     }
 
     /// Reads one file to `buffer[at..]`, and what there is to know of it into its row; gives its length.
@@ -106,7 +122,8 @@ impl<'c> Worker<'c> {
         let owner = Arc::clone(&row.entry.owner);
         row.entry = entry_of(&read.metadata, owner);
         let entry = &mut row.entry;
-        entry.names = names;
+        // The other names are those of what the walk saw.
+        entry.names = names.filter(|_| read.metadata.inode == file.metadata.inode);
         entry.size_bytes = read.length_bytes as u64;
         entry.whole = read.whole;
         entry.racy = is_racy(&read.metadata, read.began);
@@ -181,10 +198,10 @@ fn read_whole(file: &File, expected_bytes: u64, buffer: &mut Vec<u8>, at: usize)
     }
 }
 
-/// Whether a file may have changed after it was read without its times telling: it was changed in or after the second in which
-/// the reading began.
+/// Whether a file may have changed after it was read without its times telling: it was changed less than [`RACY_SECONDS`] before
+/// the reading began, or later.
 pub(super) fn is_racy(metadata: &Metadata, began: FileTime) -> bool {
-    metadata.ctime.seconds >= began.seconds
+    metadata.ctime.seconds >= began.seconds.saturating_sub(RACY_SECONDS)
 }
 
 pub(super) fn restless() -> Error {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::Root;
-use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key};
+use crate::engine::dedup::tree::{self, Content, Cursor, Entry, Kept, Key};
 use crate::error::Kind;
 use crate::limits::{BUNDLED_FILE_BYTES, CHUNK_AVERAGE_BYTES, READ_BLOCK_BYTES};
 use crate::monitor::Counting;
@@ -360,4 +360,129 @@ fn keys_are_in_the_order_of_the_walk() {
     let mut cursor = Cursor::new(&reader, &made.root).unwrap();
     cursor.seek(Key { directory: b"a/b", name: b"" }).unwrap();
     assert_eq!(cursor.peek().unwrap().unwrap().0.directory, b"a/b");
+}
+
+/// Does something when a path is told of, once.
+struct When<'a> {
+    path: &'a [u8],
+    act: Box<dyn Fn() + Send + Sync + 'a>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Monitor for When<'_> {
+    fn event(&self, event: crate::monitor::Event<'_>) {
+        match event {
+            crate::monitor::Event::Entry { path, .. } if path == self.path => (self.act)(),
+            crate::monitor::Event::Warning(text) => self.warnings.lock().unwrap().push(text.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_name_of_what_is_no_longer_the_file_that_was_read_is_read_for_itself() {
+    let world = World::new();
+    let (old, new) = (noise(1, 1 << 20), noise(2, (1 << 20) + 1));
+    world.write("a", &old);
+    fs::hard_link(world.at("a"), world.at("b")).unwrap();
+    // The inode is the same, what it holds is not: as when it was given to another file in between.
+    let act = || fs::write(world.at("a"), &new).unwrap();
+    let when = When { path: b"a", act: Box::new(act), warnings: Mutex::default() };
+    let made = world.backup(None, later, &when);
+    let entries = world.entries(&made.root);
+    assert!(world.content(&entries["a"]) == old && world.content(&entries["b"]) == new);
+}
+
+#[test]
+fn a_parent_that_is_damaged_spares_nothing_and_prevents_nothing() {
+    let world = World::new();
+    for number in 0..5000 {
+        world.write(&format!("{}/{number:04}", number % 7), b"x");
+    }
+    let first = world.backup(None, later, &Quiet);
+    let reader = Reader::new(&world.vault, world.index());
+    let no_node = world.vault.keys().chunk_id(ChunkKind::Node, b"never stored");
+    // A tree whose root is sound and names a leaf that is not there.
+    let bytes = reader.read(ChunkKind::Node, &first.root).unwrap();
+    let children = tree::inner::children(&bytes).unwrap();
+    let mut node = tree::inner::InnerWriter::default();
+    for (number, mut child) in children.into_iter().enumerate() {
+        child.id = if number == 1 { no_node } else { child.id };
+        node.push(&child);
+    }
+    let mut out = Vec::new();
+    node.finish(bytes[1], &mut out);
+    let writer = Writer::new(&world.vault, world.index());
+    let mut encoder = Encoder::new(CompressionLevel::Default, false).unwrap();
+    let broken = writer.put(ChunkKind::Node, &out, &mut encoder).unwrap().id;
+    writer.remaining().unwrap().into_iter().try_for_each(|pack| writer.store(pack)).unwrap();
+    writer.finish().unwrap();
+    for parent in [broken, no_node] {
+        let when = When { path: b"", act: Box::new(|| ()), warnings: Mutex::default() };
+        let again = world.backup(Some(parent), later, &when);
+        world.assert_holds_all(&again.root);
+        assert_eq!(again.entries, first.entries);
+        assert_eq!(when.warnings.lock().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn times_in_steps_of_two_seconds_hide_no_change() {
+    use crate::engine::dedup::backup::small::is_racy;
+    let world = World::new();
+    world.write("a", b"x");
+    let mut metadata = crate::tree::directory::metadata_of(fs::File::open(world.at("a")).unwrap()).unwrap();
+    metadata.ctime = FileTime::new(100, 0);
+    for (began, racy) in [(99, true), (100, true), (102, true), (103, false)] {
+        assert_eq!(is_racy(&metadata, FileTime::new(began, 999_999_999)), racy, "{began}");
+    }
+}
+
+#[test]
+fn files_that_grow_before_they_are_read_do_not_outgrow_a_chunk() {
+    let world = World::new();
+    let names: Vec<String> = (0..9).map(|number| format!("{number}")).collect();
+    names.iter().for_each(|name| world.write(name, b"short"));
+    let calls = std::sync::atomic::AtomicU32::new(0);
+    // The walk asks for the time once, for the directory; then the worker does, before it reads.
+    let clock = || {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            names.iter().enumerate().for_each(|(seed, name)| world.write(name, &noise(seed as u8, 3 << 20)));
+        }
+        later()
+    };
+    let job = ObjectBackup {
+        input: Input::Trees(vec![Root { path: world.place.path(), name: Vec::new() }]),
+        filter: &Filter::none(),
+        one_file_system: false,
+        parent: None,
+        index: world.index(),
+        clock: &clock,
+        effort: CompressionLevel::Default,
+        verify_compression: true,
+        jobs: 1,
+        dry_run: false,
+        monitor: &Quiet,
+    };
+    let made = run(job, &world.vault).unwrap();
+    assert_eq!(made.bytes, 9 * (3 << 20));
+    world.assert_holds_all(&made.root);
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_tree_is_told_and_the_rest_is_stored() {
+    let world = World::new();
+    for path in ["in/ab", "in/abcde", "in/deep/x", "z/x"] {
+        world.write(path, b"x");
+    }
+    let long = vec![b'n'; crate::limits::TREE_PATH_BYTES - 4];
+    let (inside, z) = (world.at("in"), world.at("z"));
+    let roots = vec![Root { path: &inside, name: long.clone() }, Root { path: &z, name: b"z".to_vec() }];
+    let counting = Counting::new(&Quiet);
+    let made = world.backup_of(Input::Trees(roots), None, later, &counting).unwrap();
+    let entries = world.entries(&made.root);
+    let long = String::from_utf8(long).unwrap();
+    let names: Vec<&str> = entries.keys().map(|path| path.strip_prefix(&long).unwrap_or(path)).collect();
+    assert_eq!(names, ["/", "/", "/ab", "z/", "z/x"]);
+    assert_eq!(counting.lost(), 2);
 }

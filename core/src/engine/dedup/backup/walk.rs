@@ -1,18 +1,21 @@
 //! The walk: finds every entry in the order of the tree, takes over what the parent has unchanged, and makes work of the rest.
 //!
-//! Invariant: a file is taken for unchanged only when size, both times, inode and type are those of the parent's entry, when
-//! that entry was whole and not racy, and when the repository still has its content.
+//! Invariant: a file is taken for unchanged only when it is what the parent has ([`super::parent`]) and the repository still has
+//! its content; a name is taken for another one of a file that was read only when that is still the same version.
 
 use super::Common;
 use super::large::{Outcome, StreamData};
 use super::look::{Looked, Seen, look};
+use super::parent::{Parent, is_same};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
 use super::small::{is_racy, problem};
 use crate::codec::borders::Borders;
 use crate::engine::Root;
-use crate::engine::dedup::tree::{Content, Cursor, Entry, Kept, Key, Names, Owner};
+use crate::engine::dedup::tree::{Content, Entry, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, PATH_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES};
+use crate::limits::{
+    BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES, TREE_PATH_BYTES,
+};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
@@ -43,8 +46,8 @@ pub(super) struct Feed<'f> {
     known_owners: HashMap<(u32, u32), Arc<Owner>>,
     /// File systems, in the order in which they were met.
     devices: Vec<u64>,
-    /// Files with several names of which one was seen: how many are still to come.
-    linked: HashMap<(u64, u64), u64>,
+    /// Files with several names of which one was seen: what it was then, and how many are still to come.
+    linked: HashMap<(u64, u64), (Metadata, u64)>,
     /// A chunk that is known to be there: neighbours are mostly in the same one.
     present: Option<ChunkId>,
 }
@@ -53,7 +56,7 @@ pub(super) struct Feed<'f> {
 pub(super) fn trees(
     feed: &mut Feed<'_>,
     roots: &[Root<'_>],
-    mut parent: Option<Cursor<'_>>,
+    parent: &mut Parent<'_>,
     filter: &Filter,
     one_file_system: bool,
 ) -> Result<()> {
@@ -76,17 +79,17 @@ pub(super) fn trees(
             let directory = Directory::open(root.path)?;
             let options = walk::Options { filter, one_file_system };
             let (clock, monitor) = (feed.common.clock, feed.common.monitor);
-            let mut tree = Tree { feed, parent: parent.as_mut(), prefix: &root.name, here: None };
+            let mut tree = Tree { feed, parent, prefix: &root.name, here: None };
             look(directory, &options, clock, monitor, &mut |seen| tree.take(seen))?;
         } else {
-            single(feed, root, parent.as_mut())?;
+            single(feed, root, parent)?;
         }
     }
     Ok(())
 }
 
 /// A source that is not a directory: one entry at the top, under its own name.
-fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: Option<&mut Cursor<'_>>) -> Result<()> {
+fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: &mut Parent<'_>) -> Result<()> {
     let none = || Error::invalid("no file name in", root.path.display().to_string());
     let name = match root.path.components().next_back() {
         _ if !root.name.is_empty() => root.name.clone(),
@@ -159,7 +162,7 @@ pub(super) struct Here {
 /// One tree, as it is seen.
 struct Tree<'t, 'f, 'p> {
     feed: &'t mut Feed<'f>,
-    parent: Option<&'t mut Cursor<'p>>,
+    parent: &'t mut Parent<'p>,
     prefix: &'t [u8],
     here: Option<Here>,
 }
@@ -169,33 +172,33 @@ impl Tree<'_, '_, '_> {
         match seen {
             Seen::Directory { path, directory, metadata, began } => {
                 let path: Arc<[u8]> = Arc::from(join(self.prefix, &path));
-                let known = known(&mut self.parent, Key { directory: &path, name: b"" })?;
+                self.here = None;
+                if is_too_long(self.feed.common.monitor, &path, b"") {
+                    return Ok(());
+                }
+                let known = self.parent.entry(Key { directory: &path, name: b"" })?;
                 self.feed.directory(&path, &directory, &metadata, began, known)?;
                 self.here = Some(Here { path, directory, is_counted: false });
             }
             Seen::Entries(entries) => {
                 let Some(here) = &mut self.here else { return Ok(()) };
                 for looked in entries {
-                    self.feed.entry(here, self.parent.as_deref_mut(), looked, None)?;
+                    self.feed.entry(here, self.parent, looked, None)?;
                 }
             }
             Seen::Unreadable { metadata: None, .. } => {}
             Seen::Unreadable { path, metadata: Some(metadata) } => {
+                let directory: Arc<[u8]> = Arc::from(join(self.prefix, &path));
+                if directory.len() > TREE_PATH_BYTES {
+                    return Ok(());
+                }
                 let mut entry = entry_of(&metadata, self.feed.owner(metadata.uid, metadata.gid));
                 entry.whole = false;
-                let directory = Arc::from(join(self.prefix, &path));
                 self.feed.push(Row { directory, name: Vec::new(), entry, content: Source::Entry })?;
             }
         }
         Ok(())
     }
-}
-
-/// What the parent has under this key.
-fn known(parent: &mut Option<&mut Cursor<'_>>, key: Key<'_>) -> Result<Option<Entry>> {
-    let Some(parent) = parent else { return Ok(None) };
-    parent.seek(key)?;
-    Ok(parent.peek()?.filter(|(found, _)| *found == key).map(|(_, entry)| entry.clone()))
 }
 
 impl<'f> Feed<'f> {
@@ -314,7 +317,7 @@ impl<'f> Feed<'f> {
     fn entry(
         &mut self,
         here: &mut Here,
-        mut parent: Option<&mut Cursor<'_>>,
+        parent: &mut Parent<'_>,
         looked: Looked,
         real: Option<&[u8]>,
     ) -> Result<()> {
@@ -322,12 +325,7 @@ impl<'f> Feed<'f> {
         let Looked { name, metadata, began } = looked;
         let name = name.as_slice();
         let real = real.unwrap_or(name);
-        if here.path.len() + name.len() >= PATH_BYTES {
-            problem(
-                self.common.monitor,
-                &join(&here.path, name),
-                &Error::new(Kind::Limit, "too long a path"),
-            );
+        if is_too_long(self.common.monitor, &here.path, name) {
             return Ok(());
         }
         let metadata = match metadata {
@@ -337,7 +335,7 @@ impl<'f> Feed<'f> {
                 return Ok(());
             }
         };
-        let known = known(&mut parent, Key { directory: &here.path, name })?;
+        let known = parent.entry(Key { directory: &here.path, name })?;
         if let Some(mut known) = known.filter(|known| is_same(known, &metadata))
             && self.has(&known)
         {
@@ -441,18 +439,20 @@ impl<'f> Feed<'f> {
         self.small(here, row, metadata)
     }
 
+    /// Whether this is another name of a file that was read as it is now. A file that is not as it was may be another one that
+    /// was given the same inode: it is read for itself.
     fn is_further_name(&mut self, device: u64, metadata: &Metadata) -> bool {
         let key = (device, metadata.inode);
         match self.linked.get_mut(&key) {
-            Some(left) => {
+            Some((first, left)) if first.same_version(metadata) => {
                 *left -= 1;
                 if *left == 0 {
                     self.linked.remove(&key);
                 }
                 true
             }
-            None => {
-                self.linked.insert(key, metadata.links - 1);
+            _ => {
+                self.linked.insert(key, (metadata.clone(), metadata.links - 1));
                 false
             }
         }
@@ -473,12 +473,13 @@ impl<'f> Feed<'f> {
     }
 }
 
-/// Whether an entry is still what the parent has of it.
-fn is_same(known: &Entry, metadata: &Metadata) -> bool {
-    let kind = known.kind == metadata.kind && known.inode == metadata.inode;
-    let times = known.mtime == metadata.mtime && known.ctime == metadata.ctime;
-    let size = known.kind != FileKind::File || known.size_bytes == metadata.size_bytes;
-    kind && times && size && known.whole && !known.racy
+/// Whether a tree cannot hold this path. It is told then; what is in such a directory is lost with it.
+fn is_too_long(monitor: &dyn Monitor, directory: &[u8], name: &[u8]) -> bool {
+    let is_too_long = directory.len() + name.len() > TREE_PATH_BYTES;
+    if is_too_long {
+        problem(monitor, &join(directory, name), &Error::new(Kind::Limit, "too long a path"));
+    }
+    is_too_long
 }
 
 fn left_out(monitor: &dyn Monitor, path: &[u8]) {

@@ -20,13 +20,14 @@ pub(super) struct Identity {
     kind: FileKind,
     size_bytes: u64,
     mtime: FileTime,
+    ctime: FileTime,
 }
 
 impl Identity {
     /// Of an entry with several names.
     pub fn of(entry: &Entry) -> Option<Identity> {
-        let Entry { inode, kind, size_bytes, mtime, .. } = *entry;
-        entry.names.map(|names| Identity { device: names.device, inode, kind, size_bytes, mtime })
+        let Entry { inode, kind, size_bytes, mtime, ctime, .. } = *entry;
+        entry.names.map(|names| Identity { device: names.device, inode, kind, size_bytes, mtime, ctime })
     }
 }
 

@@ -1,11 +1,11 @@
 //! The walk through the tree: makes what has no content, and gives the workers what to fetch.
 
-use super::super::tree::{self, Content, Cursor, Entry, Key};
+use super::super::tree::{self, Content, Cursor, Entry, Key, Lost};
 use super::Run;
 use super::large::Large;
 use super::links::Links;
 use super::losses::{Side, concerns_one};
-use super::selection::{Selection, path_of};
+use super::selection::{Part, Selection, path_of};
 use super::window::{Job, Small, Window, held_bytes};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Event;
@@ -48,24 +48,52 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     /// As [`super::run`].
     pub fn everything(mut self, selection: &Selection) -> Result<Links> {
         for path in &selection.above {
-            if let Some(entry) = tree::find(self.run.reader, self.root, path)? {
-                self.make_directory(path, &entry)?;
+            match tree::find(self.run.reader, self.root, path) {
+                Ok(Some(entry)) => {
+                    self.make_directory(path, &entry)?;
+                }
+                Ok(None) => {}
+                Err(error) if concerns_one(&error, Side::Stored) => {
+                    self.run.lose_part(path, &error, Side::Stored);
+                }
+                Err(error) => return Err(error),
             }
         }
         let mut cursor = Cursor::new(self.run.reader, self.root)?;
         for part in &selection.parts {
-            cursor.seek(part.start())?;
-            while let Some((key, entry)) = cursor.peek()? {
-                if !part.holds(key) {
-                    break;
-                }
-                self.run.monitor.check()?;
-                self.entry(key, entry)?;
-                cursor.advance();
-            }
+            self.part(&mut cursor, part)?;
         }
         self.flush()?;
         Ok(self.links)
+    }
+
+    /// Goes through one part. What stands behind a broken node is restored all the same.
+    fn part(&mut self, cursor: &mut Cursor<'_>, part: &Part) -> Result<()> {
+        let mut sought = cursor.seek(part.start());
+        loop {
+            let found = match sought {
+                Ok(()) => cursor.peek(),
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some((key, entry))) if part.holds(key) => {
+                    self.run.monitor.check()?;
+                    self.entry(key, entry)?;
+                    cursor.advance();
+                    sought = Ok(());
+                }
+                Ok(_) => return Ok(()),
+                Err(error) if concerns_one(&error, Side::Stored) => {
+                    let Some(Lost { directory, name, totals }) = cursor.skip() else { return Err(error) };
+                    let first = path_of(Key { directory: &directory, name: &name });
+                    let what = format!("up to {} entries from here on are lost:", totals.entries);
+                    let error = error.while_doing(what, lossy(&first));
+                    self.run.lose_part(&first, &error, Side::Stored);
+                    sought = cursor.seek(part.start());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn entry(&mut self, key: Key<'_>, entry: &Entry) -> Result<()> {
@@ -95,7 +123,15 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             return Ok(());
         }
         if self.run.plan.delete {
-            self.delete_strangers(path)?;
+            if entry.whole {
+                self.delete_strangers(path)?;
+            } else {
+                // What was in it is not known, so nothing there is a stranger.
+                let path = lossy(path);
+                let text =
+                    format!("nothing is removed in {path}, which could not be read when it was backed up");
+                self.run.monitor.event(Event::Warning(&text));
+            }
         }
         self.run.monitor.event(Event::Directory { path });
         Ok(())
@@ -132,10 +168,18 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     fn delete_strangers(&mut self, path: &[u8]) -> Result<()> {
         let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
         let mut kept: HashMap<Vec<u8>, bool> = HashMap::new();
-        tree::list(self.run.reader, self.root, path, &mut |name, entry| {
+        let listed = tree::list(self.run.reader, self.root, path, &mut |name, entry| {
             kept.insert(name.to_vec(), entry.kind == FileKind::Directory);
             Ok(())
-        })?;
+        });
+        match listed {
+            // Nothing goes on the word of a list that broke off.
+            Err(error) if concerns_one(&error, Side::Stored) => {
+                self.run.lose_part(path, &error, Side::Stored);
+                return Ok(());
+            }
+            listed => listed?,
+        }
         let names = match target.names(path) {
             Ok(names) => names,
             Err(error) => return self.of_stranger(path, Err(error)),

@@ -166,7 +166,8 @@ fn a_removal_is_written_before_anything_goes() {
     let ids: Vec<ObjectId> = (1..4).map(|seconds| vault.commit(&snapshot(seconds)).unwrap()).collect();
     vault.remove_snapshots(&[], "host", NOW).unwrap();
     assert!(vault.removals().unwrap().found.is_empty());
-    for (changes, left, removals) in [(0, 3, 0), (1, 3, 1), (2, 2, 2)] {
+    // What a removal names is no backup any more, deleted or not.
+    for (changes, left, removals) in [(0, 3, 0), (1, 1, 1), (2, 1, 2)] {
         shelf.fail_after(Some(changes));
         assert_eq!(kind(vault.remove_snapshots(&ids[..2], "host", NOW)), Kind::Io);
         shelf.fail_after(None);
@@ -180,4 +181,23 @@ fn a_removal_is_written_before_anything_goes() {
     let removal = Removal { snapshots: ids[..2].to_vec(), host: "host".to_owned(), time: NOW };
     assert!(vault.removals().unwrap().found.iter().all(|(_, found)| *found == removal));
     assert_eq!(Removal::parse(&Document::encode(&removal).unwrap()).unwrap(), removal);
+}
+
+#[test]
+fn a_removed_snapshot_that_is_put_back_is_no_backup_and_goes_with_the_next_removal() {
+    let shelf = Shelf::default();
+    let vault = encrypted(&shelf);
+    let ids: Vec<ObjectId> = (1..4).map(|seconds| vault.commit(&snapshot(seconds)).unwrap()).collect();
+    let place = name(Folder::Snapshots, ids[2]);
+    let kept = shelf.take(&place);
+    vault.remove_snapshots(&ids[2..], "host", NOW).unwrap();
+    for bytes in [&kept[..], b"damaged"] {
+        shelf.set(&place, bytes);
+        let listed = vault.snapshots().unwrap();
+        assert_eq!(listed.found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[..2]);
+        assert!(listed.damaged.is_empty() && listed.strays[0].starts_with(&place), "{:?}", listed.strays);
+    }
+    vault.remove_snapshots(&ids[..1], "host", NOW).unwrap();
+    assert!(!shelf.names().contains(&place));
+    assert_eq!(vault.snapshots().unwrap().found[0].0, ids[1]);
 }

@@ -134,3 +134,33 @@ fn entries_that_contradict_their_chunks_are_lost() {
     assert_eq!(events.lost(), ["far outside", "outside", "rows"]);
     assert_eq!(backup.assert_part_of(&snapshot(folder.path())), ["far outside", "outside", "rows"]);
 }
+
+#[test]
+fn a_broken_node_loses_what_is_in_it_and_nothing_behind_it() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    backup.directory("many", 0o755);
+    for number in 0..2500 {
+        backup.small(&format!("many/{number:04}"), &[number as u8]);
+    }
+    let whole = backup.finish();
+    let (broken, lost) = backup.without_a_node(&whole);
+    let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
+    std::fs::create_dir(folder.path().join("many")).unwrap();
+    std::fs::write(folder.path().join("many/stranger"), "x").unwrap();
+    let plan = Plan { delete: true, ..Fixture::plan(&[]) };
+    let done = backup.restore_with(&broken, folder.path(), plan, 2, BOUNDS, &events);
+    assert_eq!(done.expect_err("a node is gone").kind(), Kind::Damaged);
+    // Whether it is in the backup nobody knows.
+    std::fs::remove_file(folder.path().join("many/stranger")).unwrap();
+    let absent = backup.assert_part_of(&snapshot(folder.path()));
+    assert!(!absent.is_empty() && absent.len() as u64 <= lost && !events.lost().is_empty());
+    let there = "many/2499";
+    assert!(!absent.contains(&there.to_owned()));
+    let part = [there.as_bytes().to_vec()];
+    let folder = tempfile::tempdir().unwrap();
+    backup
+        .restore_with(&broken, folder.path(), Fixture::plan(&part), 2, BOUNDS, &Events::default())
+        .expect("what is wanted is sound");
+    assert!(folder.path().join(there).exists());
+}

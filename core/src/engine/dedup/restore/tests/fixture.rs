@@ -220,6 +220,21 @@ impl Backup {
         root.unwrap()
     }
 
+    /// The same tree, of which the last node but one below the root is not there; and how many entries that has.
+    pub fn without_a_node(&self, root: &ChunkId) -> (ChunkId, u64) {
+        let reader = Reader::new(&self.vault, Arc::new(Index::load(&self.vault, &Quiet).unwrap()));
+        let bytes = reader.read(ChunkKind::Node, root).unwrap();
+        let mut children = tree::inner::children(&bytes).unwrap();
+        let number = children.len() - 2;
+        children[number].id = self.vault.keys().chunk_id(ChunkKind::Node, b"never stored");
+        let mut node = tree::inner::InnerWriter::default();
+        children.iter().for_each(|child| node.push(child));
+        let (mut out, mut id) = (Vec::new(), None);
+        node.finish(bytes[1], &mut out);
+        self.storing(|store| id = Some(store.put(ChunkKind::Node, &out).unwrap()));
+        (id.unwrap(), children[number].totals.entries)
+    }
+
     pub fn restore_with(
         &self,
         root: &ChunkId,

@@ -39,6 +39,23 @@ fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
 }
 
 #[test]
+fn nothing_is_removed_in_a_directory_that_could_not_be_read() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let kind = FileKind::Directory;
+    backup.entry("unread", Entry { kind, mode: 0o755, whole: false, ..file(Content::None) });
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    for path in ["unread", "a"] {
+        fs::create_dir_all(folder.path().join(path)).unwrap();
+        fs::write(folder.path().join(path).join("there"), "x").unwrap();
+    }
+    let plan = Plan { delete: true, ..Fixture::plan(&[]) };
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
+    assert!(folder.path().join("unread/there").exists() && !folder.path().join("a/there").exists());
+}
+
+#[test]
 fn a_file_in_place_of_a_directory_gives_way() {
     let mut backup = Backup::new();
     everything(&mut backup);
