@@ -60,7 +60,7 @@ fn a_wrong_password_reads_and_writes_nothing() {
     for folder in ["packs", "index", "snapshots"] {
         fs::remove_dir_all(place.repository().join("dedup").join(folder)).unwrap();
     }
-    let before = Manifest::of(&place.path()).unwrap();
+    let before = Manifest::of(place.path()).unwrap();
     for arguments in verbs(&place) {
         let outcome = with(&place, Some("battery staple"), &arguments);
         assert_eq!(outcome.status, 12, "{arguments:?}: {outcome:?}");
@@ -68,7 +68,7 @@ fn a_wrong_password_reads_and_writes_nothing() {
         assert_eq!(outcome.of_type("error")[0]["kind"], "wrong_password", "{arguments:?}");
         assert!(!format!("{outcome:?}").contains("battery"), "{arguments:?}");
     }
-    let mut after = Manifest::of(&place.path()).unwrap();
+    let mut after = Manifest::of(place.path()).unwrap();
     // Written by this test for `key passwd`.
     for path in [&b""[..], b"new-password"] {
         after.entries.remove(path);

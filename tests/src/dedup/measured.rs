@@ -97,7 +97,7 @@ fn small_files_that_move_or_change_cost_what_was_touched() {
     fs::write(place.source().join("d3/f17"), random.bytes(9000)).unwrap();
     let_the_second_pass(&place);
     let touched = adds(&place, &[]);
-    assert!(touched >= 9000 && touched <= 9000 + METADATA, "{touched} bytes for one of 9000");
+    assert!((9000..=9000 + METADATA).contains(&touched), "{touched} bytes for one of 9000");
 
     // One that moves is stored once more at most, a directory that moves as its bundles are.
     fs::rename(place.source().join("d3/f18"), place.source().join("d5/moved")).unwrap();
