@@ -7,7 +7,6 @@ use icecore_testkit::manifest::{Kind, Manifest, Options};
 use icecore_testkit::tree::{Features, SCRIPTED_STEPS, is_root};
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
 
 /// A tree's history, each step backed up: ids, times and manifests.
 fn history(place: &Place, seed: u64, features: Features, steps: u32) -> Vec<(String, i64, Manifest)> {
@@ -258,9 +257,4 @@ fn what_root_backed_up_somebody_else_restores_as_far_as_he_may() {
     }
     let options = Options { owners: false, ..Options::default() };
     assert_alike(&expected, &there, &options, "but for owners");
-    assert!(is_below(&place.target("t"), place.path()));
-}
-
-fn is_below(path: &Path, folder: &Path) -> bool {
-    path.starts_with(folder)
 }
