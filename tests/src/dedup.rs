@@ -11,10 +11,14 @@ mod measured;
 mod passwords;
 mod secrecy;
 mod tampering;
+mod racy;
 
+use crate::in_memory::create_vault;
 use crate::place::{HOST, NAME, Place, assert_equal, id};
 use crate::program::Outcome;
 use crate::running::Running;
+use icecore::repository::Repository;
+use icecore::storage::local::Local;
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::tree::Features;
 use serde_json::Value;
@@ -22,6 +26,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -30,6 +35,28 @@ pub fn place() -> Place {
     let place = Place::new();
     init(&place, &[]).expect(0);
     place
+}
+
+/// As [`place`], with a repository that takes next to no time to open.
+pub fn cheap_place() -> Place {
+    let place = Place::new();
+    init_cheaply(&place);
+    place
+}
+
+/// Makes a repository whose password costs next to nothing.
+pub fn init_cheaply(place: &Place) {
+    let storage = Arc::new(Local::create(&place.repository()).unwrap());
+    Repository::create(Arc::clone(&storage) as _, &[7; 16]).unwrap();
+    create_vault(storage).unwrap();
+}
+
+/// Everything is read and nothing may be wrong; what a killed run left is told, and no problem.
+#[track_caller]
+pub fn check_is_clean(place: &Place) -> Value {
+    let checked = verb(place, "check", &["--read-data"]).expect(0);
+    assert_eq!(checked.summary()["problems"], 0, "{checked:?}");
+    checked.summary()
 }
 
 /// Makes the repository.

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A file system of its own, of a given size, for as long as the value lives.
-struct Mount {
+pub struct Mount {
     place: PathBuf,
 }
 
 impl Mount {
     /// `None` where this may not be done.
-    fn new(place: &Path, size: &str) -> Option<Mount> {
+    pub fn new(place: &Path, size: &str) -> Option<Mount> {
         fs::create_dir_all(place).unwrap();
         let options = format!("size={size},mode=0755");
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place).status();

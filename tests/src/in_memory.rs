@@ -10,7 +10,7 @@ use icecore::check::Amount;
 use icecore::codec::Compression;
 use icecore::engine::{Input, Root};
 use icecore::level::Policy;
-use icecore::monitor::Quiet;
+use icecore::monitor::{Monitor, Quiet};
 use icecore::name::ObjectName;
 use icecore::repository::Repository;
 use icecore::repository::vault::kdf::Parameters;
@@ -137,15 +137,26 @@ impl World {
 
     /// Backs up into `storage`; makes the repository when there is none, as `--init` does.
     pub fn backup(&self, storage: Arc<dyn Storage>) -> Result<backup::Report> {
-        self.run_backup(storage, false)
+        self.run_backup(storage, false, &Quiet)
     }
 
     /// Does everything but writing.
     pub fn rehearse(&self, storage: Arc<dyn Storage>) -> Result<backup::Report> {
-        self.run_backup(storage, true)
+        self.run_backup(storage, true, &Quiet)
     }
 
-    fn run_backup(&self, storage: Arc<dyn Storage>, dry_run: bool) -> Result<backup::Report> {
+    /// Backs up into the world's own storage, which must end well, while `monitor` watches.
+    pub fn back_up_watched(&mut self, monitor: &dyn Monitor) {
+        let report = self.run_backup(Arc::new(self.memory.clone()), false, monitor).unwrap();
+        self.made.push((report.id.unwrap().to_string(), Manifest::of(&self.source()).unwrap()));
+    }
+
+    fn run_backup(
+        &self,
+        storage: Arc<dyn Storage>,
+        dry_run: bool,
+        monitor: &dyn Monitor,
+    ) -> Result<backup::Report> {
         let repository = self.open_or_create(storage)?;
         let source = self.source();
         let ahead_seconds = self.ahead_seconds;
@@ -173,7 +184,7 @@ impl World {
                 time: None,
             },
         };
-        backup::run(&repository, options, &scratch(), &Quiet, &clock)
+        backup::run(&repository, options, &scratch(), monitor, &clock)
     }
 
     /// As `backup --init` does, but that the password of a vault costs next to nothing.

@@ -1,5 +1,7 @@
 //! Runs that are killed, stopped by the user, or meet another run: the next one needs nobody.
 
+mod dedup;
+
 use crate::place::{Place, assert_equal, entries, id};
 use crate::running::Running;
 use icecore_testkit::manifest::Manifest;

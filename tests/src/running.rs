@@ -46,6 +46,10 @@ impl Running {
         held
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
