@@ -208,6 +208,13 @@ pub fn one(
     strays.append(&mut snapshots.strays);
     strays.extend(snapshots.damaged.iter().map(|(id, error)| format!("the damaged snapshot {id} ({error})")));
     let by_id = at.is_none() && !text.starts_with("latest");
+    if !by_id && let Some((id, _)) = snapshots.damaged.first() {
+        return Err(Error::damaged(
+            "a backup cannot be read, and may be the one that is meant:",
+            id.to_string(),
+        )
+        .hint("see what there is with: icecore list; and name the backup by its id"));
+    }
     if !by_id && let Some(group) = the_group(&levels, &snapshots.found, filter, this_host)? {
         levels.retain(|series| series.name == group.word);
         snapshots.found.retain(|(_, snapshot)| group.has(snapshot));

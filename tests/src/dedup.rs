@@ -9,9 +9,9 @@ mod input;
 mod keys;
 mod measured;
 mod passwords;
+mod racy;
 mod secrecy;
 mod tampering;
-mod racy;
 
 use crate::in_memory::create_vault;
 use crate::place::{HOST, NAME, Place, assert_equal, id};
@@ -25,8 +25,8 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -46,7 +46,7 @@ pub fn cheap_place() -> Place {
 
 /// Makes a repository whose password costs next to nothing.
 pub fn init_cheaply(place: &Place) {
-    let storage = Arc::new(Local::create(&place.repository()).unwrap());
+    let storage = Arc::new(Local::create(place.repository()).unwrap());
     Repository::create(Arc::clone(&storage) as _, &[7; 16]).unwrap();
     create_vault(storage).unwrap();
 }

@@ -103,6 +103,7 @@ impl Packs<'_> {
 /// What the walk and the workers share.
 struct Common<'c> {
     packs: &'c Packs<'c>,
+    reader: &'c Reader<'c>,
     chunker: Chunker,
     blocks: Pool,
     monitor: &'c dyn Monitor,
@@ -133,6 +134,7 @@ fn read_and_assemble(
     let workers = job.jobs.max(1);
     let common = Common {
         packs,
+        reader,
         chunker: Chunker::new(&keys.subkey("chunker")),
         blocks: Pool::new(WORK_WAITING + workers + 2),
         monitor: job.monitor,

@@ -11,7 +11,7 @@ use super::row::{Row, SmallFile, Source, Work, entry_of, join};
 use super::small::{is_racy, problem};
 use crate::codec::borders::Borders;
 use crate::engine::Root;
-use crate::engine::dedup::tree::{Content, Entry, Kept, Key, Names, Owner};
+use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{
     BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES, TREE_PATH_BYTES,
@@ -371,17 +371,25 @@ impl<'f> Feed<'f> {
 
     /// Whether the repository still has the content of an entry.
     fn has(&mut self, entry: &Entry) -> bool {
+        let Common { packs, reader, .. } = self.common;
+        let last = &mut self.present;
         let mut check = |id: &ChunkId| {
-            let present = self.present == Some(*id) || self.common.packs.writer.has(id);
+            let present = *last == Some(*id) || packs.writer.has(id);
             if present {
-                self.present = Some(*id);
+                *last = Some(*id);
             }
             present
         };
         let content = match &entry.content {
             Content::None => true,
             Content::Slice { chunk, .. } => check(chunk),
-            Content::Rows { rows, .. } => rows.iter().all(|(id, _)| check(id)),
+            Content::Rows { depth: 0, rows } => rows.iter().all(|(id, _)| check(id)),
+            // Two versions of a long file may share a list of which the repository has lost a chunk.
+            Content::Rows { rows, .. } => {
+                let data_bytes = rows.iter().map(|(_, bytes)| bytes).sum();
+                let below = tree::rows(*reader, &entry.content, data_bytes);
+                below.is_ok_and(|mut below| below.all(|row| row.is_ok_and(|(id, _)| check(&id))))
+            }
         };
         let xattrs = if let Kept::Elsewhere(id) = &entry.xattrs { check(id) } else { true };
         let holes = if let Kept::Elsewhere(id) = &entry.holes { check(id) } else { true };
