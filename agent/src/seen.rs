@@ -1,5 +1,6 @@
 //! What this machine remembers of each repository, so that one that went back to an older state is noticed: the ids of snapshots
-//! and removals that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`.
+//! and removals that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`; and which repository stands at which place, in
+//! `…/icecore/places/HASH`, so that an unencrypted one that took the place of an encrypted one is not taken for it.
 
 use crate::cli::Context;
 use crate::output;
@@ -83,12 +84,82 @@ fn warn(context: &Context<'_>, text: &str) {
     }
 }
 
+/// Compares what stands at `place` with what stood there when it was last opened, and remembers it.
+///
+/// # Errors
+/// `Denied` when the repository was encrypted and is not any more: what comes from it would be believed, and what goes to it
+/// readable. A memory that cannot be read or kept is a warning.
+pub fn recognise(context: &Context<'_>, place: &Path, vault: Option<&Vault>) -> Result<()> {
+    let Some(file) = memory_of(place) else { return Ok(()) };
+    let now = vault.map(|vault| format!("{} {}\n", vault.id(), encryption(vault)));
+    let before = match std::fs::read_to_string(&file) {
+        Ok(before) => Some(before),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            warn(context, &format!("what stood here before is forgotten: {}: {error}", file.display()));
+            None
+        }
+    };
+    if before == now {
+        return Ok(());
+    }
+    let was_encrypted = before.as_ref().is_some_and(|before| before.ends_with(" encrypted\n"));
+    match vault {
+        Some(vault) if !vault.is_encrypted() && was_encrypted => {
+            return Err(Error::new(
+                Kind::Denied,
+                "the repository here was encrypted, and the one that is here now is not:",
+            )
+            .on(place.display().to_string())
+            .hint(format!(
+                "somebody has put another in its place; if that was you, remove {}",
+                file.display()
+            )));
+        }
+        None => {
+            warn(
+                context,
+                "the deduplicated backups that were in this repository are gone: damaged, or removed",
+            );
+            return Ok(());
+        }
+        Some(_) if before.is_some() => warn(context, "this is not the repository that was here before"),
+        Some(_) => {}
+    }
+    remember(context, place, vault);
+    Ok(())
+}
+
+/// Remembers what stands at `place`, which was just made.
+pub fn remember(context: &Context<'_>, place: &Path, vault: Option<&Vault>) {
+    let (Some(file), Some(vault)) = (memory_of(place), vault) else { return };
+    let text = format!("{} {}\n", vault.id(), encryption(vault));
+    if let Err(error) = replace(&file, text.as_bytes()) {
+        warn(context, &format!("which repository stands here is not remembered: {error}"));
+    }
+}
+
+fn encryption(vault: &Vault) -> &'static str {
+    if vault.is_encrypted() { "encrypted" } else { "open" }
+}
+
+/// Where it is kept which repository stands at a place; `None` where there is no home.
+fn memory_of(place: &Path) -> Option<PathBuf> {
+    let name = blake3::hash(place.as_os_str().as_encoded_bytes()).to_hex().to_string();
+    Some(state()?.join("places").join(name))
+}
+
 /// The folder of a repository; `None` where there is no home.
 fn folder(vault: &Vault) -> Option<PathBuf> {
+    Some(state()?.join(vault.id().to_string()))
+}
+
+/// Where this program remembers things.
+fn state() -> Option<PathBuf> {
     let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     let state = std::env::var_os("XDG_STATE_HOME").and_then(absolute);
     let home = || std::env::var_os("HOME").and_then(absolute).map(|home| home.join(".local/state"));
-    Some(state.or_else(home)?.join("icecore").join(vault.id().to_string()))
+    Some(state.or_else(home)?.join("icecore"))
 }
 
 fn read(folder: &Path, vault: &Vault) -> Result<Seen> {
@@ -106,15 +177,20 @@ fn read(folder: &Path, vault: &Vault) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Writes the file anew; a run that is killed leaves the old one.
+/// Writes what was seen anew.
 fn keep(folder: &Path, seen: &Seen) -> Result<()> {
-    let shown = folder.display().to_string();
-    let failed = |e| Error::io("cannot write in", &shown, e);
+    replace(&folder.join(FILE), &seen.encode()?)
+}
+
+/// Writes a file anew; a run that is killed leaves the old one.
+fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e| Error::io("cannot write", file.display().to_string(), e);
+    let folder = file.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let new = folder.join(format!("{FILE}.{}", std::process::id()));
+    let new = file.with_extension(format!("{}.new", std::process::id()));
     let written = std::fs::File::create(&new)
-        .and_then(|mut file| file.write_all(&seen.encode().map_err(std::io::Error::from)?))
-        .and_then(|()| std::fs::rename(&new, folder.join(FILE)));
+        .and_then(|mut open| open.write_all(bytes))
+        .and_then(|()| std::fs::rename(&new, file));
     if written.is_err() {
         std::fs::remove_file(&new).unwrap_or(());
     }

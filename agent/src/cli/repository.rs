@@ -2,6 +2,7 @@
 
 use super::{Context, absolute, entropy, host_name, now};
 use crate::password::{Given, PasswordArguments};
+use crate::seen;
 use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
@@ -77,7 +78,7 @@ impl RepositoryArguments {
             })
             .hint("if it should be, somebody has put another in its place; else leave out the password"));
         }
-        Ok(())
+        seen::recognise(context, &self.real_path()?, repository.vault())
     }
 
     /// Opens the storage below the repository.
@@ -127,7 +128,11 @@ impl RepositoryArguments {
                 self.open_vault(context, repository)?;
                 Ok(false)
             }
-            made => made.map(|()| true),
+            made => {
+                made?;
+                seen::remember(context, &self.real_path()?, repository.vault());
+                Ok(true)
+            }
         }
     }
 

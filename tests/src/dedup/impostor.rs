@@ -83,6 +83,25 @@ fn who_has_a_password_is_not_served_by_a_repository_without_one() {
 }
 
 #[test]
+fn a_place_that_was_encrypted_is_not_served_without_encryption_to_who_is_not_asked() {
+    let place = place();
+    place.write(&[("a", "content")]);
+    backup(&place, &[]).expect(0);
+    copy(&open_place().repository(), &place.repository());
+    // Nobody gives a password, as where it would be typed at the prompt.
+    for arguments in verbs(&place) {
+        let outcome = with(&place, &arguments, &[]);
+        assert_eq!(outcome.status, 1, "{arguments:?}: {outcome:?}");
+        outcome.explained();
+    }
+    assert!(!place.target("never").exists());
+    // Who has never seen the place cannot know.
+    let elsewhere = place.path().join("elsewhere");
+    let state = [("XDG_STATE_HOME", elsewhere.to_str().unwrap())];
+    with(&place, &place.arguments("list", &[]), &state).expect(0);
+}
+
+#[test]
 fn the_config_of_a_repository_without_encryption_opens_nothing() {
     let place = place();
     place.write(&[("a", "content")]);
