@@ -84,6 +84,8 @@ pub struct Report {
     pub problems: u64,
     /// What killed runs left behind.
     pub orphans: u64,
+    /// Packs among that: a later backup takes them in, and no cleaning removes them.
+    pub unindexed: u64,
     /// How many of those were removed.
     pub cleaned: u64,
     /// Bytes of packs that were read and compared.

@@ -53,6 +53,8 @@ pub struct Row {
     pub compression: Option<String>,
     /// Whether it is encrypted.
     pub encryption: Option<bool>,
+    /// What was backed up; of a level of Freezer's, nobody knows.
+    pub paths: Vec<Vec<u8>>,
     /// What the user calls it besides.
     pub tags: Vec<String>,
     /// Whether Icecore made it (otherwise Freezer did); `None` when its document cannot be read.
@@ -107,6 +109,7 @@ fn snapshot(id: ObjectId, snapshot: &Snapshot, is_encrypted: Option<bool>) -> Ro
         errors: Some(snapshot.errors),
         compression: None,
         encryption: is_encrypted,
+        paths: snapshot.paths.clone(),
         tags: snapshot.tags.clone(),
         by_icecore: Some(true),
     }
@@ -158,6 +161,7 @@ fn level(
         errors: report.map(|report| report.errors),
         compression: step.as_ref().and_then(|step| step.document.compression.clone()),
         encryption: step.as_ref().map(|step| step.document.encryption),
+        paths: report.map(|report| report.paths.clone()).unwrap_or_default(),
         tags: report.map(|report| report.tags.clone()).unwrap_or_default(),
         by_icecore: step.as_ref().map(|step| step.document.details.is_some()),
     }))

@@ -322,6 +322,9 @@ fn the_group(
     Ok(groups.pop())
 }
 
+/// Of how many series the names are told when nobody knows which one is meant.
+const SERIES_NAMED: usize = 8;
+
 fn the_one_of_this_host(groups: Vec<Group>, filter: &Filter, this_host: &str) -> Result<Group> {
     let own = Filter { host: filter.host.clone().or_else(|| Some(this_host.to_owned())), ..filter.clone() };
     let is_own = |group: &&Group| match (&group.apart, &own.host) {
@@ -332,8 +335,18 @@ fn the_one_of_this_host(groups: Vec<Group>, filter: &Filter, this_host: &str) ->
     if let [one] = of_this_host.as_slice() {
         return Ok((*one).clone());
     }
-    let names: Vec<String> =
-        groups.iter().take(8).map(|group| format!("{} ({})", group.word, group.engines.join(", "))).collect();
+    let called = |group: &Group| match &group.apart {
+        Some((host, name)) => format!("{name} of {host}"),
+        None => group.word.to_string(),
+    };
+    let mut names: Vec<String> = groups
+        .iter()
+        .take(SERIES_NAMED)
+        .map(|group| format!("{} ({})", called(group), group.engines.join(", ")))
+        .collect();
+    if groups.len() > SERIES_NAMED {
+        names.push(format!("and {} more", groups.len() - SERIES_NAMED));
+    }
     Err(Error::invalid("several series match; which one is meant?", "")
         .hint(format!("say --name and --host, or give the id of a backup: {}", names.join(", "))))
 }

@@ -82,8 +82,12 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     } else {
         let backups = output::count(report.backups, "backup", "backups");
         let problems = output::count(report.problems, "problem", "problems");
-        output::line(context.global, &format!("checked {backups}: {problems}"));
-        if report.orphans > report.cleaned {
+        let read = match report.read_bytes {
+            0 => String::new(),
+            bytes => format!(", {} read", output::bytes(bytes)),
+        };
+        output::line(context.global, &format!("checked {backups}{read}: {problems}"));
+        if report.orphans - report.unindexed > report.cleaned {
             let hint = if arguments.clean {
                 format!(
                     "what is younger than {} hours stays: a run may be writing it (see --grace)",

@@ -101,7 +101,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         let removed = output::count(report.removed, "chain", "chains");
         output::line(context.global, &format!("{verb} {removed}, kept {}", report.kept));
         if report.snapshots_removed > 0 {
-            output::line(context.global, "the space that only they took is freed by a later collection");
+            output::line(
+                context.global,
+                "the space that only they took is freed by a later collection, which this version cannot do yet",
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -57,10 +57,14 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         output::bytes(facts.stored_bytes)
     ));
     for series in &facts.series {
-        let chains = output::count(series.chains, "chain", "chains");
         let backups = output::count(series.backups, "backup", "backups");
+        // Without levels each backup is a chain of its own, which tells nobody anything.
+        let chains = match series.chains == series.backups {
+            true => String::new(),
+            false => format!("{}, ", output::count(series.chains, "chain", "chains")),
+        };
         output::answer(&format!(
-            "  {} ({}): {chains}, {backups}",
+            "  {} ({}): {chains}{backups}",
             output::printable(&series.name),
             series.engine
         ));

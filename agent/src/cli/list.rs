@@ -3,6 +3,7 @@
 use super::{Context, DetailArguments, RepositoryArguments, SeriesArguments};
 use crate::{output, seen};
 use clap::Args;
+use icecore::engine::dedup;
 use icecore::error::Result;
 use icecore::list::{self, Row};
 use icecore::time::Timestamp;
@@ -34,8 +35,12 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         listing.strays.iter().for_each(|name| output::json(&json!({"type": "stray", "name": name})));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["ID", "TIME", "SERIES", "LEVEL", "FILES", "STORED", ""].map(str::to_owned).to_vec()];
-    rows.extend(listing.rows.iter().map(cells));
+    // Only chains have levels.
+    let has_levels = listing.rows.iter().any(|row| row.engine != dedup::NAME);
+    let mut head = vec!["ID", "TIME", "SERIES", "LEVEL", "FILES", "SIZE", "STORED", "PATH", ""];
+    head.retain(|title| has_levels || *title != "LEVEL");
+    let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
+    rows.extend(listing.rows.iter().map(|row| cells(row, has_levels)));
     if listing.rows.is_empty() {
         output::line(context.global, "no backups");
     } else {
@@ -50,8 +55,13 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &Row, has_levels: bool) -> Vec<String> {
     let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    let mut path =
+        row.paths.first().map_or("-".to_owned(), |path| output::printable(&String::from_utf8_lossy(path)));
+    if row.paths.len() > 1 {
+        path.push_str(&format!(" and {} more", row.paths.len() - 1));
+    }
     let mut notes = Vec::new();
     if let Some(problem) = &row.problem {
         notes.push(format!("! {}", output::printable(problem)));
@@ -60,15 +70,20 @@ fn cells(row: &Row) -> Vec<String> {
         notes.push(format!("{} unread", number(row.errors)));
     }
     notes.extend(row.tags.iter().map(|tag| format!("#{}", output::printable(tag))));
-    vec![
+    let mut cells = vec![
         row.short_id.clone(),
         Timestamp(row.timestamp).rfc3339(),
         output::printable(&row.series),
-        row.level.to_string(),
         number(row.files),
+        row.bytes.map_or("-".to_owned(), output::bytes),
         row.stored_bytes.map_or("-".to_owned(), output::bytes),
+        path,
         notes.join(" "),
-    ]
+    ];
+    if has_levels {
+        cells.insert(3, row.level.to_string());
+    }
+    cells
 }
 
 fn json_row(row: &Row) -> Value {
@@ -91,6 +106,7 @@ fn json_row(row: &Row) -> Value {
         "errors": row.errors,
         "compression": row.compression,
         "encryption": row.encryption,
+        "paths": row.paths.iter().map(|path| String::from_utf8_lossy(path)).collect::<Vec<_>>(),
         "tags": row.tags,
         "by_icecore": row.by_icecore,
     })

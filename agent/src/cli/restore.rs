@@ -63,6 +63,10 @@ pub struct Arguments {
 
 /// Restores and says what came back.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.backup.contains(':') {
+        return Err(Error::invalid("not the id of a backup:", arguments.backup.clone())
+            .hint("a part is restored with --include PATH, and printed by: icecore dump BACKUP:PATH"));
+    }
     let filter = arguments.details.narrow(arguments.series.filter())?;
     let repository = arguments.repository.open_for(context, &filter)?;
     let target = absolute(&arguments.target)?;
@@ -100,7 +104,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let verb = if arguments.dry_run { "checked" } else { "restored" };
-    let files = output::count(report.files, "file", "files");
+    let files = output::count(report.files, "file or link", "files and links");
     let levels = match report.levels.len() {
         1 => String::new(),
         count => format!("{count} levels of "),

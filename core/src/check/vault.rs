@@ -82,11 +82,13 @@ fn orphans(check: &mut Check<'_>, vault: &Vault, index: &Index) -> Result<()> {
     let orphans = index::orphans(vault, index)?;
     for pack in &orphans.packs {
         check.report.orphans += 1;
+        check.report.unindexed += 1;
         let error = "a pack that no index knows; a later backup takes in what a killed run stored";
         check.find(FindingKind::Orphan, Folder::Packs.object(pack.id())?.to_string(), error.to_owned());
     }
     for (id, error) in &orphans.damaged {
         check.report.orphans += 1;
+        check.report.unindexed += 1;
         let text = format!("a pack that no index knows and that cannot be read: {error}");
         check.find(FindingKind::Orphan, Folder::Packs.object(*id)?.to_string(), text);
     }

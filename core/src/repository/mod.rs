@@ -68,7 +68,7 @@ impl Repository {
         self.vault().ok_or_else(|| {
             Error::new(Kind::NoRepository, "nothing has been prepared for deduplicated backups in")
                 .on(self.storage.label())
-                .hint("prepare it with: icecore init")
+                .hint("prepare it with: icecore init; or go on with chains of tar archives: backup --engine tar")
         })
     }
 

@@ -94,3 +94,38 @@ fn a_command_that_fails_leaves_no_backup() {
     assert!(super::objects(&place, "sessions").is_empty());
     verb(&place, "check", &["--read-data"]).expect(0);
 }
+
+#[test]
+fn what_a_run_stored_before_it_failed_is_not_stored_again() {
+    let place = place();
+    // More than a pack, so that some of it is stored before the end.
+    let mut state = 1_u64;
+    let content: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+    .take(60_000_000)
+    .collect();
+    let path = place.path().join("noise");
+    fs::write(&path, content).unwrap();
+    let print = |script: &str| {
+        let mut arguments: Vec<OsString> = place.arguments("backup", &["--stdin-from-command", "--"]);
+        arguments.extend([
+            OsString::from("sh"),
+            "-c".into(),
+            script.into(),
+            "sh".into(),
+            path.clone().into(),
+        ]);
+        run(place.program.command(&arguments))
+    };
+    print("cat \"$1\"; exit 3").expect(1).explained();
+    let stored = super::objects(&place, "packs").len();
+    assert!(stored > 0, "packs were full before the command failed");
+    assert!(super::objects(&place, "sessions").is_empty());
+    let checked = verb(&place, "check", &["--read-data"]).expect(0).summary();
+    assert_eq!(checked["orphans"], 0, "what was stored is known");
+    let summary = print("cat \"$1\"").expect(0).summary();
+    assert!(summary["stored_bytes"].as_u64().unwrap() < 45_000_000, "{summary}");
+    verb(&place, "check", &["--read-data"]).expect(0);
+}

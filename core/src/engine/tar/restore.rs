@@ -293,7 +293,9 @@ impl Replay<'_, '_, '_> {
                 }
             }
         }
-        Err(Error::new(Kind::NotFound, "not in the backup:").on(missing.join(", ")))
+        Err(Error::new(Kind::NotFound, "not in the backup:")
+            .on(missing.join(", "))
+            .hint("paths are relative to what was backed up, and are no patterns"))
     }
 
     fn lost(&self, path: &[u8], error: &Error) {

@@ -71,7 +71,9 @@ impl Selection {
         if missing.is_empty() {
             return Ok(Selection::of(parts));
         }
-        Err(Error::new(Kind::NotFound, "not in the backup:").on(missing.join(", ")))
+        Err(Error::new(Kind::NotFound, "not in the backup:")
+            .on(missing.join(", "))
+            .hint("paths are relative to what was backed up, and are no patterns; icecore ls shows them"))
     }
 
     fn of(mut parts: Vec<Part>) -> Selection {
