@@ -126,17 +126,15 @@ pub fn recognise(context: &Context<'_>, place: &Path, vault: Option<&Vault>) -> 
         Some(_) if before.is_some() => warn(context, "this is not the repository that was here before"),
         Some(_) => {}
     }
-    remember(context, place, vault);
+    remember(place, vault);
     Ok(())
 }
 
-/// Remembers what stands at `place`, which was just made.
-pub fn remember(context: &Context<'_>, place: &Path, vault: Option<&Vault>) {
+/// Remembers what stands at `place`. Where nothing can be kept, [`look`] says so.
+pub fn remember(place: &Path, vault: Option<&Vault>) {
     let (Some(file), Some(vault)) = (memory_of(place), vault) else { return };
     let text = format!("{} {}\n", vault.id(), encryption(vault));
-    if let Err(error) = replace(&file, text.as_bytes()) {
-        warn(context, &format!("which repository stands here is not remembered: {error}"));
-    }
+    replace(&file, text.as_bytes()).unwrap_or(());
 }
 
 fn encryption(vault: &Vault) -> &'static str {

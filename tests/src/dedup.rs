@@ -121,8 +121,9 @@ pub fn let_the_second_pass(place: &Place) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_secs()
     };
+    // What changed less than two seconds before it was read is read again.
     let before = second();
-    while second() == before {
+    while second() < before + 3 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     place.settle();

@@ -96,7 +96,7 @@ fn play_snapshots(seed: u64, runs: Vec<Snapshot>) {
             step += 1;
             tree.mutate(step).unwrap();
         }
-        world.ahead_seconds = if run.calm { 2 } else { 0 };
+        world.ahead_seconds = if run.calm { 5 } else { 0 };
         world.workers = run.workers;
         world.parent = match run.parent {
             Taken::None => Parent::None,

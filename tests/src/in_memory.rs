@@ -84,7 +84,7 @@ impl World {
 
     /// A world of deduplicated backups.
     pub fn dedup() -> World {
-        World { engine: "dedup", ahead_seconds: 2, ..World::new() }
+        World { engine: "dedup", ahead_seconds: 5, ..World::new() }
     }
 
     /// The same after `count` backups, with changes before each, and one more change that no backup has.

@@ -130,7 +130,7 @@ impl RepositoryArguments {
             }
             made => {
                 made?;
-                seen::remember(context, &self.real_path()?, repository.vault());
+                seen::remember(&self.real_path()?, repository.vault());
                 Ok(true)
             }
         }

@@ -48,7 +48,7 @@ fn every_json_line_has_its_keys() {
     has_keys(
         &listed,
         "id engine host name series level chain timestamp time complete problem stored_bytes files bytes errors \
-         compression encryption tags by_icecore",
+         compression encryption tags by_icecore paths",
     );
     for key in
         ["id", "engine", "name", "host", "series", "level", "timestamp", "time", "files", "bytes", "errors"]
