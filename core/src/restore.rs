@@ -134,7 +134,7 @@ impl Run<'_> {
         let vault = self.repository.the_vault()?;
         let engine: &dyn ObjectEngine = &dedup::Dedup;
         check_target(self.options)?;
-        let index = Arc::new(Index::load_or_read_back(vault, self.monitor)?);
+        let index = Arc::new(Index::load_present(vault, self.monitor, true)?);
         self.tell_what_is_missing(snapshot.errors, &snapshot.unread);
         self.write("", |target| {
             engine.restore(self.job(), self.options.workers, vault, index, &snapshot.root, target)

@@ -93,7 +93,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn carry_out(&self, options: Options<'_>) -> Result<Report> {
-        let index = Arc::new(self.index()?);
+        let index = Arc::new(Index::load_present(self.vault, self.monitor, false)?);
         let paths = paths(&options.input);
         let parent = self.parent(&options, &paths)?;
         let time = options.snapshots.time.unwrap_or(options.now);
@@ -162,20 +162,6 @@ impl Run<'_> {
             reason: reason(parent.as_ref(), &made),
             dry_run: options.dry_run,
         })
-    }
-
-    /// The index, and in it what runs that were killed have stored and not told anybody.
-    fn index(&self) -> Result<Index> {
-        let mut index = Index::load_or_read_back(self.vault, self.monitor)?;
-        let own = self.session.map(Session::id);
-        let is_read_back = !index.damaged().is_empty();
-        if own.is_some()
-            && !is_read_back
-            && self.vault.sessions()?.found.iter().any(|(id, _)| Some(*id) != own)
-        {
-            index.adopt_orphans(self.vault, self.monitor)?;
-        }
-        Ok(index)
     }
 
     fn parent(&self, options: &Options<'_>, paths: &[Vec<u8>]) -> Result<Option<Candidate>> {

@@ -1,7 +1,8 @@
 //! What is damaged, missing or set back in a repository is noticed, and named with the backups that need it.
 
 use super::{backup, list, objects, place, restore, verb};
-use crate::place::{Place, id};
+use crate::place::{Place, assert_equal, id};
+use icecore_testkit::manifest::Manifest;
 use std::fs;
 use std::path::Path;
 
@@ -117,4 +118,44 @@ fn a_repository_that_was_set_back_is_noticed() {
     fs::remove_file(place.repository().join("dedup/snapshots").join(&first)).unwrap();
     let warned = verb(&place, "list", &[]).expect(0);
     assert!(warned.of_type("warning").iter().any(|line| line.to_string().contains(&first)), "{warned:?}");
+}
+
+#[test]
+fn a_lost_pack_is_not_relied_on_and_what_it_held_is_stored_again() {
+    let place = place();
+    place.write(&[("a", "content of a"), ("b/c", "content of c")]);
+    backup(&place, &[]).expect(0);
+    for pack in objects(&place, "packs") {
+        fs::remove_file(pack).unwrap();
+    }
+    for more in [&[][..], &["--force"]] {
+        let outcome = backup(&place, more).expect(0);
+        assert!(!outcome.of_type("warning").is_empty(), "{outcome:?}");
+        let target = format!("t{}", more.len());
+        restore(&place, &target, &["latest"]).expect(0);
+        assert_equal(
+            &Manifest::of(&place.source()).unwrap(),
+            &Manifest::of(&place.target(&target)).unwrap(),
+            "what was stored again",
+        );
+    }
+}
+
+#[test]
+fn a_lost_index_is_read_back_from_the_packs() {
+    let place = place();
+    place.write(&[("a", "content of a"), ("b/c", "content of c")]);
+    backup(&place, &[]).expect(0);
+    for index in objects(&place, "index") {
+        fs::remove_file(index).unwrap();
+    }
+    restore(&place, "before", &["latest"]).expect(0);
+    let again = backup(&place, &["--force"]).expect(0).summary();
+    assert!(again["stored_bytes"].as_u64().unwrap() < 10_000, "{again}");
+    verb(&place, "check", &["--read-data"]).expect(0);
+    restore(&place, "after", &["latest"]).expect(0);
+    let source = Manifest::of(&place.source()).unwrap();
+    for target in ["before", "after"] {
+        assert_equal(&source, &Manifest::of(&place.target(target)).unwrap(), target);
+    }
 }

@@ -244,7 +244,9 @@ fn a_repository_that_was_set_back_in_part_is_right_or_refused() {
                 restored.is_right_or_refused(expected, &what);
                 all &= restored.outcome.is_ok() || !is_listed;
             }
-            assert_eq!(all, report.problems == 0, "{what}: {found:#?}");
+            // What a lost index said is read back from the packs by a restore; check tells of it nevertheless.
+            let index_is_told = set_back == "index" && report.problems > 0;
+            assert!(all == (report.problems == 0) || index_is_told, "{what}: {found:#?}");
             if world.backup(Arc::new(memory.clone())).is_ok() {
                 world.restore(Arc::new(memory.clone()), "latest").is_right_or_refused(&latest, &what);
             }

@@ -70,7 +70,7 @@ impl Index {
     /// `Damaged` when one of them is, `Limit` when there are more chunks than fit into memory, `Busy` when they change faster
     /// than they are read, and as the storage has it.
     pub fn load(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
-        let mut index = load::load(vault, monitor)?;
+        let mut index = load::load(vault, monitor, &HashSet::new())?;
         match index.damaged.pop() {
             None => Ok(index),
             Some((id, error)) => Err(error
@@ -85,7 +85,7 @@ impl Index {
     /// # Errors
     /// As [`Index::load`], but for `Damaged` of a single index.
     pub fn load_what_is_sound(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
-        load::load(vault, monitor)
+        load::load(vault, monitor, &HashSet::new())
     }
 
     /// Loads what is sound, and reads back from the packs what damaged indexes said. Those are told, and packs that are of no
@@ -94,15 +94,50 @@ impl Index {
     /// # Errors
     /// As [`Index::load`], but for `Damaged` of a single index.
     pub fn load_or_read_back(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
-        let mut index = load::load(vault, monitor)?;
+        let mut index = load::load(vault, monitor, &HashSet::new())?;
         if !index.damaged.is_empty() {
-            for (id, error) in &index.damaged {
-                let text = format!("the index {id} is damaged, and what it said is read from packs: {error}");
-                monitor.event(Event::Warning(&text));
-            }
+            index.tell_damaged(monitor);
             index.adopt_orphans(vault, monitor)?;
         }
         Ok(index)
+    }
+
+    /// As [`Index::load_or_read_back`], and as the packs are that are there, by one listing of them: what a pack held that is
+    /// gone is not found, so that it is stored anew, and taken from another pack where there is one; and what packs hold that no
+    /// index knows (of runs that were killed or still run, or whose index is lost) is found. A pack of another length than it
+    /// should have counts as gone unless `with_cut`: a restore may find something in it, a backup relies on nothing of it.
+    ///
+    /// # Errors
+    /// As [`Index::load_or_read_back`].
+    pub fn load_present(vault: &Vault, monitor: &dyn Monitor, with_cut: bool) -> Result<Index> {
+        let mut index = load::load(vault, monitor, &HashSet::new())?;
+        index.tell_damaged(monitor);
+        let inventory = inventory(vault, &index)?;
+        let resized = inventory.resized.iter().filter(|_| !with_cut).map(|(pack, _)| *pack);
+        let mut gone = HashSet::new();
+        for pack in inventory.missing.iter().copied().chain(resized) {
+            gone.insert(index.pack(pack)?.id);
+        }
+        if !gone.is_empty() {
+            let text = format!(
+                "{} of the packs that indexes know are gone or cut: what they held does not count as stored; \
+                 `icecore check` names what needs it",
+                gone.len()
+            );
+            monitor.event(Event::Warning(&text));
+            index = load::load(vault, monitor, &gone)?;
+        }
+        if !inventory.unknown.is_empty() || !index.damaged.is_empty() {
+            index.adopt_orphans(vault, monitor)?;
+        }
+        Ok(index)
+    }
+
+    fn tell_damaged(&self, monitor: &dyn Monitor) {
+        for (id, error) in &self.damaged {
+            let text = format!("the index {id} is damaged, and what it said is read from packs: {error}");
+            monitor.event(Event::Warning(&text));
+        }
     }
 
     /// Takes in the packs that no index knows, and tells of those that are of no use.

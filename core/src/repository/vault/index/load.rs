@@ -33,7 +33,8 @@ struct Read {
     packs: Range<usize>,
 }
 
-pub(super) fn load(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
+/// Loads all that is sound, but for what indexes say of the packs in `gone`.
+pub(super) fn load(vault: &Vault, monitor: &dyn Monitor, gone: &HashSet<ObjectId>) -> Result<Index> {
     let mut loading = Loading {
         table: Table::new(),
         packs: Vec::new(),
@@ -43,7 +44,7 @@ pub(super) fn load(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
     };
     for _ in 0..INDEX_LISTINGS {
         if let Some(listed) = loading.read_all(vault, monitor)? {
-            return loading.finish(&listed);
+            return loading.finish(&listed, gone);
         }
     }
     Err(Error::new(Kind::Busy, "indexes vanish as fast as they are listed in")
@@ -95,12 +96,14 @@ impl Loading {
         Ok(())
     }
 
-    fn finish(self, listed: &HashSet<ObjectId>) -> Result<Index> {
+    fn finish(self, listed: &HashSet<ObjectId>, gone: &HashSet<ObjectId>) -> Result<Index> {
         let Loading { mut table, packs, read, mut damaged, superseded } = self;
         let live: Vec<Read> = read.into_iter().filter(|read| !superseded.contains(&read.id)).collect();
         // No trouble with what nobody needs any more, or what is gone.
         damaged.retain(|(id, _)| !superseded.contains(id) && listed.contains(id));
-        let (packs, renamed) = distinct(&packs, live.iter().flat_map(|read| read.packs.clone()))?;
+        let there = live.iter().flat_map(|read| read.packs.clone());
+        let there = there.filter(|number| !gone.contains(&packs[*number].id));
+        let (packs, renamed) = distinct(&packs, there)?;
         let is_same = |(number, name): (usize, &Option<PackRef>)| *name == Some(PackRef(number as u32));
         if !renamed.iter().enumerate().all(is_same) {
             table.rename(|pack| renamed[pack.0 as usize]);
