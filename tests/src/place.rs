@@ -6,7 +6,7 @@ use icecore_testkit::tree::{Features, Tree};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -68,16 +68,20 @@ impl Place {
         self.settle();
     }
 
-    /// Waits until the clock that stamps files has moved on: what was written in the tick in which a backup begins is, rightly,
-    /// not taken for unchanged by the next one.
+    /// Waits until the clock that backups go by has passed the time of what was written: what was written in the tick in which a
+    /// backup begins is, rightly, not taken for unchanged by the next one. (Since Linux 6.13 files may be stamped with a finer
+    /// clock, which is up to a tick ahead.)
     pub fn settle(&self) {
         let probe = self.path().join("probe");
-        let stamp = || {
-            fs::write(&probe, "").unwrap();
-            fs::metadata(&probe).unwrap().modified().unwrap()
+        fs::write(&probe, "").unwrap();
+        let written = fs::metadata(&probe).unwrap();
+        let coarse = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            (now.tv_sec, now.tv_nsec)
         };
-        let before = stamp();
-        while stamp() <= before {}
+        while coarse() <= (written.ctime(), written.ctime_nsec()) {
+            std::thread::yield_now();
+        }
         fs::remove_file(probe).unwrap();
     }
 
