@@ -1,8 +1,8 @@
 //! Restoring a tree of a deduplicated backup.
 //!
-//! One thread walks the tree ([`planner`]): it makes directories and whatever has no content, and gathers files in windows. The
+//! One thread walks the tree (`planner`): it makes directories and whatever has no content, and gathers files in windows. The
 //! chunks that the files of a window need are put in the order of the packs, neighbours are joined into one fetch, and each
-//! fetch goes to one of several workers ([`worker`]), which opens every chunk once and writes all files that want some of it.
+//! fetch goes to one of several workers (`worker`), which opens every chunk once and writes all files that want some of it.
 //!
 //! Invariants: what is written was compared with its name before. A file whose chunk is missing or damaged is told by path and
 //! leaves nothing under its name; all others are restored, and the run ends as failed. Memory is that of a window and of one
