@@ -183,7 +183,7 @@ pub const PACK_CHUNKS: usize = 65_536;
 pub const PACK_CLOSE_BYTES: usize = 16 << 20;
 
 /// Buffers of packs that are kept to be used again: as many as are written at a time, and no more memory than that.
-pub const PACK_BUFFERS_KEPT: usize = 4;
+pub const PACK_BUFFERS_KEPT: usize = 2;
 
 /// Chunks that one run keeps track of in memory, at most, at 48 bytes and a little each: some 60 TB of content.
 pub const CHUNKS_IN_MEMORY: usize = 60_000_000;
@@ -255,7 +255,7 @@ pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
 pub const BUNDLE_DIRECTORIES: usize = 96;
 
 /// Bytes of a large file that are read before they are cut and handed on.
-pub const READ_BLOCK_BYTES: usize = 6 << 20;
+pub const READ_BLOCK_BYTES: usize = 5 << 20;
 
 /// Entries that wait for the bundle they are in.
 pub const ROWS_WAITING: usize = 16_384;
@@ -271,6 +271,9 @@ pub const WORK_WAITING: usize = 2;
 
 /// Full packs that wait to be stored.
 pub const PACKS_WAITING: usize = 1;
+
+/// Packs that are on the storage and wait for the disk, without memory of their own, at a time.
+pub const PACKS_UNDERWAY: usize = 3;
 
 /// Largest chunk that holds content, or what is too long for an entry of a tree.
 pub const TREE_CHUNK_BYTES: u64 = 16 << 20;

@@ -11,7 +11,7 @@
 //! storage keeps its contract: half a `put` is a writer that was dropped, never half an object.
 
 use icecore::name::ObjectName;
-use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use icecore::{Error, Kind, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -165,6 +165,18 @@ impl Storage for Fault {
         )
     }
 
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        self.counter.run(
+            "begin_put",
+            name.as_str(),
+            || {
+                let (inner, counter) = (self.inner.begin_put(name, bytes, mode)?, Arc::clone(&self.counter));
+                Ok(Box::new(Put { inner, counter, name: name.clone() }) as Box<dyn Underway>)
+            },
+            || self.inner.writer(name, mode)?.write(&bytes[..bytes.len() / 2]),
+        )
+    }
+
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         self.counter.run(
             "writer",
@@ -248,6 +260,19 @@ impl ObjectWriter for Writer {
     fn finish(self: Box<Self>) -> Result<()> {
         let Writer { inner, counter, name } = *self;
         // Half a finish is none: the inner writer is dropped.
+        counter.run("finish", name.as_str(), || inner.finish(), nothing)
+    }
+}
+
+struct Put {
+    inner: Box<dyn Underway>,
+    counter: Arc<Counter>,
+    name: ObjectName,
+}
+
+impl Underway for Put {
+    fn finish(self: Box<Self>) -> Result<()> {
+        let Put { inner, counter, name } = *self;
         counter.run("finish", name.as_str(), || inner.finish(), nothing)
     }
 }

@@ -17,7 +17,7 @@ mod staging;
 #[cfg(test)]
 mod tests;
 
-use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::time::Timestamp;
@@ -131,6 +131,12 @@ impl Storage for Local {
         let mut writer = self.writer(name, mode)?;
         writer.write(bytes)?;
         writer.finish()
+    }
+
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        let mut writer = staging::Writer::begin(&self.root, name, mode)?;
+        writer.write(bytes)?;
+        Ok(Box::new(writer))
     }
 
     fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {

@@ -99,6 +99,24 @@ pub trait ObjectWriter: Send {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
+/// A small object whose bytes the storage has taken. Dropped unfinished, it may or may not come to be.
+pub trait Underway: Send {
+    /// Waits until the object is durable and visible.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// What a storage gives back that has nothing left to wait for.
+struct Arrived;
+
+impl Underway for Arrived {
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// A flat set of named objects. See the module's page for what an implementation must guarantee.
 pub trait Storage: Send + Sync {
     /// Stores a small object whole.
@@ -106,6 +124,16 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `AlreadyExists` with [`PutMode::CreateNew`]; otherwise as the storage has it. On any error the name is as before.
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()>;
+
+    /// As [`Storage::put`], but gives the bytes back before the object is durable: it is, and can be seen, when what is
+    /// returned has been finished, by any thread. The waiting for several objects overlaps then, and holds no memory.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        self.put(name, bytes, mode)?;
+        Ok(Box::new(Arrived))
+    }
 
     /// Creates a small object, atomically as with [`PutMode::CreateNew`], that need not survive a crash of the machine.
     ///

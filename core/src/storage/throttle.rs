@@ -5,7 +5,7 @@
 //! the rate passes, or one call more where a single call is larger than that: `put` and `read` are never split, since an
 //! object is put whole, and two reads could see two versions of it. Writers are split into pieces of a second.
 
-use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::Result;
 use crate::name::ObjectName;
 use std::num::NonZeroU64;
@@ -52,6 +52,11 @@ impl Storage for Throttle {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.up.pass(bytes.len());
         self.inner.put(name, bytes, mode)
+    }
+
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        self.up.pass(bytes.len());
+        self.inner.begin_put(name, bytes, mode)
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

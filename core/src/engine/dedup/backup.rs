@@ -27,10 +27,10 @@ use crate::codec::borders::Borders;
 use crate::codec::chunker::Chunker;
 use crate::engine::{Input, Made, ObjectBackup};
 use crate::error::Result;
-use crate::limits::{PACKS_WAITING, WORK_WAITING};
+use crate::limits::{PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::{self, Pool, Sender};
-use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, Vault, Writer};
+use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, StoredPack, Vault, Writer};
 use assemble::Assembler;
 use parent::Parent;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,18 +44,24 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     let reader = Reader::new(vault, Arc::clone(&job.index));
     let monitor = job.monitor;
     let dry_run = job.dry_run;
+    // One pack is written at a time, while others wait for the disk, without their bytes.
     let store = |packs: &mut pipe::Receiver<Pack>| {
-        let mut told = 0;
-        while let Some(pack) = packs.receive()? {
-            if dry_run {
-                continue;
+        let write = |underway: &mut Sender<StoredPack>| {
+            while let Some(pack) = packs.receive()? {
+                if !dry_run {
+                    underway.send(writer.begin_store(pack)?)?;
+                }
             }
-            writer.store(pack)?;
-            let added = writer.added_bytes();
-            monitor.event(Event::Stored { bytes: added - told });
-            told = added;
-        }
-        Ok(())
+            Ok(())
+        };
+        let make_settling = || Ok(|pack: StoredPack| writer.settle(pack));
+        let tell = |stored: &mut pipe::Receiver<u64>| {
+            while let Some(bytes) = stored.receive()? {
+                monitor.event(Event::Stored { bytes });
+            }
+            Ok(())
+        };
+        pipe::run_mapped(PACKS_WAITING, PACKS_UNDERWAY, write, make_settling, tell)
     };
     let produce = |packs: &mut Sender<Pack>| {
         let sender = Mutex::new(packs);
@@ -65,7 +71,7 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
         packs.close()?;
         Ok(root)
     };
-    let (root, ()) = pipe::run(PACKS_WAITING, produce, store)?;
+    let (root, _) = pipe::run(PACKS_WAITING, produce, store)?;
     if !dry_run {
         writer.finish()?;
     }

@@ -47,7 +47,7 @@ pub use seen::{Rollback, Seen};
 pub use session::{Announcement, Session, Sessions};
 pub use slots::Slot;
 pub use snapshot::{Snapshot, Snapshots};
-pub use writer::{Put, Writer};
+pub use writer::{Put, StoredPack, Writer};
 
 use crate::error::{Error, Kind, Result};
 use crate::limits::VAULT_OBJECT_BYTES;

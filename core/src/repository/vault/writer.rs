@@ -19,7 +19,7 @@ use crate::limits::{
     CHUNKS_IN_MEMORY, INDEX_DOCUMENT_BYTES, INDEX_DUE_BYTES, INDEX_SMALL_COUNT, PACK_BUFFERS_KEPT,
     PACK_CLOSE_BYTES,
 };
-use crate::storage::PutMode;
+use crate::storage::{PutMode, Underway};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -65,8 +65,18 @@ pub struct Put {
     pub is_new: bool,
     /// Bytes it takes in its pack; 0 when it is not new.
     pub stored_bytes: u32,
-    /// A pack that is full now and must be given to [`Writer::store`].
+    /// A pack that is full now and must be stored.
     pub full: Option<Pack>,
+}
+
+/// A pack that the storage has taken and may still lose.
+pub struct StoredPack {
+    described: DescribedPack,
+    underway: Box<dyn Underway>,
+}
+
+fn cannot_store(pack: &DescribedPack, error: Error) -> Error {
+    error.while_doing("cannot store pack", pack.id().to_string())
 }
 
 /// Names of chunks are hashes: eight of their bytes will do.
@@ -180,21 +190,45 @@ impl<'v> Writer<'v> {
     /// # Errors
     /// As the storage has it. The writer is then only good for dropping.
     pub fn store(&self, pack: Pack) -> Result<()> {
-        self.store_pack(pack).inspect_err(|_| self.has_failed.store(true, Ordering::SeqCst))
+        self.settle(self.begin_store(pack)?).map(drop)
     }
 
-    fn store_pack(&self, pack: Pack) -> Result<()> {
+    /// Gives a pack to the storage; it counts as stored when it has been given to [`Writer::settle`].
+    ///
+    /// # Errors
+    /// As the storage has it. The writer is then only good for dropping.
+    pub fn begin_store(&self, pack: Pack) -> Result<StoredPack> {
+        self.give(pack).inspect_err(|_| self.has_failed.store(true, Ordering::SeqCst))
+    }
+
+    fn give(&self, pack: Pack) -> Result<StoredPack> {
         let (bytes, described) = pack.close(self.vault.keys())?;
         let name = Folder::Packs.object(described.id())?;
-        let stored = self.vault.storage().put(&name, &bytes, PutMode::CreateNew);
-        stored.map_err(|error| error.while_doing("cannot store pack", described.id().to_string()))?;
+        let underway = self.vault.storage().begin_put(&name, &bytes, PutMode::CreateNew);
+        let underway = underway.map_err(|error| cannot_store(&described, error))?;
         self.recycle(bytes);
-        self.added_bytes.fetch_add(u64::from(described.size_bytes), Ordering::Relaxed);
+        Ok(StoredPack { described, underway })
+    }
+
+    /// Waits until a pack is durable, and writes an index when one is due; gives the bytes the pack takes. Several threads
+    /// may do this at a time.
+    ///
+    /// # Errors
+    /// As the storage has it. The writer is then only good for dropping.
+    pub fn settle(&self, pack: StoredPack) -> Result<u64> {
+        self.settle_pack(pack).inspect_err(|_| self.has_failed.store(true, Ordering::SeqCst))
+    }
+
+    fn settle_pack(&self, pack: StoredPack) -> Result<u64> {
+        let StoredPack { described, underway } = pack;
+        underway.finish().map_err(|error| cannot_store(&described, error))?;
+        let size_bytes = u64::from(described.size_bytes);
+        self.added_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         let due = lock(&self.durable).add(described);
         self.write_indexes(due)?;
         // Only now: what `finish` may count on is all done.
         self.handed_out.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
+        Ok(size_bytes)
     }
 
     /// Writes packs into as many index objects as they need.

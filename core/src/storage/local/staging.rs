@@ -13,7 +13,7 @@
 use super::folders::{ATTEMPTS, Place, Root, TEMPORARY_PREFIX, split, sync_folder};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
-use crate::storage::{ObjectWriter, PutMode};
+use crate::storage::{ObjectWriter, PutMode, Underway};
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::Directory;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -110,6 +110,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes the file durable and gives it its name.
+    fn settle(mut self) -> Result<()> {
+        rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.file))
+            .map_err(|e| Error::io("cannot write", self.path(), e))?;
+        self.root.sync_new_folders(split(self.name.as_str()).0)?;
+        self.publish()?;
+        self.published = true;
+        sync_folder(&self.folder).map_err(|e| Error::io("cannot sync the folder of", self.path(), e))
+    }
+
     fn publish(&mut self) -> Result<()> {
         self.root.require_in_place()?;
         let name = self.name.clone();
@@ -165,13 +175,14 @@ impl ObjectWriter for Writer {
         self.append(bytes).map_err(|e| Error::io("cannot write", self.path(), e))
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.file))
-            .map_err(|e| Error::io("cannot write", self.path(), e))?;
-        self.root.sync_new_folders(split(self.name.as_str()).0)?;
-        self.publish()?;
-        self.published = true;
-        sync_folder(&self.folder).map_err(|e| Error::io("cannot sync the folder of", self.path(), e))
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.settle()
+    }
+}
+
+impl Underway for Writer {
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.settle()
     }
 }
 

@@ -160,8 +160,13 @@ impl Feed<'_> {
             let is_last = length < block.len();
             let mut ends = Vec::new();
             let mut at = 0;
-            while at < length && (is_last || length - at >= CHUNK_MAX_BYTES) {
-                at += self.common.chunker.cut(&block[at..length]);
+            while at < length {
+                let chunk = self.common.chunker.cut(&block[at..length]);
+                // A border at the end of what is there may be none: only what follows can tell.
+                if at + chunk == length && chunk < CHUNK_MAX_BYTES && !is_last {
+                    break;
+                }
+                at += chunk;
                 ends.push(at);
             }
             if is_last {
