@@ -182,8 +182,9 @@ pub const PACK_CHUNKS: usize = 65_536;
 /// Bytes at which a writer closes a pack.
 pub const PACK_CLOSE_BYTES: usize = 16 << 20;
 
-/// Buffers of packs that are kept to be used again: as many as are written at a time, and no more memory than that.
-pub const PACK_BUFFERS_KEPT: usize = 2;
+/// Buffers of packs that are kept to be used again: more than are ever in use at a time, for an allocator that sees large blocks
+/// come and go keeps them.
+pub const PACK_BUFFERS_KEPT: usize = 8;
 
 /// Chunks that one run keeps track of in memory, at most, at 48 bytes and a little each: some 60 TB of content.
 pub const CHUNKS_IN_MEMORY: usize = 60_000_000;
@@ -255,7 +256,7 @@ pub const BUNDLED_FILE_BYTES: u64 = 512 << 10;
 pub const BUNDLE_DIRECTORIES: usize = 96;
 
 /// Bytes of a large file that are read before they are cut and handed on.
-pub const READ_BLOCK_BYTES: usize = 5 << 20;
+pub const READ_BLOCK_BYTES: usize = 9 << 19;
 
 /// Entries that wait for the bundle they are in.
 pub const ROWS_WAITING: usize = 16_384;

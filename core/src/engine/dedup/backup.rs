@@ -65,8 +65,9 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     };
     let produce = |packs: &mut Sender<Pack>| {
         let sender = Mutex::new(packs);
-        let send = |pack| sender.lock().unwrap_or_else(PoisonError::into_inner).send(pack);
-        let packs = Packs { writer: &writer, send: &send };
+        let sender = || sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let (send, wait) = (|pack| sender().send(pack), || drop(sender()));
+        let packs = Packs { writer: &writer, send: &send, wait: &wait };
         let root = read_and_assemble(job, vault, &reader, &packs)?;
         packs.close()?;
         Ok(root)
@@ -88,11 +89,17 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
 struct Packs<'p> {
     writer: &'p Writer<'p>,
     send: &'p (dyn Fn(Pack) -> Result<()> + Sync),
+    /// Waits until nobody sends.
+    wait: &'p (dyn Fn() + Sync),
 }
 
 impl Packs<'_> {
     /// Stores a chunk that is not there yet; gives its id.
+    ///
+    /// While a full pack waits to be taken, nobody fills another: no more memory than that of a few packs is in use, however
+    /// slow the storage is.
     fn put(&self, kind: ChunkKind, bytes: &[u8], encoder: &mut Encoder) -> Result<ChunkId> {
+        (self.wait)();
         let Put { id, full, .. } = self.writer.put(kind, bytes, encoder)?;
         if let Some(pack) = full {
             (self.send)(pack)?;
@@ -161,8 +168,7 @@ fn read_and_assemble(
         feed.finish()
     };
     let make_worker = || {
-        let bundles = Encoder::new(effort.for_bundles(), verify)?;
-        let mut worker = small::Worker::new(common, bundles, Encoder::new(effort, verify)?);
+        let mut worker = small::Worker::new(common, effort, verify)?;
         Ok(move |work: row::Work| worker.run(work))
     };
     let assemble = |done: &mut pipe::Receiver<row::Done>| {

@@ -123,6 +123,7 @@ pub struct Encoder {
 }
 
 struct Contexts {
+    level: i32,
     whole: CCtx<'static>,
     sample: CCtx<'static>,
 }
@@ -133,15 +134,32 @@ impl Encoder {
     /// # Errors
     /// `Invalid` for a level there is not, `Io` without memory.
     pub fn new(level: CompressionLevel, verify: bool) -> Result<Encoder> {
-        let contexts = match level.zstd_level() {
+        let contexts = match zstd_level(level)? {
             None => None,
-            Some(number) if !Compression::Zstd.levels().contains(&number) => {
-                return Err(no_level(number.to_string()));
-            }
-            Some(number) => Some(Contexts { whole: context(number)?, sample: context(1)? }),
+            Some(number) => Some(Contexts { level: number, whole: context(number)?, sample: context(1)? }),
         };
         let verify = if verify { Some((Decoder::new()?, Vec::new())) } else { None };
         Ok(Encoder { contexts, frame: Vec::new(), verify })
+    }
+
+    /// Changes how hard it tries from here on.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`].
+    pub fn set_level(&mut self, level: CompressionLevel) -> Result<()> {
+        match (zstd_level(level)?, &mut self.contexts) {
+            (None, contexts) => *contexts = None,
+            (Some(number), Some(contexts)) if number == contexts.level => {}
+            (Some(number), Some(contexts)) => {
+                let set = contexts.whole.set_parameter(CParameter::CompressionLevel(number));
+                set.map_err(cannot_compress)?;
+                contexts.level = number;
+            }
+            (Some(number), contexts) => {
+                *contexts = Some(Contexts { level: number, whole: context(number)?, sample: context(1)? });
+            }
+        }
+        Ok(())
     }
 
     /// The form in which a chunk is stored.
@@ -181,6 +199,14 @@ impl Contexts {
             }
         }
         Ok(false)
+    }
+}
+
+/// The level of zstd, where there is one of this number.
+fn zstd_level(level: CompressionLevel) -> Result<Option<i32>> {
+    match level.zstd_level() {
+        Some(number) if !Compression::Zstd.levels().contains(&number) => Err(no_level(number.to_string())),
+        known => Ok(known),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::dedup::tree::{Content, Kept};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES, RACY_SECONDS};
 use crate::monitor::{Event, Monitor};
-use crate::repository::vault::{ChunkKind, Encoder};
+use crate::repository::vault::{ChunkKind, CompressionLevel, Encoder};
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
 use crate::tree::directory::{lossy, metadata_of};
@@ -30,8 +30,8 @@ const GROWN_BUNDLE_BYTES: usize = 2 * GROWN_BYTES;
 
 pub(super) struct Worker<'c> {
     common: &'c Common<'c>,
-    bundles: Encoder,
-    pieces: Encoder,
+    effort: CompressionLevel,
+    encoder: Encoder,
 }
 
 /// What the reading of one file came to.
@@ -43,9 +43,13 @@ struct Read {
 }
 
 impl<'c> Worker<'c> {
-    /// A worker that compresses bundles of small files and pieces of large ones each in its own way.
-    pub fn new(common: &'c Common<'c>, bundles: Encoder, pieces: Encoder) -> Self {
-        Worker { common, bundles, pieces }
+    /// A worker that compresses bundles of small files and pieces of large ones each in its own way, with one encoder: its
+    /// buffers are as long as a chunk.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`].
+    pub fn new(common: &'c Common<'c>, effort: CompressionLevel, verify: bool) -> Result<Self> {
+        Ok(Worker { common, effort, encoder: Encoder::new(effort, verify)? })
     }
 
     pub fn run(&mut self, work: Work) -> Result<Done> {
@@ -59,9 +63,10 @@ impl<'c> Worker<'c> {
 
     fn block(&mut self, file: u64, block: Vec<u8>, ends: &[usize]) -> Result<Done> {
         let mut chunks = Vec::with_capacity(ends.len());
+        self.encoder.set_level(self.effort)?;
         let mut start = 0;
         for &end in ends {
-            let id = self.common.packs.put(ChunkKind::Content, &block[start..end], &mut self.pieces)?;
+            let id = self.common.packs.put(ChunkKind::Content, &block[start..end], &mut self.encoder)?;
             chunks.push((id, (end - start) as u64));
             start = end;
         }
@@ -107,7 +112,8 @@ impl<'c> Worker<'c> {
         if bundle.is_empty() {
             return Ok(());
         }
-        let chunk = self.common.packs.put(ChunkKind::Content, bundle, &mut self.bundles)?;
+        self.encoder.set_level(self.effort.for_bundles())?;
+        let chunk = self.common.packs.put(ChunkKind::Content, bundle, &mut self.encoder)?;
         for (row, offset) in slices.drain(..) {
             rows[row].entry.content = Content::Slice { chunk, offset };
         }
