@@ -33,6 +33,9 @@ BAR_PEERS = {("vm", "again"): "rustic", ("mix", "again"): "rustic"}
 # In every phase ours may need no more memory than this peer, of the largest process.
 MEMORY_PEER = "restic"
 
+# So much worse than the ratio of wall seconds that of CPU seconds may be before it is called worse.
+CPU_SLACK = 1.1
+
 
 @dataclass
 class Results:
@@ -106,7 +109,7 @@ class Results:
             return ""
         walls = self.values(data, phase)
         ratio, of_wall = values[OURS] / values[peer], walls[OURS] / walls[peer]
-        return f"; CPU {ratio:.2f}" + (", a worse ratio" if ratio > of_wall else "")
+        return f"; CPU {ratio:.2f}" + (", a worse ratio" if ratio > of_wall * CPU_SLACK else "")
 
     def memory(self, data: str, phase: str) -> tuple[list[str], list[str]]:
         peaks = self.values(data, phase, "largest_mb")

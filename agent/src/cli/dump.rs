@@ -205,6 +205,11 @@ fn summarize(context: &Context<'_>, report: &Report, path: &Path) {
     let entries = output::count(report.entries, "entry", "entries");
     let shown = output::printable(&path.display().to_string());
     let from = entry::backup(&report.backup);
-    let text = format!("wrote {entries}, {} of backup {from} to {shown}", output::bytes(report.bytes));
+    let left_out = match report.left_out {
+        0 => String::new(),
+        number => format!("; {number} left out"),
+    };
+    let text =
+        format!("wrote {entries}, {} of backup {from} to {shown}{left_out}", output::bytes(report.bytes));
     output::line(context.global, &text);
 }
