@@ -3,12 +3,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place where the program prints")]
 
 use crate::cli::Global;
-use icecore::error::{Error, Kind};
+use icecore::error::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 static BYTES_ONLY: AtomicBool = AtomicBool::new(false);
 
@@ -33,6 +35,13 @@ pub fn line(global: &Global, text: &str) {
     }
 }
 
+/// Prints one line for a person that is no part of the answer, which may go to another program.
+pub fn remark(global: &Global, text: &str) {
+    if !global.quiet && !global.json {
+        warning(text);
+    }
+}
+
 /// Prints one line of the answer itself, also with `--quiet`.
 pub fn answer(text: &str) {
     print_line(text);
@@ -42,8 +51,20 @@ fn print_line(text: &str) {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         // A closed pipe is the reader's choice (`icecore list | head`).
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => UNWRITTEN.store(true, Ordering::Relaxed),
-        _ => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => CLOSED.store(true, Ordering::Relaxed),
+        Err(_) => UNWRITTEN.store(true, Ordering::Relaxed),
+        Ok(()) => {}
+    }
+}
+
+/// What a run came to whose answer goes out in [`Lines`]; `None` when it ended because nobody reads on.
+///
+/// # Errors
+/// That of the run.
+pub fn unless_closed<A>(outcome: Result<A>) -> Result<Option<A>> {
+    match outcome {
+        Err(error) if error.kind() == Kind::Stopped && CLOSED.load(Ordering::Relaxed) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -56,17 +77,24 @@ pub struct Lines(String);
 
 impl Lines {
     /// One line for a person.
-    pub fn line(&mut self, text: &str) {
+    ///
+    /// # Errors
+    /// `Stopped` when nobody reads on: whoever makes more lines need not.
+    pub fn line(&mut self, text: &str) -> Result<()> {
         self.0.push_str(text);
         self.0.push('\n');
         if self.0.len() >= BATCH_BYTES {
             self.flush();
         }
+        if CLOSED.load(Ordering::Relaxed) { Err(Error::stopped()) } else { Ok(()) }
     }
 
     /// One JSON line.
-    pub fn json(&mut self, value: &Value) {
-        self.line(&value.to_string());
+    ///
+    /// # Errors
+    /// As [`Lines::line`].
+    pub fn json(&mut self, value: &Value) -> Result<()> {
+        self.line(&value.to_string())
     }
 
     fn flush(&mut self) {

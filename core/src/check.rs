@@ -1,5 +1,5 @@
 //! The verb `check`: whether every backup could be restored now. Without reading data: gaps, documents, objects, sizes, trees and
-//! whether all they refer to is there. With it: every level and every chunk is read, decoded and compared with its hash.
+//! whether all they refer to is there, and as long as they take it for. With it: every level and every chunk is read, decoded and compared with its hash.
 
 mod amount;
 mod levels;

@@ -138,11 +138,11 @@ pub fn run(
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(Change<'_>) -> Result<()>,
 ) -> Result<Report> {
-    let old = view::choose(repository, &options.which, &options.old.backup, monitor)?;
+    let old = view::choose_at(repository, &options.which, &options.old, monitor)?;
     let mut changes = Changes { found, counts: Counts::default() };
     let new = match &options.new {
         New::Backup(place) => {
-            let new = view::choose(repository, &options.which, &place.backup, monitor)?;
+            let new = view::choose_at(repository, &options.which, place, monitor)?;
             let view = View::open(repository, monitor)?;
             let sides = [(&old, options.old.path.as_slice()), (&new, place.path.as_slice())];
             trees::compare(&view, sides, monitor, &mut changes)?;

@@ -1,13 +1,15 @@
 //! The verb `dump`: the bytes of a file of a backup, or a directory as an archive. Every chunk is verified before it is written, and
 //! nothing outgrows memory, however much it is.
 
-mod archive;
+mod tar;
+mod zip;
 
 use crate::engine::dedup::tree::Entry;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
 use crate::select::place::Place;
+use crate::spool::Scratch;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
 use crate::view::content::{Contents, Piece, ZEROS};
@@ -17,8 +19,10 @@ use std::io::Write;
 /// How what was asked for is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A tar archive, as GNU tar reads it.
+    /// A tar archive, as GNU tar reads it, with all that a backup keeps.
     Tar,
+    /// A zip archive, as Info-ZIP reads it. What it cannot hold is told.
+    Zip,
 }
 
 /// What to write, and how.
@@ -27,12 +31,16 @@ pub struct Options {
     pub which: Which,
     /// Which one, and where in it.
     pub place: Place,
-    /// As what; without one, a file as it is and a directory as a tar archive.
+    /// As what; without one, a file as it is and a directory as `directory_form` says.
     pub form: Option<Form>,
+    /// As what a directory is written where nothing is asked for.
+    pub directory_form: Form,
     /// Whether an archive may be written: not where somebody reads along.
     pub archives: bool,
     /// Threads that read.
     pub workers: usize,
+    /// Where the directory of a zip archive waits.
+    pub scratch: Scratch,
 }
 
 /// What was written.
@@ -44,6 +52,8 @@ pub struct Report {
     pub entries: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// Entries that are not there, since the archive cannot hold them. Each was told.
+    pub left_out: u64,
 }
 
 /// Writes to `out`. After an error what was written is not the whole.
@@ -57,7 +67,7 @@ pub fn run(
     monitor: &dyn Monitor,
     out: &mut dyn Write,
 ) -> Result<Report> {
-    let backup = view::choose(repository, &options.which, &options.place.backup, monitor)?;
+    let backup = view::choose_at(repository, &options.which, &options.place, monitor)?;
     let view = View::open(repository, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
@@ -67,19 +77,52 @@ pub fn run(
         let mut contents = Contents::new(&view, options.workers, monitor);
         contents.read(&top, &mut |piece| write(piece, out))?;
         monitor.event(Event::Entry { path, bytes: top.size_bytes });
-        return Ok(Report { backup, entries: 1, bytes: top.size_bytes });
+        return Ok(Report { backup, entries: 1, bytes: top.size_bytes, left_out: 0 });
     }
     if options.form.is_none() && top.kind != FileKind::Directory {
         return Err(Error::invalid("neither a file nor a directory:", lossy(path))
-            .hint("ask for an archive of it with --format tar"));
+            .hint("ask for an archive of it: --format tar"));
     }
     if !options.archives {
         return Err(Error::new(Kind::Invalid, "an archive is no text for a terminal; not written:")
             .on(lossy(path))
             .hint("send it elsewhere: icecore dump … > FILE, | tar -t, or -o FILE"));
     }
-    let (entries, bytes) = archive::write(&view, &backup, path, options.workers, monitor, out)?;
-    Ok(Report { backup, entries, bytes })
+    let part = Part { view: &view, backup: &backup, top: path, workers: options.workers, monitor };
+    let Written { entries, bytes, left_out } = match options.form.unwrap_or(options.directory_form) {
+        Form::Tar => tar::write(&part, out)?,
+        Form::Zip => zip::write(&part, &options.scratch, out)?,
+    };
+    Ok(Report { backup, entries, bytes, left_out })
+}
+
+/// What goes into an archive: the entry at `top` of a backup, and everything below it.
+struct Part<'v> {
+    view: &'v View<'v>,
+    backup: &'v Backup,
+    top: &'v [u8],
+    workers: usize,
+    monitor: &'v dyn Monitor,
+}
+
+/// What went into an archive.
+#[derive(Default)]
+struct Written {
+    entries: u64,
+    bytes: u64,
+    left_out: u64,
+}
+
+impl Part<'_> {
+    /// What an entry is called in the archive, but for what forms put around it: its path from the directory that was asked for;
+    /// nothing for that directory, and for anything else that was asked for its name.
+    fn name_of<'p>(&self, path: &'p [u8], entry: &Entry) -> &'p [u8] {
+        if path == self.top && entry.kind != FileKind::Directory {
+            return path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        }
+        let below = path.strip_prefix(self.top).unwrap_or(path);
+        below.strip_prefix(b"/").unwrap_or(below)
+    }
 }
 
 /// Writes a part of a file; a hole as zeros.

@@ -117,7 +117,7 @@ pub fn run(
     if options.all {
         return in_all(repository, options, monitor, found);
     }
-    let backup = view::choose(repository, &options.which, &options.place.backup, monitor)?;
+    let backup = view::choose_at(repository, &options.which, &options.place, monitor)?;
     let view = View::open(repository, monitor)?;
     let mut report = Report { backups: 1, ..Report::default() };
     view::walk(view.chunks(), &backup.snapshot, &options.place.path, monitor, &mut |key, entry| {

@@ -322,6 +322,9 @@ pub const RACY_SECONDS: i64 = 2;
 /// Most levels of lists between an entry and its content.
 pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 
+/// Bytes of a file that are compressed for a zip archive before what comes of them is written.
+pub const ZIP_COMPRESSED_AT_ONCE_BYTES: usize = 256 << 10;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

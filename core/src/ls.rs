@@ -39,7 +39,7 @@ pub fn run(
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(&[u8], &Entry) -> Result<()>,
 ) -> Result<Report> {
-    let backup = view::choose(repository, &options.which, &options.place.backup, monitor)?;
+    let backup = view::choose_at(repository, &options.which, &options.place, monitor)?;
     let view = View::open(repository, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;

@@ -7,7 +7,7 @@ mod marks;
 
 use crate::engine::dedup::tree::survey::{Surveyor, survey};
 use crate::engine::dedup::tree::{self, Chunks, Content, Entry, Kept, Key};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
 use crate::repository::vault::names::{self, Folder};
@@ -85,6 +85,8 @@ pub struct Report {
     pub metadata: Amount,
     /// Nodes that could not be read, each told to the monitor: then everything is more than it says here.
     pub broken: u64,
+    /// References to chunks that are not there: likewise.
+    pub missing: u64,
     /// Packs of the whole repository.
     pub packs: Objects,
     /// Indexes of the whole repository.
@@ -155,7 +157,7 @@ pub fn run(repository: &Repository, options: &Options, monitor: &dyn Monitor) ->
 }
 
 fn too_many() -> Error {
-    Error::new(crate::error::Kind::Limit, "too many backups to count in")
+    Error::new(Kind::Limit, "too many backups to count in")
 }
 
 /// Every backup that counts.
@@ -208,7 +210,7 @@ struct Count<'a> {
 
 impl Count<'_> {
     fn backup(&mut self, root: &ChunkId) -> Result<()> {
-        if !self.enter(root)? {
+        if !self.enter(root) {
             return Ok(());
         }
         let view = self.view;
@@ -216,19 +218,21 @@ impl Count<'_> {
     }
 
     /// Counts a chunk that refers to others, and says whether anything new can come of those.
-    fn enter(&mut self, id: &ChunkId) -> Result<bool> {
-        Ok(match self.meet(id)? {
+    fn enter(&mut self, id: &ChunkId) -> bool {
+        match self.meet(id) {
             Met::First => true,
             Met::Shared => self.by_backup,
             Met::Before => false,
-        })
+        }
     }
 
     /// Counts a chunk, unless it has been.
-    fn meet(&mut self, id: &ChunkId) -> Result<Met> {
-        let at = self.view.index().find(id).ok_or_else(|| {
-            Error::damaged("a chunk is missing:", id.to_string()).hint("icecore check says what needs it")
-        })?;
+    fn meet(&mut self, id: &ChunkId) -> Met {
+        let Some(at) = self.view.index().find(id) else {
+            // It has no size, and nothing can be looked for behind it.
+            self.is_missing();
+            return Met::Before;
+        };
         let met = self.marks.meet(&at, self.number);
         if met == Met::First {
             self.added.add(at.raw_bytes, at.sealed_bytes);
@@ -236,45 +240,70 @@ impl Count<'_> {
                 if at.kind.is_metadata() { &mut self.report.metadata } else { &mut self.report.content };
             total.add(at.raw_bytes, at.sealed_bytes);
         }
-        Ok(met)
+        met
+    }
+
+    fn is_missing(&mut self) {
+        self.report.missing = self.report.missing.saturating_add(1);
     }
 
     /// The chunks of a file that are in lists; and the lists.
     fn lists(&mut self, entry: &Entry, tops: &[(ChunkId, u64)]) -> Result<()> {
         let mut enters = false;
         for (list, _) in tops {
-            enters |= self.enter(list)?;
+            enters |= self.enter(list);
         }
         if !enters {
             return Ok(());
         }
+        match self.below_lists(entry) {
+            // What is behind it is not counted, and that is said.
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound | Kind::Unsupported) => {
+                self.is_missing();
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn below_lists(&mut self, entry: &Entry) -> Result<()> {
         let chunks = Listening { chunks: self.view.chunks(), lists: Mutex::new(Vec::new()) };
         let holes = tree::holes(self.view.chunks(), &entry.holes, entry.size_bytes)?;
         let hole_bytes = holes.iter().fold(0u64, |sum, hole| sum.saturating_add(hole.length));
         for row in tree::rows(&chunks, &entry.content, entry.size_bytes.saturating_sub(hole_bytes))? {
-            self.meet(&row?.0)?;
+            self.meet(&row?.0);
         }
         let lists = chunks.lists.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        lists.iter().try_for_each(|list| self.meet(list).map(|_| ()))
+        for list in &lists {
+            self.meet(list);
+        }
+        Ok(())
     }
 }
 
 impl Surveyor for Count<'_> {
     fn enters(&mut self, node: &ChunkId, _height: u8) -> Result<bool> {
         self.monitor.check()?;
-        self.enter(node)
+        Ok(self.enter(node))
     }
 
     fn entry(&mut self, _leaf: &ChunkId, _key: Key<'_>, entry: &Entry) -> Result<()> {
         for kept in [elsewhere(&entry.xattrs), elsewhere(&entry.holes)].into_iter().flatten() {
-            self.meet(kept)?;
+            self.meet(kept);
         }
         match &entry.content {
-            Content::None => Ok(()),
-            Content::Slice { chunk, .. } => self.meet(chunk).map(|_| ()),
-            Content::Rows { depth: 0, rows } => rows.iter().try_for_each(|(id, _)| self.meet(id).map(|_| ())),
-            Content::Rows { rows, .. } => self.lists(entry, rows),
+            Content::None => {}
+            Content::Slice { chunk, .. } => {
+                self.meet(chunk);
+            }
+            Content::Rows { depth: 0, rows } => {
+                for (chunk, _) in rows {
+                    self.meet(chunk);
+                }
+            }
+            Content::Rows { rows, .. } => self.lists(entry, rows)?,
         }
+        Ok(())
     }
 
     fn broken(&mut self, _node: &ChunkId, key: Key<'_>, error: Error) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{Index, ObjectId, Reader, Snapshot, Vault};
 use crate::repository::{BackupId, Repository};
+use crate::select::place::Place;
 use crate::select::{self, Chosen, Filter};
 use crate::time::Timestamp;
 use crate::tree::attributes::FileKind;
@@ -64,6 +65,31 @@ pub fn choose(repository: &Repository, which: &Which, text: &str, monitor: &dyn 
     }
 }
 
+/// As [`choose`], for a place in a backup. Who names a path only is told how that is done.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_at(
+    repository: &Repository,
+    which: &Which,
+    place: &Place,
+    monitor: &dyn Monitor,
+) -> Result<Backup> {
+    choose(repository, which, &place.backup, monitor).map_err(|error| {
+        let is_no_id = !place.backup.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if error.kind() != Kind::NotFound
+            || !place.path.is_empty()
+            || error.subject() != place.backup
+            || !is_no_id
+        {
+            return error;
+        }
+        let hint =
+            format!("a path in the latest backup is written :{0}, in another one ID:{0}", place.backup);
+        error.hint(hint)
+    })
+}
+
 /// The deduplicated part of a repository, ready to be read.
 pub struct View<'r> {
     vault: &'r Vault,
@@ -71,13 +97,13 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
-    /// Loads the index.
+    /// Loads the index, and reads back from the packs what a damaged or lost one said: it stops nobody from looking.
     ///
     /// # Errors
     /// `NoRepository` when there is no deduplicated part; as the storage has it.
     pub fn open(repository: &'r Repository, monitor: &dyn Monitor) -> Result<View<'r>> {
         let vault = repository.the_vault()?;
-        let index = Arc::new(Index::load(vault, monitor)?);
+        let index = Arc::new(Index::load_present(vault, monitor, true)?);
         Ok(View { vault, reader: Reader::new(vault, index) })
     }
 

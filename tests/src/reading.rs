@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -191,6 +191,153 @@ fn names_in_an_archive_are_relative_to_what_was_asked_for() {
     assert_eq!(docs, "./\n./a.txt\n./link\n./new.txt\n./sub/\n./sub/b.txt\n");
     assert_eq!(listed(&bytes(&place, "dump", &["latest:docs/a.txt", "--format", "tar"])), "a.txt\n");
     verb(&place, "dump", &["latest:docs/link"]).expect(2);
+}
+
+/// Runs a program that must end well and gives what it printed.
+#[track_caller]
+fn said(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Info-ZIP unpacks the archive of a tree with everything that a zip archive can hold, and what it makes of it is the tree; what it
+/// cannot hold is told.
+#[test]
+fn a_zip_archive_of_a_backup_unpacks_to_what_was_backed_up() {
+    let place = place();
+    let noise = Random::new(5).bytes(3_000_000);
+    place.write(&[("docs/a.txt", "one"), ("docs/\u{fc}mlaut/b c", "two"), ("empty", "")]);
+    let source = place.source();
+    fs::write(source.join("large"), &noise).unwrap();
+    let sparse = fs::File::create(source.join("sparse")).unwrap();
+    sparse.set_len(5 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &noise[..900_000], 1 << 20).unwrap();
+    drop(sparse);
+    symlink("docs/a.txt", source.join("link")).unwrap();
+    symlink("nowhere/\u{fc}", source.join("docs/dangling")).unwrap();
+    fs::create_dir(source.join("bare")).unwrap();
+    for (path, mode) in [("docs/a.txt", 0o640), ("large", 0o4755), ("bare", 0o1777), ("docs", 0o750)] {
+        fs::set_permissions(source.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::hard_link(source.join("empty"), source.join("another-name")).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(86_399);
+    for path in ["docs/a.txt", "bare", "large"] {
+        fs::File::open(source.join(path)).unwrap().set_modified(long_ago).unwrap();
+    }
+    place.settle();
+    backup(&place, &[]).expect(0);
+    let archive = place.path().join("all.zip");
+    let made = verb(&place, "dump", &["latest", "-o", archive.to_str().unwrap()]).expect(0);
+    assert_eq!((&made.summary()["entries"], &made.summary()["left_out"]), (&11.into(), &0.into()));
+    let warnings = made.of_type("warning");
+    assert_eq!(warnings.len(), 1, "{made:?}");
+    assert!(warnings[0].to_string().contains("hard links"), "{made:?}");
+    let streamed = bytes(&place, "dump", &["latest", "--archive", "zip"]);
+    assert!(streamed == fs::read(&archive).unwrap());
+
+    let unzip = |options: &[&str]| {
+        let mut command = Command::new("unzip");
+        command.args(options).arg(&archive).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command
+    };
+    said(unzip(&["-tq"]));
+    let target = place.path().join("unpacked");
+    fs::create_dir(&target).unwrap();
+    let mut unpack = unzip(&["-q", "-K", "-X"]);
+    said({
+        unpack.arg("-d").arg(&target);
+        unpack
+    });
+    let manifest = |root: &Path| {
+        let list = |entry: &Path| {
+            let status = fs::symlink_metadata(root.join(entry)).unwrap();
+            let content = match status.file_type() {
+                kind if kind.is_symlink() => {
+                    fs::read_link(root.join(entry)).unwrap().into_os_string().into_encoded_bytes()
+                }
+                kind if kind.is_file() => fs::read(root.join(entry)).unwrap(),
+                _ => Vec::new(),
+            };
+            // Those of links unzip sets to now; parts of a second have no place.
+            let time = if status.is_symlink() { 0 } else { status.mtime() };
+            (entry.to_owned(), status.mode(), status.uid(), status.gid(), time, content)
+        };
+        let paths = Manifest::of(root).unwrap().paths();
+        paths
+            .iter()
+            .filter(|path| !path.is_empty() && *path != ".")
+            .map(|path| list(Path::new(path)))
+            .collect::<Vec<_>>()
+    };
+    let (expected, unpacked) = (manifest(&source), manifest(&target));
+    assert_eq!(expected.len(), 11);
+    for (expected, unpacked) in expected.iter().zip(&unpacked) {
+        assert!(
+            expected == unpacked,
+            "{:?} {:o} {} is not {:?} {:o} {}",
+            expected.0,
+            expected.1,
+            expected.4,
+            unpacked.0,
+            unpacked.1,
+            unpacked.4
+        );
+    }
+    assert_eq!(expected.len(), unpacked.len());
+}
+
+#[test]
+fn what_a_zip_archive_cannot_hold_is_named_and_turns_the_status_to_3() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = place();
+    place.write(&[("docs/a", "one"), ("docs/old", "two")]);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        place.source().join("docs/pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let raw = std::ffi::OsStr::from_bytes(b"docs/caf\xe9");
+    fs::write(place.source().join(raw), "three").unwrap();
+    let far_off = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32);
+    fs::File::open(place.source().join("docs/old")).unwrap().set_modified(far_off).unwrap();
+    place.settle();
+    backup(&place, &[]).expect(0);
+    let archive = place.path().join("docs.ZIP");
+    let made = verb(&place, "dump", &["latest:docs", "-o", archive.to_str().unwrap()]).expect(3);
+    assert!(made.names("docs/pipe"), "{made:?}");
+    assert_eq!((&made.summary()["entries"], &made.summary()["left_out"]), (&3.into(), &1.into()));
+    let warnings: Vec<String> = made.of_type("warning").iter().map(Value::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("times") && warnings[0].contains("docs/old"), "{warnings:?}");
+    assert!(warnings[1].contains("UTF-8") && warnings[1].contains("docs/caf"), "{warnings:?}");
+    // Byte by byte, as a program on Unix reads it.
+    let target = place.path().join("unpacked");
+    let mut unzip = Command::new("unzip");
+    said({
+        unzip.arg("-q").arg(&archive).arg("-d").arg(&target);
+        unzip
+    });
+    assert_eq!(fs::read_to_string(target.join(std::ffi::OsStr::from_bytes(b"caf\xe9"))).unwrap(), "three");
+    assert!(!target.join("pipe").exists());
+    // A single file is called by its name.
+    let one = place.path().join("one");
+    verb(&place, "dump", &["latest:docs/a", "--format", "zip", "-o", one.to_str().unwrap()]).expect(0);
+    let mut list = Command::new("unzip");
+    assert_eq!(
+        said({
+            list.arg("-Z1").arg(&one);
+            list
+        }),
+        "a\n"
+    );
+    // A file that is to be called so is a file all the same.
+    let plain = place.path().join("plain.zip");
+    verb(&place, "dump", &["latest:docs/a", "-o", plain.to_str().unwrap()]).expect(0);
+    assert_eq!(fs::read_to_string(plain).unwrap(), "one");
 }
 
 #[test]
@@ -444,12 +591,38 @@ fn a_reader_that_has_enough_is_no_failure() {
     place.settle();
     backup(&place, &[]).expect(0);
     let repository = place.repository();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let arguments = ["cat", "-r", repository.to_str().unwrap(), "latest:large"];
-    let mut command = password(place.program.command(&arguments));
-    let output = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for words in [
+        &["cat", "latest:large"][..],
+        &["dump", "latest", "--format", "zip"],
+        &["ls", "-R"],
+        &["find", "--all"],
+        &["diff", "latest:large", "latest"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let arguments = [words, &["-r", repository.to_str().unwrap()]].concat();
+        let mut command = password(place.program.command(&arguments));
+        let output = command.stdout(Stdio::from(writer)).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What is for people only stays out of the way of a program that reads the lines.
+#[test]
+fn nothing_found_is_nothing_printed() {
+    let place = two_backups();
+    assert_eq!(bytes(&place, "find", &["no-such-name"]), b"");
+    assert_eq!(bytes(&place, "diff", &["latest", "latest"]), b"");
+    assert_eq!(bytes(&place, "diff", &["latest~1", "latest", "--path", "docs/new.txt"]), b"+ docs/new.txt\n");
+}
+
+#[test]
+fn who_forgets_the_colon_is_told() {
+    let place = two_backups();
+    for (name, what) in [("ls", "docs"), ("cat", "docs/a.txt"), ("diff", "docs")] {
+        let outcome = verb(&place, name, &[what]).expect(1).explained();
+        assert!(outcome.stderr.contains(&format!(":{what}")), "{name}: {outcome:?}");
+    }
 }
 
 #[test]

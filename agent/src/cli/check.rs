@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Check that every backup is whole
 ///
 /// Without --read-data: chains without gaps, trees whole, objects there, sizes
-/// right. With it, everything is read, decompressed and compared with its
+/// right, and every piece of a file as long as the index says. With it, everything is read, decompressed and compared with its
 /// hashes; --read-data-subset reads a part of the packs. What is damaged is
 /// named, with the backups that need it. What killed runs left behind is
 /// listed, and removed with --clean once it is old enough that no run can

@@ -90,16 +90,16 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let monitor = Terminal::without_line(context.global, context.stop.clone());
     let mut lines = Lines::default();
     let options = diff::Options { which, old, new };
-    let report = diff::run(&repository, &options, &monitor, &mut |change| {
-        match (arguments.stat, context.global.json) {
-            (true, _) => {}
-            (_, true) => lines.json(&json_change(&change)),
-            _ => lines.line(&line(&change)),
-        }
-        Ok(())
+    let report = diff::run(&repository, &options, &monitor, &mut |change| match (
+        arguments.stat,
+        context.global.json,
+    ) {
+        (true, _) => Ok(()),
+        (_, true) => lines.json(&json_change(&change)),
+        _ => lines.line(&line(&change)),
     });
     drop(lines);
-    let report = report?;
+    let Some(report) = output::unless_closed(report)? else { return Ok(ExitCode::SUCCESS) };
     summarize(context, arguments, &report);
     Ok(ExitCode::from(if report.counts.unread > 0 { exit::INCOMPLETE } else { 0 }))
 }
@@ -171,7 +171,8 @@ fn summarize(context: &Context<'_>, arguments: &Arguments, report: &Report) {
     if arguments.stat {
         output::answer(&text);
     } else {
-        output::line(context.global, &text);
+        // Not among the lines that another program may count.
+        output::remark(context.global, &text);
     }
 }
 

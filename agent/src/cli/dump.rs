@@ -1,7 +1,8 @@
 //! `icecore dump` and `icecore cat`: the bytes of a file of a backup, or a directory as an archive.
 
 use super::which::WhichArguments;
-use super::{Context, RepositoryArguments, absolute, cores, entry};
+use super::{Context, RepositoryArguments, absolute, cores, entry, scratch};
+use crate::exit;
 use crate::output;
 use crate::progress::Terminal;
 use crate::seen;
@@ -22,16 +23,21 @@ use std::process::ExitCode;
 /// Bytes that are written at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Print a file of a backup, or a directory as a tar archive
+/// Print a file of a backup, or a directory as a tar or zip archive
 ///
 /// Every piece is verified before it is written. A file comes as it is, with
 /// holes as zeros; a directory comes as an archive that GNU tar unpacks, with
-/// names relative to it. What there is to say, with --json too, goes to standard
-/// error.
+/// names relative to it, or as a zip archive. What there is to say, with --json
+/// too, goes to standard error.
+///
+/// Zip has no place for pipes and devices, which are left out by name (status
+/// 3), nor for extended attributes, hard links, the names of owners and parts of
+/// a second.
 ///
 ///   icecore cat -r /srv/backups latest:docs/a.txt
 ///   icecore dump -r /srv/backups latest~1:docs | tar -tv
 ///   icecore dump -r /srv/backups latest -o docs.tar
+///   icecore dump -r /srv/backups latest -o docs.zip
 #[derive(Args)]
 #[command(verbatim_doc_comment, visible_alias = "cat")]
 pub struct Arguments {
@@ -42,8 +48,8 @@ pub struct Arguments {
     /// Which backup, and after a colon what in it: BACKUP is an id (or the head of one), `latest`, or `latest~N`
     #[arg(value_name = "BACKUP:PATH")]
     place: OsString,
-    /// Write an archive, also of a single file
-    #[arg(long, value_enum)]
+    /// Write an archive, also of a single file [default for a directory: zip where --output ends so, else tar]
+    #[arg(long, visible_alias = "archive", value_enum)]
     format: Option<Format>,
     /// Write to this file, which is there only when all of it is
     #[arg(long, short, value_name = "FILE")]
@@ -58,12 +64,15 @@ pub struct Arguments {
 enum Format {
     /// A tar archive, with everything that a backup keeps
     Tar,
+    /// A zip archive, for those who cannot unpack the other
+    Zip,
 }
 
 impl Format {
     fn form(self) -> Form {
         match self {
             Format::Tar => Form::Tar,
+            Format::Zip => Form::Zip,
         }
     }
 }
@@ -80,34 +89,45 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         which,
         place: Place::parse(arguments.place.as_bytes())?,
         form: arguments.format.map(Format::form),
+        directory_form: if is_zip(arguments.output.as_deref()) { Form::Zip } else { Form::Tar },
         archives: arguments.output.is_some() || !std::io::stdout().is_terminal(),
         workers: cores(),
+        scratch: scratch(),
     };
-    match &arguments.output {
+    let left_out = match &arguments.output {
         Some(path) => {
             let monitor = Terminal::new(context.global, context.stop.clone(), "Writing");
             let report = to_file(&repository, &options, &monitor, &absolute(path)?, arguments.overwrite);
             monitor.finish();
-            summarize(context, &report?, path);
+            let report = report?;
+            summarize(context, &report, path);
+            report.left_out
         }
         None => {
             let monitor = Terminal::without_line(context.global, context.stop.clone());
-            to_output(&repository, &options, &monitor)?;
+            to_output(&repository, &options, &monitor)?
         }
-    }
-    Ok(ExitCode::SUCCESS)
+    };
+    Ok(ExitCode::from(if left_out > 0 { exit::INCOMPLETE } else { 0 }))
 }
 
-fn to_output(repository: &Repository, options: &Options, monitor: &dyn Monitor) -> Result<()> {
+/// Whether the name of the file says what it is to be.
+fn is_zip(path: Option<&Path>) -> bool {
+    path.and_then(Path::extension).is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
+}
+
+/// Gives back how many entries were left out.
+fn to_output(repository: &Repository, options: &Options, monitor: &dyn Monitor) -> Result<u64> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, output::Bytes::default());
-    let written = dump::run(repository, options, monitor, &mut out)
-        .and_then(|_| out.flush().map_err(|e| Error::io("cannot write to", "standard output", e)));
+    let written = dump::run(repository, options, monitor, &mut out).and_then(|report| {
+        out.flush().map_err(|e| Error::io("cannot write to", "standard output", e)).map(|()| report.left_out)
+    });
     match written {
         // Whoever reads has enough.
         Err(_) if out.get_ref().closed => {
             let (_, unwritten) = out.into_parts();
             drop(unwritten);
-            Ok(())
+            Ok(0)
         }
         other => other,
     }
@@ -178,12 +198,18 @@ fn summarize(context: &Context<'_>, report: &Report, path: &Path) {
             "backup": entry::backup_fields(&report.backup),
             "entries": report.entries,
             "bytes": report.bytes,
+            "left_out": report.left_out,
         }));
         return;
     }
     let entries = output::count(report.entries, "entry", "entries");
     let shown = output::printable(&path.display().to_string());
     let from = entry::backup(&report.backup);
-    let text = format!("wrote {entries}, {} of backup {from} to {shown}", output::bytes(report.bytes));
+    let left_out = match report.left_out {
+        0 => String::new(),
+        number => format!("; {number} left out"),
+    };
+    let text =
+        format!("wrote {entries}, {} of backup {from} to {shown}{left_out}", output::bytes(report.bytes));
     output::line(context.global, &text);
 }

@@ -44,11 +44,12 @@ pub struct Arguments {
     /// Only entries of this type; may be repeated
     #[arg(long = "type", value_enum)]
     kind: Vec<Kind>,
-    /// Only what was changed after this time (RFC 3339, or @ and seconds since 1970)
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Only what was changed after this time (a date such as 2026-11-24 is its midnight in UTC, as times are shown; else RFC 3339,
+    /// or @ and seconds since 1970)
+    #[arg(long, value_name = "TIME", value_parser = parse_date_or_time)]
     newer: Option<Timestamp>,
     /// Only what was changed before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_date_or_time)]
     older: Option<Timestamp>,
     /// Only files of more bytes than this (K, M, G and T are powers of 1024)
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -122,22 +123,21 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let mut heading: Option<Vec<u8>> = None;
     let report = find::run(&repository, &options, &monitor, &mut |found| {
         if context.global.json {
-            lines.json(&json_match(found));
+            lines.json(&json_match(found))
         } else if arguments.all {
             if heading.as_deref() != Some(found.path) {
                 heading = Some(found.path.to_vec());
-                lines.line(&entry::shown(found.path, Some(found.entry)));
+                lines.line(&entry::shown(found.path, Some(found.entry)))?;
             }
-            lines.line(&version(found));
+            lines.line(&version(found))
         } else if arguments.long {
-            lines.line(&entry::long(found.path, found.entry));
+            lines.line(&entry::long(found.path, found.entry))
         } else {
-            lines.line(&entry::shown(found.path, Some(found.entry)));
+            lines.line(&entry::shown(found.path, Some(found.entry)))
         }
-        Ok(())
     });
     drop(lines);
-    let report = report?;
+    let Some(report) = output::unless_closed(report)? else { return Ok(ExitCode::SUCCESS) };
     if context.global.json {
         output::json(&json!({
             "type": "summary",
@@ -147,7 +147,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }));
     } else if report.matches == 0 {
         let backups = output::count(report.backups, "backup", "backups");
-        output::line(context.global, &format!("nothing like that in {backups}"));
+        output::remark(context.global, &format!("nothing like that in {backups}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -175,6 +175,15 @@ fn json_match(found: &Match<'_>) -> Value {
     Value::Object(line)
 }
 
+/// Parses a date, or what every other time is.
+fn parse_date_or_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(date) = jiff::fmt::strtime::parse("%Y-%m-%d", text).and_then(|parts| parts.to_date()) {
+        let midnight = jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
+        return midnight.map(|time| Timestamp(time.as_second())).map_err(|error| error.to_string());
+    }
+    parse_time(text).map_err(|reason| reason.replacen("such as ", "such as 2026-11-24, ", 1))
+}
+
 /// Parses `512`, `10K`, `1.5G`.
 fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size such as 512, 10K, 1.5G");
@@ -199,6 +208,18 @@ fn parse_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_its_midnight_and_a_time_what_it_is_elsewhere() {
+        let date = parse_date_or_time("2026-11-24");
+        assert_eq!(date, Ok(Timestamp(1_795_478_400)));
+        assert_eq!(date, parse_date_or_time("2026-11-24T00:00:00Z"));
+        assert_eq!(parse_date_or_time("@7"), Ok(Timestamp(7)));
+        for text in ["2026-13-01", "2026-11-24T18:00", "yesterday", ""] {
+            let reason = parse_date_or_time(text).unwrap_err();
+            assert!(reason.contains("2026-11-24, "), "{reason}");
+        }
+    }
 
     #[test]
     fn sizes_are_powers_of_1024() {

@@ -53,16 +53,15 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         if context.global.json {
             let mut line = entry::line("entry", path);
             line.extend(entry::fields(found));
-            lines.json(&Value::Object(line));
+            lines.json(&Value::Object(line))
         } else if arguments.long {
-            lines.line(&entry::long(path, found));
+            lines.line(&entry::long(path, found))
         } else {
-            lines.line(&entry::shown(path, Some(found)));
+            lines.line(&entry::shown(path, Some(found)))
         }
-        Ok(())
     });
     drop(lines);
-    let report = report?;
+    let Some(report) = output::unless_closed(report)? else { return Ok(ExitCode::SUCCESS) };
     if context.global.json {
         let backup = entry::backup_fields(&report.backup);
         output::json(&json!({"type": "summary", "backup": backup, "entries": report.entries}));

@@ -56,7 +56,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         totals(&report);
     }
-    Ok(ExitCode::from(if report.broken > 0 { exit::INCOMPLETE } else { 0 }))
+    Ok(ExitCode::from(if report.broken + report.missing > 0 { exit::INCOMPLETE } else { 0 }))
 }
 
 fn by_backup(report: &Report) {
@@ -89,22 +89,23 @@ fn totals(report: &Report) {
         )
     };
     let objects = |objects: Objects| format!("{} ({})", objects.count, output::bytes(objects.bytes));
-    let files = format!("{} of {} entries", report.files, report.entries);
+    let stored = [report.packs, report.indexes, report.snapshots].map(|objects| objects.bytes).iter().sum();
     let rows = [
         ("backups", report.shares.len().to_string()),
-        ("files", files),
+        ("entries", format!("{}, of which {} are files", report.entries, report.files)),
         ("size", output::bytes(report.bytes)),
         ("content", amount(report.content)),
         ("metadata", amount(report.metadata)),
         ("deduplication", ratio(report.deduplication())),
         ("compression", ratio(report.compression())),
+        ("repository", format!("{} with all backups", output::bytes(stored))),
         ("packs", objects(report.packs)),
         ("indexes", objects(report.indexes)),
         ("snapshots", objects(report.snapshots)),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     output::table(&rows).iter().for_each(|line| output::answer(line));
-    if report.damaged + report.broken > 0 {
+    if report.damaged + report.broken + report.missing > 0 {
         output::warning(
             "icecore: not everything could be read, so there is more than this; icecore check says what",
         );
@@ -137,6 +138,7 @@ fn summary(report: &Report) -> Value {
         "backups": report.shares.len(),
         "damaged": report.damaged,
         "broken": report.broken,
+        "missing": report.missing,
         "entries": report.entries,
         "files": report.files,
         "bytes": report.bytes,

@@ -159,3 +159,81 @@ fn a_lost_index_is_read_back_from_the_packs() {
         assert_equal(&source, &Manifest::of(&place.target(target)).unwrap(), target);
     }
 }
+
+/// Every verb that looks into backups, with what it is given; each ends with 0.
+fn looks(place: &Place) -> Vec<(&'static str, crate::program::Outcome)> {
+    let target = place.path().join("looked");
+    let out = target.to_str().unwrap();
+    let words: [(&str, &[&str]); 7] = [
+        ("ls", &["latest", "-R"]),
+        ("find", &["small"]),
+        ("find", &["--all", "only-here"]),
+        ("diff", &["latest~1", "latest"]),
+        ("dump", &["latest~1:only-here", "-o", out, "--overwrite"]),
+        ("dump", &["latest~1", "--format", "zip", "-o", out, "--overwrite"]),
+        ("stats", &["--by-backup"]),
+    ];
+    words.into_iter().map(|(name, more)| (name, verb(place, name, more).expect(0))).collect()
+}
+
+/// What they say, without what only speaks of the index.
+fn answers(place: &Place) -> Vec<String> {
+    let told = looks(place).into_iter().map(|(_, outcome)| {
+        let mut lines = Vec::new();
+        for kind in ["entry", "match", "difference", "backup", "summary"] {
+            lines.extend(outcome.of_type(kind));
+        }
+        // How many objects there are is what was changed.
+        lines.iter_mut().filter_map(|line| line.as_object_mut()).for_each(|line| {
+            line.remove("indexes");
+        });
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    });
+    told.collect()
+}
+
+#[test]
+fn no_index_is_needed_to_look_into_backups_and_one_that_is_damaged_or_lost_is_told() {
+    let (place, ..) = two_backups();
+    let before = answers(&place);
+    assert!(before.iter().all(|told| !told.is_empty()));
+    assert!(looks(&place).iter().all(|(_, outcome)| outcome.of_type("warning").is_empty()));
+    let indexes = objects(&place, "index");
+    flip(&indexes[0]);
+    assert_eq!(answers(&place), before, "one is damaged");
+    for index in &indexes {
+        fs::write(index, "nothing of use").unwrap();
+    }
+    assert_eq!(answers(&place), before, "all are damaged");
+    let warned = |name: &str, outcome: &crate::program::Outcome| {
+        assert!(!outcome.of_type("warning").is_empty(), "{name}: {outcome:?}");
+    };
+    looks(&place).iter().for_each(|(name, outcome)| warned(name, outcome));
+    for index in &indexes {
+        fs::remove_file(index).unwrap();
+    }
+    assert_eq!(answers(&place), before, "all are lost");
+    looks(&place).iter().for_each(|(name, outcome)| warned(name, outcome));
+}
+
+/// What can be looked at without the pack is; what needs it is not handed out.
+#[test]
+fn a_lost_pack_stops_only_what_needs_it() {
+    let (place, first, second) = two_backups();
+    let lost = largest_pack(&place);
+    place.write(&[("later", "in a pack of its own")]);
+    backup(&place, &[]).expect(0);
+    fs::remove_file(lost).unwrap();
+    for backup in [&first, &second] {
+        let listed = verb(&place, "ls", &[backup, "-R"]).expect(0);
+        assert!(!listed.of_type("warning").is_empty() && !listed.of_type("entry").is_empty());
+    }
+    verb(&place, "diff", &[&first, &second]).expect(0);
+    verb(&place, "cat", &[&format!("{first}:only-here")]).expect(1).explained();
+    let out = place.path().join("out");
+    verb(&place, "dump", &["latest:later", "-o", out.to_str().unwrap()]).expect(0);
+    assert_eq!(fs::read_to_string(out).unwrap(), "in a pack of its own");
+    // What is not there cannot be counted, and that is said.
+    let stats = verb(&place, "stats", &[]).expect(3);
+    assert!(stats.summary()["missing"].as_u64().unwrap() > 0, "{stats:?}");
+}

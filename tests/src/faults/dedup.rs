@@ -1,16 +1,15 @@
 //! The same of deduplicated backups: whatever call fails, snapshots that were there come back, a new one is whole or is not there,
 //! and the next run needs nobody.
 
-use super::{failing, plans};
+use super::{
+    Ended, a_rehearsal_writes_nothing, backed_up_at_another_try, in_every_way, is_whole_or_not_there,
+    no_restore_believes_a_lie, no_restore_ends_well, told_every_lie,
+};
 use crate::in_memory::{
     Found, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
 };
 use icecore::check::FindingKind;
-use icecore::storage::Storage;
 use icecore::storage::memory::Memory;
-use icecore::storage::retry::{self, Retry};
-use icecore_testkit::fault::Moment;
-use icecore_testkit::lie::{Liar, Lie};
 use icecore_testkit::manifest::Manifest;
 use std::sync::Arc;
 
@@ -49,20 +48,11 @@ fn says_what_failed_of(error: &icecore::Error, what: &str) {
 fn back_up_with_faults(backups: u32) {
     let world = World::dedup().after(backups);
     let expected = Manifest::of(&world.source()).unwrap();
-    for plan in plans(&world.memory, |storage| drop(world.backup(storage).unwrap())) {
-        let what = format!("{backups} backups, {plan:?}");
-        let (memory, outcome) = failing(&world.memory, plan, |storage| world.backup(storage));
-        let listed = world.all_restore(&memory, &expected, &what);
-        let more = listed.len() - world.made.len();
-        match &outcome {
-            Ok(report) => {
-                assert_eq!(listed.last().cloned(), report.id.clone().map(|id| id.to_string()), "{what}");
-            }
-            Err(error) => {
-                says_what_failed_of(error, &what);
-                // Of a commit whose answer was lost nobody can know; if it is there, it was restored above.
-                assert!(more == 0 || (more == 1 && plan.moment == Moment::After), "{what}: {error:?}");
-            }
+    for ended in in_every_way(&world, |storage| world.backup(storage)) {
+        let listed = is_whole_or_not_there(&world, &expected, &ended);
+        let Ended { what, memory, outcome, .. } = ended;
+        if let Err(error) = &outcome {
+            says_what_failed_of(error, &what);
         }
         if !listed.is_empty() {
             nothing_is_the_worse(&memory, &what);
@@ -95,15 +85,7 @@ fn a_further_backup_fails_at_any_call() {
 fn failures_that_pass_are_tried_again_and_the_backup_is_right() {
     let world = World::dedup().after(1);
     let expected = Manifest::of(&world.source()).unwrap();
-    for plan in plans(&world.memory, |storage| drop(world.backup(storage).unwrap())) {
-        if plan.dies {
-            continue;
-        }
-        let what = format!("{plan:?}");
-        let (memory, outcome) = failing(&world.memory, plan.passing(), |storage| {
-            let sleeper = Box::new(|_| ());
-            world.backup(Arc::new(Retry::new(storage, retry::Policy::default(), sleeper)))
-        });
+    for Ended { what, memory, outcome, .. } in backed_up_at_another_try(&world) {
         let report = outcome.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         let listed = world.all_restore(&memory, &expected, &what);
         assert_eq!(listed.len(), 2, "{what}");
@@ -115,24 +97,15 @@ fn failures_that_pass_are_tried_again_and_the_backup_is_right() {
 
 #[test]
 fn a_rehearsal_writes_nothing_whatever_fails() {
-    let world = World::dedup().after(1);
-    let before = objects(&world.memory);
-    for plan in plans(&world.memory, |storage| drop(world.rehearse(storage).unwrap())) {
-        let (memory, outcome) = failing(&world.memory, plan, |storage| world.rehearse(storage));
-        assert!(outcome.is_err(), "{plan:?}");
-        assert!(objects(&memory) == before, "{plan:?}");
-    }
+    a_rehearsal_writes_nothing(&World::dedup().after(1));
 }
 
 #[test]
 fn forget_fails_at_any_call() {
     let world = World::dedup().after(4);
     let unused = Manifest::default();
-    for plan in
-        plans(&world.memory, |storage| assert_eq!(forget_all_but_the_newest(storage).unwrap().removed, 3))
-    {
-        let what = format!("{plan:?}");
-        let (memory, outcome) = failing(&world.memory, plan, forget_all_but_the_newest);
+    assert_eq!(forget_all_but_the_newest(Arc::new(copy_of(&world.memory))).unwrap().removed, 3);
+    for Ended { what, memory, outcome, .. } in in_every_way(&world, forget_all_but_the_newest) {
         says_what_failed_of(&outcome.unwrap_err(), &what);
         let listed = world.all_restore(&memory, &unused, &what);
         assert_eq!(listed.last(), world.made.last().map(|(id, _)| id), "{what}: the newest is gone");
@@ -150,15 +123,7 @@ fn forget_fails_at_any_call() {
 
 #[test]
 fn a_restore_never_ends_well_after_a_failure() {
-    let world = World::dedup().after(3);
-    let (id, _) = world.made.last().unwrap();
-    for include in [&[][..], &["letters/old", "linked"]] {
-        let restore = |storage| world.restore_part(storage, id, include).outcome;
-        for plan in plans(&world.memory, |storage| drop(restore(storage).unwrap())) {
-            let (_, outcome) = failing(&world.memory, plan, restore);
-            assert!(outcome.is_err(), "{include:?}, {plan:?}");
-        }
-    }
+    no_restore_ends_well(&World::dedup().after(3));
 }
 
 #[test]
@@ -166,18 +131,7 @@ fn a_restore_never_believes_a_read_that_lies() {
     for workers in [1, 3] {
         let mut world = World::dedup().after(3);
         world.workers = workers;
-        let (id, expected) = world.made.last().unwrap();
-        let counting = Arc::new(Liar::none(Arc::new(world.memory.clone())));
-        world.restore(Arc::clone(&counting) as _, id).equals(expected, "without lies");
-        for nth in 1..=counting.reads() {
-            for lie in Lie::ALL {
-                let what = format!("{workers} workers: read {nth}, {lie:?}");
-                let liar = Arc::new(Liar::new(Arc::new(world.memory.clone()), nth, lie));
-                let restored = world.restore(Arc::clone(&liar) as _, id);
-                assert!(liar.lied(), "{what} never came");
-                restored.is_right_or_refused(expected, &what);
-            }
-        }
+        no_restore_believes_a_lie(&world, &format!("{workers} workers"));
     }
 }
 
@@ -186,20 +140,15 @@ fn a_restore_never_believes_a_read_that_lies() {
 fn a_backup_never_builds_on_a_read_that_lies() {
     let world = World::dedup().after(3);
     let expected = Manifest::of(&world.source()).unwrap();
-    let counting = Arc::new(Liar::none(Arc::new(copy_of(&world.memory))));
-    world.backup(Arc::clone(&counting) as _).unwrap();
-    for nth in 1..=counting.reads() {
-        for lie in Lie::ALL {
-            let what = format!("read {nth}, {lie:?}");
-            let memory = copy_of(&world.memory);
-            let liar = Arc::new(Liar::new(Arc::new(memory.clone()), nth, lie));
-            let outcome = world.backup(Arc::clone(&liar) as _);
-            assert!(liar.lied(), "{what} never came");
-            let listed = world.all_restore(&memory, &expected, &what);
+    told_every_lie(
+        &world,
+        |storage| world.backup(storage),
+        |what, memory, outcome| {
+            let listed = world.all_restore(memory, &expected, what);
             assert_eq!(listed.len(), world.made.len() + usize::from(outcome.is_ok()), "{what}: {outcome:?}");
-            nothing_is_the_worse(&memory, &what);
-        }
-    }
+            nothing_is_the_worse(memory, what);
+        },
+    );
 }
 
 #[test]
@@ -207,9 +156,8 @@ fn a_list_fails_or_is_whole() {
     let world = World::dedup().after(3);
     let whole = listing(Arc::new(world.memory.clone())).unwrap();
     assert_eq!(whole.rows.len(), 3);
-    for plan in plans(&world.memory, |storage| drop(listing(storage).unwrap())) {
-        let (_, outcome) = failing(&world.memory, plan, listing);
-        says_what_failed_of(&outcome.unwrap_err(), &format!("{plan:?}"));
+    for Ended { what, outcome, .. } in in_every_way(&world, listing) {
+        says_what_failed_of(&outcome.unwrap_err(), &what);
     }
 }
 
@@ -217,11 +165,10 @@ fn a_list_fails_or_is_whole() {
 fn a_check_fails_or_names_what_it_could_not_read() {
     let world = World::dedup().after(2);
     for read_data in [false, true] {
-        let run = |storage: Arc<dyn Storage>| check(storage, read_data, false);
         let mut told = 0;
-        for plan in plans(&world.memory, |storage| drop(run(storage).unwrap())) {
-            let what = format!("read {read_data}, {plan:?}");
-            let (memory, outcome) = failing(&world.memory, plan, run);
+        for Ended { what, memory, outcome, .. } in
+            in_every_way(&world, |storage| check(storage, read_data, false))
+        {
             assert!(objects(&memory) == objects(&world.memory), "{what}: a check changes nothing");
             match outcome {
                 Err(error) => says_what_failed_of(&error, &what),

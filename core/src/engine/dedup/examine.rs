@@ -1,5 +1,6 @@
 //! Whether all that backups need is there: every tree is read, each node once for all of them, and every chunk is looked up (or
-//! read, where its pack is suspect). What cannot be had is then traced back to the backups and paths that need it.
+//! read, where its pack is suspect), and is of the kind and the length that its files take it for. What cannot be had is then
+//! traced back to the backups and paths that need it.
 
 use super::tree::survey::{Surveyor, survey};
 use super::tree::{Chunks, Content, Entry, Kept, Key, holes, rows};
@@ -57,13 +58,47 @@ struct Ground<'a> {
     flaws: BTreeMap<ChunkId, Flaw>,
 }
 
+/// What is wanted of a chunk.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// All of it, however long.
+    Any,
+    /// All of it, and so many bytes it is.
+    Whole(u64),
+    /// A part that ends here.
+    UpTo(u64),
+}
+
+impl Wanted {
+    /// What is wrong with a chunk of this length.
+    fn fault(self, raw_bytes: u64) -> Option<String> {
+        match self {
+            Wanted::Whole(bytes) if bytes != raw_bytes => {
+                Some(format!("its file takes it for {bytes} bytes long, and it is {raw_bytes}"))
+            }
+            Wanted::UpTo(end) if end > raw_bytes => {
+                Some(format!("its file ends at byte {end} of it, and it is {raw_bytes} long"))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Ground<'_> {
-    /// Whether a chunk can be had.
-    fn has(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
+    /// Whether a chunk can be had, and is what is wanted.
+    fn has(&mut self, kind: ChunkKind, id: &ChunkId, wanted: Wanted) -> Result<bool> {
         let Some(at) = self.index.find(id) else {
             let missing = || Error::new(Kind::NotFound, "no index knows the chunk").on(id.to_string());
             return self.flaw(*id, missing).map(|()| false);
         };
+        if at.kind != kind {
+            let other = || Error::damaged("of another kind than its file needs: chunk", id.to_string());
+            return self.flaw(*id, other).map(|()| false);
+        }
+        if let Some(fault) = wanted.fault(u64::from(at.raw_bytes)) {
+            let misfit = || Error::damaged("does not fit its file: chunk", id.to_string()).because(fault);
+            return self.flaw(*id, misfit).map(|()| false);
+        }
         if !self.suspects.contains(&at.pack) {
             return Ok(true);
         }
@@ -95,20 +130,21 @@ impl Ground<'_> {
     fn lacking(&mut self, entry: &Entry) -> Result<Vec<ChunkId>> {
         let mut lacking = Vec::new();
         for elsewhere in [elsewhere(&entry.xattrs), elsewhere(&entry.holes)].into_iter().flatten() {
-            if !self.has(ChunkKind::Attributes, elsewhere)? {
+            if !self.has(ChunkKind::Attributes, elsewhere, Wanted::Any)? {
                 lacking.push(*elsewhere);
             }
         }
         match &entry.content {
             Content::None => {}
-            Content::Slice { chunk, .. } => {
-                if !self.has(ChunkKind::Content, chunk)? {
+            Content::Slice { chunk, offset } => {
+                let end = offset.saturating_add(entry.size_bytes);
+                if !self.has(ChunkKind::Content, chunk, Wanted::UpTo(end))? {
                     lacking.push(*chunk);
                 }
             }
             Content::Rows { depth: 0, rows } => {
-                for (chunk, _) in rows {
-                    if !self.has(ChunkKind::Content, chunk)? {
+                for (chunk, bytes) in rows {
+                    if !self.has(ChunkKind::Content, chunk, Wanted::Whole(*bytes))? {
                         lacking.push(*chunk);
                     }
                 }
@@ -144,8 +180,8 @@ impl Ground<'_> {
         let holes = holes(chunks, &entry.holes, entry.size_bytes)?;
         let empty: u64 = holes.iter().map(|hole| hole.length).fold(0, u64::saturating_add);
         for row in rows(chunks, &entry.content, entry.size_bytes.saturating_sub(empty))? {
-            let (chunk, _) = row?;
-            if !self.has(ChunkKind::Content, &chunk)? {
+            let (chunk, bytes) = row?;
+            if !self.has(ChunkKind::Content, &chunk, Wanted::Whole(bytes))? {
                 lacking.push(chunk);
             }
         }

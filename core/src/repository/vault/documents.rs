@@ -19,6 +19,13 @@ pub struct Documents<T> {
     pub strays: Vec<String>,
 }
 
+impl<T> Documents<T> {
+    /// Whether there is none, nor one that cannot be understood.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.damaged.is_empty()
+    }
+}
+
 /// What has an object of its own.
 pub(super) trait Document: Sized {
     const KIND: ObjectKind;

@@ -88,27 +88,15 @@ impl Index {
         load::load(vault, monitor, &HashSet::new())
     }
 
-    /// Loads what is sound, and reads back from the packs what damaged indexes said. Those are told, and packs that are of no
-    /// use. One index that is damaged, or that somebody put there, so costs no backup.
+    /// Loads what is sound, reads back from the packs what damaged indexes said (each is told, and so are packs that are of no use:
+    /// one index that is damaged, or that somebody put there, so costs no backup), and goes by the packs that are there, by one
+    /// listing of them: what a pack held that is gone is not found, so that it is stored anew, and taken from another pack where
+    /// there is one; and what packs hold that no index knows (of runs that were killed or still run, or whose index is lost) is
+    /// found. A pack of another length than it should have counts as gone unless `with_cut`: who only reads may find something in
+    /// it, a backup relies on nothing of it.
     ///
     /// # Errors
     /// As [`Index::load`], but for `Damaged` of a single index.
-    pub fn load_or_read_back(vault: &Vault, monitor: &dyn Monitor) -> Result<Index> {
-        let mut index = load::load(vault, monitor, &HashSet::new())?;
-        if !index.damaged.is_empty() {
-            index.tell_damaged(monitor);
-            index.adopt_orphans(vault, monitor)?;
-        }
-        Ok(index)
-    }
-
-    /// As [`Index::load_or_read_back`], and as the packs are that are there, by one listing of them: what a pack held that is
-    /// gone is not found, so that it is stored anew, and taken from another pack where there is one; and what packs hold that no
-    /// index knows (of runs that were killed or still run, or whose index is lost) is found. A pack of another length than it
-    /// should have counts as gone unless `with_cut`: a restore may find something in it, a backup relies on nothing of it.
-    ///
-    /// # Errors
-    /// As [`Index::load_or_read_back`].
     pub fn load_present(vault: &Vault, monitor: &dyn Monitor, with_cut: bool) -> Result<Index> {
         let mut index = load::load(vault, monitor, &HashSet::new())?;
         index.tell_damaged(monitor);
@@ -140,14 +128,19 @@ impl Index {
         }
     }
 
-    /// Takes in the packs that no index knows, and tells of those that are of no use.
-    ///
-    /// # Errors
-    /// As [`orphans`] and [`Index::adopt`].
-    pub fn adopt_orphans(&mut self, vault: &Vault, monitor: &dyn Monitor) -> Result<()> {
+    /// Takes in the packs that no index knows, and tells of those that are of no use, and of lost indexes.
+    fn adopt_orphans(&mut self, vault: &Vault, monitor: &dyn Monitor) -> Result<()> {
         let orphans = orphans(vault, self)?;
         for (pack, error) in &orphans.damaged {
             let text = format!("the pack {pack}, which no index knows, is of no use: {error}");
+            monitor.event(Event::Warning(&text));
+        }
+        // While a run is announced, packs that no index knows yet are its own.
+        if self.damaged.is_empty() && !orphans.packs.is_empty() && vault.sessions()?.is_empty() {
+            let text = format!(
+                "packs that no index knows: {} (an index is lost, or a run has ended just now); what they hold is read back from them",
+                orphans.packs.len()
+            );
             monitor.event(Event::Warning(&text));
         }
         self.adopt(orphans.packs)

@@ -80,7 +80,10 @@ impl<'v> Reader<'v> {
     /// # Errors
     /// `Damaged` when it is missing or not what it should be, and as the storage has it.
     pub fn read(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
-        let at = self.index.find(id).ok_or_else(|| Error::damaged("a chunk is missing:", id.to_string()))?;
+        let at = self.index.find(id).ok_or_else(|| {
+            Error::damaged("a chunk is missing:", id.to_string())
+                .hint("its pack is gone, or cannot be read: icecore check names what needs it")
+        })?;
         let mut sealed = if kind.is_metadata() {
             self.metadata_blob(&at)?
         } else {

@@ -3,6 +3,7 @@
 mod damage;
 mod documents;
 mod meanwhile;
+pub(super) mod meddled;
 mod seen;
 mod vectors;
 

@@ -1,83 +1,9 @@
 //! What others do between two steps of ours.
 
+use super::meddled::Meddled;
 use super::*;
 use crate::name::ObjectName;
 use crate::storage::memory::Memory;
-use crate::storage::{Capabilities, Depth, Listed, ObjectWriter, Stat};
-use std::sync::Mutex;
-
-type Deed = Box<dyn FnOnce(&Memory) + Send>;
-
-/// A storage on which somebody does something just before, or after, the first call of one sort on a name.
-struct Meddled {
-    inner: Memory,
-    when: &'static str,
-    below: &'static str,
-    deed: Mutex<Option<Deed>>,
-}
-
-impl Meddled {
-    fn storage(
-        inner: &Memory,
-        when: &'static str,
-        below: &'static str,
-        deed: impl FnOnce(&Memory) + Send + 'static,
-    ) -> Arc<dyn Storage> {
-        Arc::new(Meddled { inner: inner.clone(), when, below, deed: Mutex::new(Some(Box::new(deed))) })
-    }
-
-    fn at(&self, when: &str, name: &ObjectName) {
-        if when == self.when
-            && name.as_str().starts_with(self.below)
-            && let Some(deed) = self.deed.lock().unwrap().take()
-        {
-            deed(&self.inner);
-        }
-    }
-}
-
-impl Storage for Meddled {
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.at("put", name);
-        self.inner.put(name, bytes, mode)
-    }
-
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.inner.writer(name, mode)
-    }
-
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.at("read", name);
-        self.inner.read(name, offset, length_bytes)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.inner.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list(prefix, depth, row)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)?;
-        self.at("deleted", name);
-        Ok(())
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
-}
 
 fn names_below(storage: &Memory, folder: Folder) -> Vec<ObjectName> {
     let names = names::list(storage, folder).unwrap().objects;

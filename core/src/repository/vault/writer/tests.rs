@@ -2,7 +2,6 @@
 
 mod damage;
 mod recovery;
-mod speed;
 mod vectors;
 
 use super::super::compression::{CompressionLevel, Decoder, Encoder};

@@ -4,8 +4,8 @@ use super::*;
 use crate::limits::INDEX_SMALL_COUNT;
 use crate::name::ObjectName;
 use crate::repository::vault::index::{document, inventory, orphans};
-use crate::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
-use std::sync::Mutex;
+use crate::repository::vault::tests::meddled::Meddled;
+use crate::storage::{PutMode, Storage};
 
 #[test]
 fn what_a_killed_run_stored_is_found_again_and_adopted() {
@@ -149,57 +149,6 @@ fn two_runs_at_once_may_store_a_chunk_twice_and_either_copy_will_do() {
     }
 }
 
-/// A storage in which somebody merges indexes and deletes them right after they were listed.
-struct Merging {
-    inner: Memory,
-    /// What is written, and what is deleted, at the end of the next listing of indexes.
-    next: Mutex<Option<(ObjectName, Vec<u8>, ObjectName)>>,
-}
-
-impl Storage for Merging {
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.inner.put(name, bytes, mode)
-    }
-
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.inner.writer(name, mode)
-    }
-
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.inner.read(name, offset, length_bytes)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.inner.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list(prefix, depth, row)?;
-        if let Some((name, bytes, old)) = self.next.lock().unwrap().take() {
-            self.inner.put(&name, &bytes, PutMode::CreateNew)?;
-            self.inner.delete(&old)?;
-        }
-        Ok(())
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
-}
-
 #[test]
 fn an_index_that_is_merged_and_deleted_while_indexes_are_read_is_not_missed() {
     let storage = Memory::new();
@@ -217,7 +166,10 @@ fn an_index_that_is_merged_and_deleted_while_indexes_are_read_is_not_missed() {
     let (merged, old) = (Folder::Index.object(merged).unwrap(), Folder::Index.object(old).unwrap());
     let bytes = storage.read(&merged, 0, 1 << 20).unwrap();
     storage.delete(&merged).unwrap();
-    let next = Mutex::new(Some((merged, bytes, old)));
-    let vault = Vault { storage: Arc::new(Merging { inner: storage, next }), ..vault };
+    let storage = Meddled::storage(&storage, "listed", "dedup/index", move |memory| {
+        memory.put(&merged, &bytes, PutMode::CreateNew).unwrap();
+        memory.delete(&old).unwrap();
+    });
+    let vault = Vault { storage, ..vault };
     assert!(index(&vault).find(&ids[0]).is_some());
 }

@@ -1,6 +1,6 @@
 //! A part of a backup as a tar archive, written by the codec of the `tar` engine.
 
-use super::{tell_unless_whole, write_zeros};
+use super::{Part, Written, tell_unless_whole, write_zeros};
 use crate::engine::dedup::tree::{self, Entry};
 use crate::engine::tar::member::{Member, MemberKind, Region};
 use crate::engine::tar::writer::ArchiveWriter;
@@ -10,41 +10,34 @@ use crate::monitor::{Event, Monitor};
 use crate::tree::acl;
 use crate::tree::attributes::{Attributes, FileKind};
 use crate::view::content::{Contents, Piece};
-use crate::view::{self, Backup, View};
+use crate::view::{self, View};
 use std::collections::HashMap;
 use std::io::Write;
 
-/// Writes the entry at `top` and everything below it. Names of members are relative to it: `./docs/a.txt`; of a single entry its
-/// name. Gives back how many entries, and bytes of content, there were.
-pub(super) fn write(
-    view: &View<'_>,
-    backup: &Backup,
-    top: &[u8],
-    workers: usize,
-    monitor: &dyn Monitor,
-    out: &mut dyn Write,
-) -> Result<(u64, u64)> {
+/// Writes it. Names of members are relative to what was asked for: `./docs/a.txt`; of a single entry its name.
+pub(super) fn write(part: &Part<'_>, out: &mut dyn Write) -> Result<Written> {
+    let Part { view, backup, top, workers, monitor } = *part;
     let archive = ArchiveWriter::new(out).acl_to_text(|acl| acl::to_text(acl).ok().map(String::into_bytes));
     let contents = Contents::new(view, workers, monitor);
-    let mut run = Run { view, archive, contents, monitor, first_names: HashMap::new(), entries: 0, bytes: 0 };
+    let mut run =
+        Run { view, archive, contents, monitor, first_names: HashMap::new(), written: Written::default() };
     view::walk(view.chunks(), &backup.snapshot, top, monitor, &mut |key, entry| {
         let path = view::path_of(key);
-        run.entry(&path, member_path(&path, top), entry)
+        let is_alone = path == top && entry.kind != FileKind::Directory;
+        run.entry(&path, member_path(part.name_of(&path, entry), is_alone), entry)
     })?;
-    let Run { archive, entries, bytes, .. } = run;
+    let Run { archive, written, .. } = run;
     archive.finish()?.flush().map_err(|e| Error::io("cannot write", "the archive", e))?;
-    Ok((entries, bytes))
+    Ok(written)
 }
 
 /// What an entry is called in the archive.
-fn member_path(path: &[u8], top: &[u8]) -> Vec<u8> {
-    if path == top && !path.is_empty() {
-        // What was asked for: a directory is `.`, anything else goes by its name, see `Run::entry`.
-        return b".".to_vec();
+fn member_path(name: &[u8], is_alone: bool) -> Vec<u8> {
+    match name {
+        name if is_alone => name.to_vec(),
+        b"" => b".".to_vec(),
+        name => [b"./", name].concat(),
     }
-    let below = path.strip_prefix(top).unwrap_or(path);
-    let below = below.strip_prefix(b"/").unwrap_or(below);
-    if below.is_empty() { b".".to_vec() } else { [b"./", below].concat() }
 }
 
 struct Run<'v, 'o> {
@@ -54,15 +47,11 @@ struct Run<'v, 'o> {
     monitor: &'v dyn Monitor,
     /// Of files with several names, by device and inode, the name that has the content.
     first_names: HashMap<(u64, u64), Vec<u8>>,
-    entries: u64,
-    bytes: u64,
+    written: Written,
 }
 
 impl Run<'_, '_> {
-    fn entry(&mut self, path: &[u8], mut name: Vec<u8>, entry: &Entry) -> Result<()> {
-        if entry.kind != FileKind::Directory && name == b"." {
-            name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path).to_vec();
-        }
+    fn entry(&mut self, path: &[u8], name: Vec<u8>, entry: &Entry) -> Result<()> {
         tell_unless_whole(path, entry, self.monitor);
         let attributes = Attributes {
             mode: entry.mode,
@@ -87,8 +76,8 @@ impl Run<'_, '_> {
             self.content(entry, sparse.is_some())?;
         }
         self.archive.end()?;
-        self.entries += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.written.entries += 1;
+        self.written.bytes = self.written.bytes.saturating_add(bytes);
         match entry.kind {
             FileKind::Directory => self.monitor.event(Event::Directory { path }),
             _ => self.monitor.event(Event::Entry { path, bytes }),
@@ -161,10 +150,8 @@ mod tests {
 
     #[test]
     fn members_are_named_from_what_was_asked_for() {
-        for (path, top, expected) in
-            [("", "", "."), ("a", "", "./a"), ("a/b", "a", "./b"), ("a", "a", "."), ("a/b/c", "a/b", "./c")]
-        {
-            assert_eq!(member_path(path.as_bytes(), top.as_bytes()), expected.as_bytes(), "{path} {top}");
+        for (name, is_alone, expected) in [("", false, "."), ("a/b", false, "./a/b"), ("a", true, "a")] {
+            assert_eq!(member_path(name.as_bytes(), is_alone), expected.as_bytes(), "{name}");
         }
     }
 }
