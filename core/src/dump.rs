@@ -10,7 +10,7 @@ use crate::repository::Repository;
 use crate::select::place::Place;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
-use crate::view::content::{Contents, Piece, ZEROS};
+use crate::view::content::{self, Contents, Piece, ZEROS};
 use crate::view::{self, Backup, View, Which};
 use std::io::Write;
 
@@ -61,6 +61,9 @@ pub fn run(
     let view = View::open(repository, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
+    if top.is_unread() {
+        return Err(content::unread().on(lossy(path)));
+    }
     let as_it_is = options.form.is_none() && top.kind == FileKind::File;
     if as_it_is {
         tell_unless_whole(path, &top, monitor);

@@ -7,6 +7,7 @@ mod everything;
 mod impostor;
 mod input;
 mod keys;
+mod losses;
 mod measured;
 mod passwords;
 mod racy;

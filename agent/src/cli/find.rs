@@ -6,6 +6,7 @@ use crate::output::{self, Lines};
 use crate::progress::Terminal;
 use crate::seen;
 use clap::{Args, ValueEnum};
+use icecore::engine::dedup::tree::Known;
 use icecore::error::Result;
 use icecore::find::{self, Match, Wanted};
 use icecore::select::place::Place;
@@ -154,6 +155,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
 
 fn version(found: &Match<'_>) -> String {
     let size = match found.entry.kind {
+        _ if found.entry.is_unread() => "unreadable".to_owned(),
         FileKind::File => output::bytes(found.entry.size_bytes),
         kind => entry::kind_name(kind).to_owned(),
     };
@@ -163,7 +165,11 @@ fn version(found: &Match<'_>) -> String {
             format!("in {number} backups, {} to {}", entry::backup(found.first), entry::backup(found.last))
         }
     };
-    format!("    {}  {size:>10}  {backups}", entry::time(found.entry.mtime))
+    let time = match found.entry.known {
+        Known::Name => format!("{:<20}", "?"),
+        _ => entry::time(found.entry.mtime),
+    };
+    format!("    {time}  {size:>10}  {backups}")
 }
 
 fn json_match(found: &Match<'_>) -> Value {

@@ -63,6 +63,12 @@ impl Run<'_, '_> {
         if entry.kind != FileKind::Directory && name == b"." {
             name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path).to_vec();
         }
+        if entry.is_unread() {
+            let path = crate::tree::directory::lossy(path);
+            let text = format!("not in this backup, since it could not be read when it was made: {path}");
+            self.monitor.event(Event::Warning(&text));
+            return Ok(());
+        }
         tell_unless_whole(path, entry, self.monitor);
         let attributes = Attributes {
             mode: entry.mode,
