@@ -318,6 +318,10 @@ pub const RACY_SECONDS: i64 = 2;
 /// Most levels of lists between an entry and its content.
 pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 
+/// Work in KiB of memory times passes that one key slot may ask for, and that all different derivations of one opening may come to:
+/// about a second, however many slots somebody has put there.
+pub const KDF_WORK_KIB: u64 = 1 << 20;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

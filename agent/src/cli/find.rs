@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Only entries of this type; may be repeated
     #[arg(long = "type", value_enum)]
     kind: Vec<Kind>,
-    /// Only what was changed after this time (RFC 3339, or @ and seconds since 1970)
+    /// Only what was changed after this time (2026-11-24, 2026-11-24T18:00:00Z, or @ and seconds since 1970)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     newer: Option<Timestamp>,
     /// Only what was changed before this time

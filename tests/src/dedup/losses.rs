@@ -233,6 +233,65 @@ fn of_several_paths_one_that_cannot_be_read_costs_the_others_nothing() {
     is_untouched(&place.target("after"));
 }
 
+#[test]
+fn backups_are_forgotten_by_their_ids() {
+    let place = super::cheap_place();
+    place.write(&[("a", "1")]);
+    let made: Vec<String> = (0..4).map(|_| id(&backup(&place, &[]).expect(0).summary())).collect();
+    let forget = |more: &[&str]| verb(&place, "forget", more);
+    let left = |place: &Place| list(place).iter().map(id).collect::<Vec<_>>();
+    for wrong in [&["ffffffffffff"][..], &[&made[0], "abc"], &["latest"], &[&made[0], "--keep-last", "1"]] {
+        assert!(matches!(forget(wrong).status, 1 | 2), "{wrong:?}");
+    }
+    assert_eq!(left(&place), made);
+    forget(&[&made[1], "--dry-run"]).expect(0);
+    assert_eq!(left(&place), made);
+    let summary = forget(&[&made[1][..12], &made[0], &made[1]]).expect(0).summary();
+    assert_eq!((&summary["removed"], &summary["kept"]), (&2.into(), &2.into()));
+    assert_eq!(left(&place), made[2..]);
+    // It is in the record of removals, and no step back.
+    assert!(verb(&place, "check", &[]).expect(0).of_type("problem").is_empty());
+    // One that cannot be read goes when it is named, and only then.
+    let damaged = place.repository().join("dedup/snapshots").join(&made[2]);
+    fs::write(&damaged, "no snapshot").unwrap();
+    assert!(matches!(forget(&[&made[3]]).status, 1 | 2), "the last that can be read");
+    forget(&[&made[2]]).expect(0);
+    assert!(!damaged.exists());
+    verb(&place, "check", &[]).expect(0);
+    forget(&[&made[3], "--allow-last"]).expect(0);
+    assert!(left(&place).is_empty());
+}
+
+#[test]
+fn rules_and_restores_take_plain_dates() {
+    let place = super::cheap_place();
+    place.write(&[("a", "1")]);
+    let old = id(&backup(&place, &["--time", "2026-01-02"]).expect(0).summary());
+    let new = id(&backup(&place, &["--time", "2026-03-04T05:06"]).expect(0).summary());
+    let restored = restore(&place, "t", &["--at", "2026-02-01"]).expect(0).summary();
+    assert_eq!(restored["id"], old.as_str());
+    verb(&place, "forget", &["--before-date", "2026-02-30"]).expect(2);
+    verb(&place, "forget", &["--before-date", "2026-02-01"]).expect(0);
+    assert_eq!(list(&place).iter().map(id).collect::<Vec<_>>(), [new]);
+}
+
+/// Of levels, only whole chains go.
+#[test]
+fn chains_are_forgotten_by_the_ids_of_all_their_levels() {
+    let place = Place::new();
+    place.write(&[("a", "1")]);
+    let level = |more: &[&str]| id(&place.backup(more).expect(0).summary());
+    let first = [level(&[]), level(&["--incremental"])];
+    let second = level(&[]);
+    let refused = place.run("forget", &[&first[0]]);
+    assert!(refused.status != 0 && refused.explained().names(&first[1]));
+    place.run("forget", &[&first[0], &first[1]]).expect(0);
+    assert_eq!(place.ids(), [second.clone()]);
+    place.run("forget", &[&second]).explained();
+    assert_eq!(place.ids(), [second]);
+    place.check_is_clean();
+}
+
 /// Levels of tar archives list what they could not read, so that a restore knows that it was there.
 #[test]
 fn a_level_that_could_not_read_a_file_deletes_no_older_one() {
