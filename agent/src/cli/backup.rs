@@ -26,9 +26,9 @@ use std::process::ExitCode;
 ///
 /// Every backup is whole by itself; what earlier ones have stored is not
 /// stored again, and what has not changed since the one before is not read.
-/// Of several paths, each stands in the backup under its last part. A file
-/// that cannot be read is named, the rest is backed up, and the exit status
-/// is 3.
+/// Of several paths, each stands in the backup under its last part. What cannot
+/// be read, and one of several paths that is gone, is named, the rest is backed
+/// up, and the exit status is 3.
 ///
 ///   icecore backup -r /srv/backups ~/docs
 ///   icecore backup -r /srv/backups --name etc --exclude '*.bak' /etc

@@ -1,8 +1,10 @@
 //! What could not be read when it was backed up: named, kept in the tree as what is known of it, and never taken for removed.
 
 use super::{backup, check_is_clean, init, list, restore, run, verb};
+use crate::in_memory::World;
 use crate::place::{Place, assert_equal, id};
 use crate::program::{Outcome, not_run};
+use icecore::monitor::{Event, Monitor};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::random::Random;
 use icecore_testkit::tree::attributes::set_mode;
@@ -10,6 +12,7 @@ use icecore_testkit::tree::is_root;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A place whose program may not read everything, with a repository, and with a folder for targets.
 fn unprivileged() -> Place {
@@ -170,6 +173,35 @@ fn what_is_known_by_its_name_alone_stays_in_the_target() {
     assert_equal(&expected, &Manifest::of(&place.target("after")).unwrap(), "once it could be read");
 }
 
+/// Takes files away when the walk has seen their directory.
+struct Remover(PathBuf);
+
+impl Monitor for Remover {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Directory { path: b"" } = event {
+            fs::remove_file(self.0.join("small")).unwrap();
+            fs::remove_file(self.0.join("large")).unwrap();
+        }
+    }
+}
+
+/// What is not there any more when it is read was not lost: it is absent, as if it had gone before.
+#[test]
+fn what_vanishes_while_a_backup_runs_is_no_loss() {
+    let mut world = World::dedup();
+    let source = world.source();
+    fs::write(source.join("small"), "gone").unwrap();
+    fs::write(source.join("large"), Random::new(1).bytes(700_000)).unwrap();
+    fs::write(source.join("stays"), "here").unwrap();
+    world.back_up_watched(&Remover(source));
+    let (id, _) = world.made.pop().unwrap();
+    let listed = crate::in_memory::listing(Arc::new(world.memory.clone())).unwrap();
+    let row = listed.rows.last().unwrap();
+    assert_eq!((row.errors, row.files), (Some(0), Some(1)));
+    let restored = world.restore(Arc::new(world.memory.clone()), &id);
+    assert_eq!(restored.outcome.unwrap().files, 1);
+}
+
 /// Backs up these paths of the source.
 fn back_up(place: &Place, names: &[&str], more: &[&str]) -> Outcome {
     let mut arguments = place.arguments("backup", more);
@@ -286,7 +318,7 @@ fn chains_are_forgotten_by_the_ids_of_all_their_levels() {
     let refused = place.run("forget", &[&first[0]]);
     assert!(refused.status != 0 && refused.explained().names(&first[1]));
     place.run("forget", &[&first[0], &first[1]]).expect(0);
-    assert_eq!(place.ids(), [second.clone()]);
+    assert_eq!(place.ids(), std::slice::from_ref(&second));
     place.run("forget", &[&second]).explained();
     assert_eq!(place.ids(), [second]);
     place.check_is_clean();
