@@ -187,10 +187,12 @@ fn wrong_password(storage: &dyn Storage, left_out: usize) -> Error {
             "if it is the right one, its key slot is damaged: use another password, or a copy of dedup/keys",
         );
     }
-    error.hint(format!(
-        "{left_out} key slots were not tried, since all of them together ask for more work than a password may cost: \
-         somebody has put slots there; compare dedup/keys with a copy"
-    ))
+    // In the message, for callers have hints of their own.
+    error
+        .because(format!(
+            "{left_out} key slots were not tried, since together they ask for more work than a password may cost"
+        ))
+        .hint("somebody has put slots there: compare dedup/keys with a copy")
 }
 
 /// What came of trying a password.

@@ -172,7 +172,7 @@ fn slots_that_somebody_puts_there_cost_no_more_than_a_bound() {
     }
     let error = open(&shelf, "wrong").unwrap_err();
     assert_eq!(error.kind(), Kind::WrongPassword);
-    assert!(error.advice().unwrap().contains("20 key slots were not tried"), "{error:?}");
+    assert!(error.to_string().contains("20 key slots were not tried"), "{error}");
     open(&shelf, "secret").unwrap();
     // Cheap ones are tried as well, and the right one is among those.
     for number in 20..30 {
@@ -180,7 +180,7 @@ fn slots_that_somebody_puts_there_cost_no_more_than_a_bound() {
     }
     open(&shelf, "secret").unwrap();
     let error = open(&shelf, "wrong").unwrap_err();
-    assert!(error.advice().unwrap().contains("20 key slots were not tried"), "{error:?}");
+    assert!(error.to_string().contains("20 key slots were not tried"), "{error}");
 }
 
 #[test]
