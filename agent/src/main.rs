@@ -2,6 +2,7 @@
 
 mod cli;
 mod exit;
+mod machine;
 mod output;
 mod password;
 mod progress;

@@ -11,9 +11,13 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name of the file.
 const FILE: &str = "seen.json";
+
+/// How many steps back are named by commands that are not about them.
+const NAMED: usize = 3;
 
 /// What becomes of what is noticed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,19 +26,25 @@ pub enum Strictness {
     Warn,
     /// It is a problem of the repository.
     Report,
+    /// It is taken for right from now on.
+    Accept,
 }
 
-/// Compares a repository with what was seen of it, and remembers what is there now; says how much was undone since. A repository
-/// without a vault has nothing to compare.
+/// Compares a repository with what was seen of it, and remembers what is there now; says how much was undone since and is not
+/// accepted. A repository without a vault has nothing to compare.
 ///
 /// # Errors
-/// As the storage has it. A memory that cannot be read or kept is a warning.
+/// As the storage has it. A memory that cannot be read or kept is a warning; an error, where something is to be accepted.
 pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictness) -> Result<u64> {
     let Some(vault) = repository.vault() else { return Ok(0) };
     let Some(folder) = folder(vault) else {
-        if strictness == Strictness::Report {
-            warn(context, "nothing is remembered of this repository: neither XDG_STATE_HOME nor HOME is set");
+        let reason = "neither XDG_STATE_HOME nor HOME is set";
+        if strictness == Strictness::Accept {
+            return Err(
+                Error::new(Kind::Unsupported, "nothing can be remembered:").because(reason.to_owned())
+            );
         }
+        unprotected(context, reason);
         return Ok(0);
     };
     let mut seen = match read(&folder, vault) {
@@ -49,34 +59,72 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
     // In this order: a removal is written before its snapshots go.
     let snapshots = vault.snapshots()?;
     let rollbacks = seen.notice(&snapshots, &vault.removals()?);
-    rollbacks.iter().for_each(|rollback| tell(context, rollback, strictness));
+    if strictness == Strictness::Accept {
+        seen.accept(&rollbacks);
+    }
     if seen != before
         && let Err(error) = keep(&folder, &seen)
     {
-        warn(context, &format!("what was seen of this repository is not remembered: {error}"));
+        if strictness == Strictness::Accept {
+            return Err(error);
+        }
+        unprotected(context, &error.to_string());
     }
-    Ok(rollbacks.len() as u64)
+    tell(context, &rollbacks, strictness);
+    Ok(if strictness == Strictness::Accept { 0 } else { rollbacks.len() as u64 })
 }
 
-fn tell(context: &Context<'_>, rollback: &Rollback, strictness: Strictness) {
-    let (id, what) = match rollback {
-        Rollback::Vanished(id) => (id, "was here before, is gone, and nobody is known to have removed it"),
-        Rollback::Returned(id) => (id, "had been removed, is back, and the record of its removal is gone"),
-    };
-    let text = format!("backup {id} {what}: the repository was damaged, tampered with, or set back");
+fn tell(context: &Context<'_>, rollbacks: &[Rollback], strictness: Strictness) {
+    let named = if strictness == Strictness::Warn { NAMED } else { usize::MAX };
+    for rollback in rollbacks.iter().take(named) {
+        let (id, what) = match rollback {
+            Rollback::Vanished(id) => {
+                (id, "was here before, is gone, and nobody is known to have removed it")
+            }
+            Rollback::Returned(id) => {
+                (id, "had been removed, is back, and the record of its removal is gone")
+            }
+        };
+        let text = format!("backup {id} {what}: the repository was damaged, tampered with, or set back");
+        let line =
+            |kind: &str| json!({"type": kind, "kind": "rollback", "object": id.to_string(), "error": text});
+        match (strictness, context.global.json) {
+            (Strictness::Warn, _) => warn(context, &text),
+            (Strictness::Report, true) => output::json(&line("problem")),
+            (Strictness::Report, false) => output::warning(&format!("rollback: {text}")),
+            (Strictness::Accept, true) => output::json(&line("accepted")),
+            (Strictness::Accept, false) => output::line(context.global, &format!("accepted: {text}")),
+        }
+    }
+    let more = rollbacks.len().saturating_sub(named);
+    if more > 0 {
+        let backups = output::count(more as u64, "more backup", "more backups");
+        warn(context, &format!("{backups} of which the same is true: icecore check names them"));
+    }
+    let hint = "if that is as it should be: icecore check --accept-rollback";
     match strictness {
-        Strictness::Report if context.global.json => output::json(&json!({
-            "type": "problem",
-            "kind": "rollback",
-            "object": id.to_string(),
-            "error": text,
-        })),
-        Strictness::Report => output::warning(&format!("rollback: {text}")),
-        Strictness::Warn => warn(context, &text),
+        Strictness::Report if !rollbacks.is_empty() && !context.global.json => {
+            output::warning(&format!("  {hint}"));
+        }
+        _ => {}
     }
 }
 
-fn warn(context: &Context<'_>, text: &str) {
+/// Whether it was said in this run that nothing is remembered.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// Says once that a protection is lost.
+fn unprotected(context: &Context<'_>, reason: &str) {
+    if !context.global.quiet && !SAID.swap(true, Ordering::Relaxed) {
+        warn(
+            context,
+            &format!("a repository that is set back to an older state will not be noticed: {reason}"),
+        );
+    }
+}
+
+/// Prints a warning.
+pub fn warn(context: &Context<'_>, text: &str) {
     if context.global.json {
         output::json(&json!({"type": "warning", "message": text}));
     } else {

@@ -8,6 +8,7 @@ use crate::engine::{self, Input, Root, Way};
 use crate::error::{Error, Result};
 use crate::monitor::{Counting, Monitor};
 use crate::name::BackupName;
+use crate::repository::vault::Process;
 use crate::repository::{BackupId, Repository};
 use crate::spool::Scratch;
 use crate::time::FileTime;
@@ -37,8 +38,8 @@ pub struct Options<'a> {
     pub now: FileTime,
     /// Threads that compress.
     pub workers: usize,
-    /// The id of this process, for people who find what a killed run left.
-    pub process: u32,
+    /// This process, for whoever finds what a killed run left.
+    pub process: Process,
     /// Read everything, write nothing.
     pub dry_run: bool,
     /// What engines that make levels need to know.

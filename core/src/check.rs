@@ -11,6 +11,7 @@ use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::repository::Repository;
+use crate::repository::vault::Announcement;
 use crate::select::Filter;
 use crate::spool::Scratch;
 use crate::time::Timestamp;
@@ -24,6 +25,10 @@ pub struct Options {
     /// Remove what killed runs left behind, if it was begun before this time. (A claim that was left beside a backup goes
     /// without a word: it means nothing.)
     pub clean_older_than: Option<Timestamp>,
+    /// The time now.
+    pub now: Timestamp,
+    /// Whether a run that is announced is known to be over, so that its session is of no use to it.
+    pub is_over: fn(&Announcement) -> bool,
     /// Threads that read and decode.
     pub workers: usize,
 }
@@ -41,6 +46,8 @@ pub enum FindingKind {
     Unreadable,
     /// What a killed run left behind (or a running one is writing).
     Orphan,
+    /// A run that was announced long ago, and of which nobody here knows whether it goes on.
+    Session,
     /// Something that is no part of a repository.
     Stray,
 }
@@ -54,13 +61,14 @@ impl FindingKind {
             FindingKind::Gap => "gap",
             FindingKind::Unreadable => "unreadable",
             FindingKind::Orphan => "orphan",
+            FindingKind::Session => "session",
             FindingKind::Stray => "stray",
         }
     }
 
     /// Whether a backup is the worse for it.
     pub fn is_problem(self) -> bool {
-        !matches!(self, FindingKind::Orphan | FindingKind::Stray)
+        !matches!(self, FindingKind::Orphan | FindingKind::Session | FindingKind::Stray)
     }
 }
 

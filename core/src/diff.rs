@@ -96,7 +96,9 @@ struct Changes<'f> {
 impl Changes<'_> {
     fn tell(&mut self, change: Change<'_>) -> Result<()> {
         let bytes = |entry: Option<&Entry>| {
-            entry.filter(|entry| entry.kind == FileKind::File).map_or(0, |entry| entry.size_bytes)
+            entry
+                .filter(|entry| entry.kind == FileKind::File && !entry.is_unread())
+                .map_or(0, |entry| entry.size_bytes)
         };
         let counts = &mut self.counts;
         match (change.old, change.new) {

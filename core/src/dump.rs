@@ -12,7 +12,7 @@ use crate::select::place::Place;
 use crate::spool::Scratch;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
-use crate::view::content::{Contents, Piece, ZEROS};
+use crate::view::content::{self, Contents, Piece, ZEROS};
 use crate::view::{self, Backup, View, Which};
 use std::io::Write;
 
@@ -71,6 +71,9 @@ pub fn run(
     let view = View::open(repository, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
+    if top.is_unread() {
+        return Err(content::unread().on(lossy(path)));
+    }
     let as_it_is = options.form.is_none() && top.kind == FileKind::File;
     if as_it_is {
         tell_unless_whole(path, &top, monitor);
@@ -111,6 +114,19 @@ struct Written {
     entries: u64,
     bytes: u64,
     left_out: u64,
+}
+
+impl Written {
+    /// Whether an entry has no content in the backup, which is told and counted.
+    fn leaves_out_unread(&mut self, path: &[u8], entry: &Entry, monitor: &dyn Monitor) -> bool {
+        if entry.is_unread() {
+            let path = lossy(path);
+            let error = content::unread().on(path.clone());
+            monitor.event(Event::Problem { path: &path, error: &error, lost: true });
+            self.left_out += 1;
+        }
+        entry.is_unread()
+    }
 }
 
 impl Part<'_> {

@@ -3,7 +3,7 @@
 //! Through all backups, the first of a series is read whole and every later one by what differs from the one before it, so
 //! that a series of backups costs little more than one.
 
-use crate::engine::dedup::tree::{self, Change, Content, Entry, Kept, Key};
+use crate::engine::dedup::tree::{self, Change, Content, Entry, Kept, Key, Known};
 use crate::error::{Error, Kind, Result};
 use crate::limits::FOUND_VERSIONS;
 use crate::monitor::{Event, Monitor};
@@ -29,7 +29,8 @@ pub struct Options {
     pub wanted: Wanted,
 }
 
-/// What to look for: all of it must be so. What is `None` or empty is not looked at.
+/// What to look for: all of it must be so. What is `None` or empty is not looked at. An entry of which only the name is known has
+/// neither times nor a size to be found by.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// What these patterns would leave out is what is meant: as in .gitignore they are over names, or, with a slash in them,
@@ -65,6 +66,11 @@ impl Wanted {
     /// Whether an entry is meant.
     fn accepts(&self, key: Key<'_>, entry: &Entry) -> bool {
         let is_file = entry.kind == FileKind::File;
+        let asks_more = [self.newer, self.older].iter().any(Option::is_some)
+            || [self.larger, self.smaller].iter().any(Option::is_some);
+        if entry.known == Known::Name && asks_more {
+            return false;
+        }
         (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
             && self.newer.is_none_or(|time| entry.mtime > time)
             && self.older.is_none_or(|time| entry.mtime < time)
@@ -287,6 +293,7 @@ fn is_same_version(old: &Entry, new: &Entry) -> bool {
         (entry.kind, entry.mode, entry.mtime, entry.size_bytes, entry.target.clone(), entry.rdev)
     };
     described(old) == described(new)
+        && old.known == new.known
         && old.owner == new.owner
         && old.xattrs == new.xattrs
         && (old.content == new.content || old.ctime == new.ctime)

@@ -1,5 +1,8 @@
 //! The verb `forget`: retention is a plan first ([`crate::retention`]); carrying it out removes whole chains. A snapshot is a chain
-//! by itself; the space that only it took is freed by a later collection.
+//! by itself; the space that only it took is freed by a later collection. Backups that are named by their ids go without a plan
+//! ([`named`]).
+
+pub mod named;
 
 use crate::engine::dedup;
 use crate::error::{Kind, Result};
@@ -63,6 +66,8 @@ pub struct Report {
 enum Unit {
     Chain(Chain),
     Snapshot(ObjectId, Box<Snapshot>),
+    /// A snapshot that cannot be read: never by a plan.
+    Damaged(ObjectId),
 }
 
 /// Plans for every series that is meant, then removes; each row goes to `tell` before its chain does.
@@ -92,7 +97,7 @@ pub fn run(
         match unit {
             Unit::Chain(chain) if !options.dry_run => repository.remove_chain(chain)?,
             Unit::Chain(_) => {}
-            Unit::Snapshot(id, _) => snapshots.push(*id),
+            Unit::Snapshot(id, _) | Unit::Damaged(id) => snapshots.push(*id),
         }
         report.removed += 1;
     }
@@ -156,6 +161,10 @@ fn row(unit: &Unit, plan: &ChainPlan) -> Row {
     if plan.last_good {
         reasons.push("the last good chain".to_owned());
     }
+    row_of(unit, !plan.is_kept(), reasons)
+}
+
+fn row_of(unit: &Unit, remove: bool, reasons: Vec<String>) -> Row {
     let (engine, series, start, backups) = match unit {
         Unit::Chain(chain) => {
             (chain.engine.clone(), chain.name.to_string(), chain.start.0, chain.backups.len() as u64)
@@ -163,8 +172,9 @@ fn row(unit: &Unit, plan: &ChainPlan) -> Row {
         Unit::Snapshot(_, snapshot) => {
             (dedup::NAME.to_owned(), select::series_of(snapshot).to_string(), snapshot.time.seconds, 1)
         }
+        Unit::Damaged(id) => (dedup::NAME.to_owned(), format!("damaged backup {id}"), 0, 1),
     };
-    Row { engine, series, chain: start, backups, remove: !plan.is_kept(), reasons }
+    Row { engine, series, chain: start, backups, remove, reasons }
 }
 
 /// A chain as retention looks at it: names, sizes and documents say how good it is.

@@ -324,6 +324,9 @@ pub const TREE_ROWS_DEPTH_MAX: u8 = 4;
 
 /// Bytes of a file that are compressed for a zip archive before what comes of them is written.
 pub const ZIP_COMPRESSED_AT_ONCE_BYTES: usize = 256 << 10;
+/// Work in KiB of memory times passes that one key slot may ask for, and that all different derivations of one opening may come to:
+/// about a second, however many slots somebody has put there.
+pub const KDF_WORK_KIB: u64 = 1 << 20;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

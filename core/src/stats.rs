@@ -77,6 +77,8 @@ pub struct Report {
     pub entries: u64,
     /// Files of all of them.
     pub files: u64,
+    /// Entries of all of them that are not stored, or not as they were at one moment.
+    pub errors: u64,
     /// Bytes of those files: what all backups would take as plain copies.
     pub bytes: u64,
     /// Chunks of content that they need, each once.
@@ -142,6 +144,7 @@ pub fn run(repository: &Repository, options: &Options, monitor: &dyn Monitor) ->
         added.push(count.added);
         report.entries = report.entries.saturating_add(backup.snapshot.entries);
         report.files = report.files.saturating_add(backup.snapshot.files);
+        report.errors = report.errors.saturating_add(backup.snapshot.errors);
         report.bytes = report.bytes.saturating_add(backup.snapshot.bytes);
     }
     let mut alone = vec![Amount::default(); backups.len()];

@@ -7,6 +7,7 @@ mod everything;
 mod impostor;
 mod input;
 mod keys;
+mod losses;
 mod measured;
 mod passwords;
 mod racy;
@@ -18,7 +19,9 @@ use crate::place::{HOST, NAME, Place, assert_equal, id};
 use crate::program::Outcome;
 use crate::running::Running;
 use icecore::repository::Repository;
+use icecore::repository::vault::{Password, Process};
 use icecore::storage::local::Local;
+use icecore::time::Timestamp;
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::tree::Features;
 use serde_json::Value;
@@ -284,7 +287,63 @@ fn a_run_that_was_killed_is_taken_up_by_the_next() {
     backup(&place, &[]).expect(0);
     let checked = verb(&place, "check", &["--read-data"]).expect(0).summary();
     assert_eq!(checked["orphans"], 0, "what was stored whole is taken in");
+    assert!(objects(&place, "sessions").is_empty(), "and what it had announced is over");
     assert_equal(&Manifest::of(&place.source()).unwrap(), &restored(&place, "back", "latest"), "after all");
+}
+
+/// Announces a run without a process of its own.
+fn announce(place: &Place, process: Process, started: i64) {
+    let storage = Arc::new(Local::open(place.repository()).unwrap());
+    let mut repository = Repository::open(storage).unwrap();
+    repository.open_vault(&mut || Ok(Password::new(PASSWORD.as_bytes().to_vec()))).unwrap();
+    drop(repository.the_vault().unwrap().begin_session("beta", process, Timestamp(started)).unwrap());
+}
+
+#[test]
+fn a_run_that_is_announced_is_ended_by_others_only_when_it_is_known_to_be_over() {
+    let place = cheap_place();
+    place.write(&[("a", "1")]);
+    let large = place.source().join("large");
+    std::fs::write(&large, icecore_testkit::random::Random::new(3).bytes(64 << 20)).unwrap();
+    let start = || {
+        let mut arguments = place.arguments("backup", &["--jobs", "1"]);
+        arguments.push(place.source().into());
+        let mut command = place.program.command(&arguments);
+        command.env("ICECORE_PASSWORD", PASSWORD);
+        Running::start(command)
+    };
+    let sessions = || objects(&place, "sessions").len();
+    // One of which nothing is known but that it is old, one that is new, and one that is killed.
+    announce(&place, Process::of_number(4711), 1);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    announce(&place, Process::of_number(4712), now as i64);
+    let mut killed = start();
+    if !killed.hold_when_open(&large) {
+        return crate::program::not_run("the file was read before the run could be held");
+    }
+    assert_eq!(sessions(), 3);
+    // While it is there, and be it held, it is not over.
+    for _ in 0..2 {
+        let checked = verb(&place, "check", &["--clean"]).expect(0);
+        assert!(checked.names("process 4711 for the host beta"), "{checked:?}");
+        assert!(!checked.names("4712") && !checked.names("killed"), "{checked:?}");
+        verb(&place, "forget", &["--keep-last", "1"]).expect(0);
+        assert_eq!(sessions(), 3);
+    }
+    killed.signal(rustix::process::Signal::KILL);
+    killed.wait();
+    let orphans = |outcome: Outcome| {
+        let found = outcome.of_type("problem").into_iter().filter(|line| line["kind"] == "orphan");
+        found.filter(|line| line["error"].as_str().unwrap().contains("killed")).count()
+    };
+    assert_eq!(orphans(verb(&place, "check", &[]).expect(0)), 1);
+    assert_eq!(sessions(), 3);
+    let cleaned = verb(&place, "check", &["--clean"]).expect(0);
+    assert_eq!(cleaned.summary()["cleaned"], 1);
+    assert_eq!((orphans(cleaned), sessions()), (1, 2));
+    let checked = verb(&place, "check", &[]).expect(0);
+    assert!(checked.names("4711"), "{checked:?}");
+    assert_eq!(orphans(checked), 0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use icecore::monitor::{Monitor, Quiet};
 use icecore::name::ObjectName;
 use icecore::repository::Repository;
 use icecore::repository::vault::kdf::Parameters;
-use icecore::repository::vault::{CompressionLevel, Password, Protection, Vault};
+use icecore::repository::vault::{CompressionLevel, Password, Process, Protection, Vault};
 use icecore::retention::Keep;
 use icecore::select::Filter as Series;
 use icecore::spool::Scratch;
@@ -174,7 +174,7 @@ impl World {
             tags: Vec::new(),
             now: clock(),
             workers: self.workers,
-            process: 1,
+            process: Process::of_number(1),
             dry_run,
             levels: Levels { policy: self.policy, compression: self.compression, compression_level: None },
             snapshots: Snapshots {
@@ -325,7 +325,14 @@ pub fn check_and_clean(
     clean_older_than: Option<Timestamp>,
 ) -> Result<(check::Report, Found)> {
     let read_data = if read_data { Amount::Everything } else { Amount::Nothing };
-    let options = check::Options { filter: Series::default(), read_data, clean_older_than, workers: 1 };
+    let options = check::Options {
+        filter: Series::default(),
+        read_data,
+        clean_older_than,
+        now: Timestamp(0),
+        is_over: |_| false,
+        workers: 1,
+    };
     let mut found = Vec::new();
     let report = check::run(&open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {
         found.push(finding.clone());

@@ -3,7 +3,7 @@
 use super::source::{Paths, Wanted, exclude_files};
 use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
 use crate::progress::Terminal;
-use crate::{exit, output, seen};
+use crate::{exit, machine, output, seen};
 use clap::Args;
 use icecore::backup::levels::Settings as Levels;
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
@@ -26,9 +26,9 @@ use std::process::ExitCode;
 ///
 /// Every backup is whole by itself; what earlier ones have stored is not
 /// stored again, and what has not changed since the one before is not read.
-/// Of several paths, each stands in the backup under its last part. A file
-/// that cannot be read is named, the rest is backed up, and the exit status
-/// is 3.
+/// Of several paths, each stands in the backup under its last part. What cannot
+/// be read, and one of several paths that is gone, is named, the rest is backed
+/// up, and the exit status is 3.
 ///
 ///   icecore backup -r /srv/backups ~/docs
 ///   icecore backup -r /srv/backups --name etc --exclude '*.bak' /etc
@@ -59,7 +59,7 @@ pub struct Arguments {
     /// A word to find and keep the backup by; may be repeated
     #[arg(long)]
     tag: Vec<String>,
-    /// The time the backup is said to be of [default: now] (RFC 3339, or @ and seconds since 1970)
+    /// The time the backup is said to be of [default: now] (2026-11-24, 2026-11-24T18:00:00Z, or @ and seconds since 1970)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     time: Option<Timestamp>,
     /// Leave out what matches, as in .gitignore; may be repeated
@@ -168,7 +168,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         tags: arguments.tag.clone(),
         now: now(),
         workers: arguments.jobs.unwrap_or_else(cores).max(1),
-        process: std::process::id(),
+        process: machine::this_process(),
         dry_run: arguments.dry_run,
         levels,
         snapshots,
@@ -180,6 +180,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     print(context, &report);
     if !arguments.dry_run {
         seen::look(context, &repository, seen::Strictness::Warn)?;
+        machine::end_what_is_over(context, &repository);
     }
     Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
 }

@@ -2,7 +2,7 @@
 
 use super::{Context, RepositoryArguments, SeriesArguments, cores, now, scratch};
 use crate::progress::Terminal;
-use crate::{output, seen};
+use crate::{machine, output, seen};
 use clap::Args;
 use icecore::check::{self, Amount, Finding};
 use icecore::error::Result;
@@ -18,7 +18,13 @@ use std::process::ExitCode;
 /// hashes; --read-data-subset reads a part of the packs. What is damaged is
 /// named, with the backups that need it. What killed runs left behind is
 /// listed, and removed with --clean once it is old enough that no run can
-/// still be writing it.
+/// still be writing it. Runs that are announced and did not end are named:
+/// those of this machine whose process is gone are removed with --clean.
+///
+/// A repository that was set back to an older state (a backup is gone that this
+/// machine has seen, and nobody is known to have removed it) is a problem until
+/// it is as it was, or until --accept-rollback says that it is meant; other
+/// commands warn of it each time. The exit status is 1 when there are problems.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -35,6 +41,9 @@ pub struct Arguments {
     /// Remove what killed runs left behind
     #[arg(long)]
     clean: bool,
+    /// Take backups that are gone, or back, without a record of it for right: do not tell of them from now on
+    #[arg(long)]
+    accept_rollback: bool,
     /// With --clean: how old such remains must be, in hours
     #[arg(long, value_name = "HOURS", default_value_t = GRACE_HOURS)]
     grace: u32,
@@ -46,7 +55,11 @@ const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
     let repository = arguments.repository.open_for(context, &filter)?;
-    let rollbacks = seen::look(context, &repository, seen::Strictness::Report)?;
+    let strictness = match arguments.accept_rollback {
+        true => seen::Strictness::Accept,
+        false => seen::Strictness::Report,
+    };
+    let rollbacks = seen::look(context, &repository, strictness)?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Checking");
     let clean_older_than =
         arguments.clean.then(|| Timestamp(now().seconds - i64::from(arguments.grace) * 3600));
@@ -61,6 +74,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             None => Amount::Nothing,
         },
         clean_older_than,
+        now: Timestamp(now().seconds),
+        is_over: machine::is_over,
         workers: cores(),
     };
     let mut found = |finding: &Finding| print(context, finding);

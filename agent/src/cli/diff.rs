@@ -23,7 +23,8 @@ use std::process::ExitCode;
 ///
 /// Of each entry it prints + when it is new, - when it is gone, and M when it
 /// is not the same, with what is not: content, target, device, mode, owner,
-/// time, attributes, or type. A file on disk is read only where its times say
+/// time, attributes, or type; unreadable, where one of them could not be read
+/// when it was backed up. A file on disk is read only where its times say
 /// that it may have changed. The exit status says whether they could be
 /// compared, not whether they differ; it is 3 when something on disk could not
 /// be read.

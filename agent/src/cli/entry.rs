@@ -1,7 +1,7 @@
 //! How entries of backups are shown: to people as `ls -l` does, to programs as JSON.
 
 use crate::output;
-use icecore::engine::dedup::tree::Entry;
+use icecore::engine::dedup::tree::{Entry, Known};
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::attributes::FileKind;
 use icecore::view::Backup;
@@ -20,19 +20,39 @@ pub fn kind_name(kind: FileKind) -> &'static str {
     }
 }
 
-/// A path for a person; that of a directory ends with a slash.
+/// A path for a person; that of a directory ends with a slash, and what could not be read is marked.
 pub fn shown(path: &[u8], entry: Option<&Entry>) -> String {
     let text = output::printable(&String::from_utf8_lossy(path));
     let is_directory = entry.is_some_and(|entry| entry.kind == FileKind::Directory);
-    match (text.is_empty(), is_directory) {
+    let text = match (text.is_empty(), is_directory) {
         (true, _) => "./".to_owned(),
         (_, true) => text + "/",
         _ => text,
-    }
+    };
+    if entry.is_some_and(is_unreadable) { text + UNREADABLE } else { text }
+}
+
+/// The mark of what could not be read when it was backed up.
+const UNREADABLE: &str = " (unreadable)";
+
+/// Whether it, or what is in it, could not be read when it was backed up.
+pub fn is_unreadable(entry: &Entry) -> bool {
+    entry.is_unread() || (entry.kind == FileKind::Directory && !entry.whole)
 }
 
 /// A line as `ls -l` has it, times in UTC.
 pub fn long(path: &[u8], entry: &Entry) -> String {
+    if entry.known == Known::Name {
+        // As wide as what is known of others.
+        return format!(
+            "?????????? {:<8} {:<8} {:>12} {:<20} {}",
+            "?",
+            "?",
+            "?",
+            "?",
+            shown(path, Some(entry))
+        );
+    }
     let owner = &entry.owner;
     let name = |name: &[u8], number: u32| match name {
         [] => number.to_string(),
@@ -50,7 +70,7 @@ pub fn long(path: &[u8], entry: &Entry) -> String {
         time(entry.mtime),
         shown(path, Some(entry)),
     );
-    if entry.kind == FileKind::Symlink {
+    if entry.kind == FileKind::Symlink && !entry.is_unread() {
         line += &format!(" -> {}", output::printable(&String::from_utf8_lossy(&entry.target)));
     }
     line
@@ -93,11 +113,15 @@ fn mode(entry: &Entry) -> String {
     text
 }
 
-/// Everything about an entry; bytes that are no text are there as hexadecimal digits too.
+/// Everything about an entry; bytes that are no text are there as hexadecimal digits too, and what is not known is null.
 pub fn fields(entry: &Entry) -> Map<String, Value> {
     let mut fields = Map::new();
-    let mut put = |key: &str, value: Value| fields.insert(key.to_owned(), value);
-    put("kind", kind_name(entry.kind).into());
+    let is_known = entry.known != Known::Name;
+    fields.insert("kind".to_owned(), kind_name(entry.kind).into());
+    fields.insert("unreadable".to_owned(), is_unreadable(entry).into());
+    let mut put = |key: &str, value: Value| {
+        fields.insert(key.to_owned(), if is_known { value } else { Value::Null });
+    };
     put("mode", format!("{:04o}", entry.mode).into());
     put("uid", entry.owner.uid.into());
     put("gid", entry.owner.gid.into());
@@ -109,7 +133,10 @@ pub fn fields(entry: &Entry) -> Map<String, Value> {
     put("nanoseconds", entry.mtime.nanoseconds.into());
     put("inode", entry.inode.into());
     put("links", entry.names.map_or(1, |names| names.links).into());
-    put("whole", entry.whole.into());
+    fields.insert("whole".to_owned(), entry.whole.into());
+    if entry.is_unread() {
+        return fields;
+    }
     match entry.kind {
         FileKind::Symlink => bytes(&mut fields, "target", &entry.target),
         FileKind::CharDevice | FileKind::BlockDevice => {

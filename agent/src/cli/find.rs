@@ -6,6 +6,7 @@ use crate::output::{self, Lines};
 use crate::progress::Terminal;
 use crate::seen;
 use clap::{Args, ValueEnum};
+use icecore::engine::dedup::tree::Known;
 use icecore::error::Result;
 use icecore::find::{self, Match, Wanted};
 use icecore::select::place::Place;
@@ -44,12 +45,11 @@ pub struct Arguments {
     /// Only entries of this type; may be repeated
     #[arg(long = "type", value_enum)]
     kind: Vec<Kind>,
-    /// Only what was changed after this time (a date such as 2026-11-24 is its midnight in UTC, as times are shown; else RFC 3339,
-    /// or @ and seconds since 1970)
-    #[arg(long, value_name = "TIME", value_parser = parse_date_or_time)]
+    /// Only what was changed after this time (2026-11-24, 2026-11-24T18:00:00Z, or @ and seconds since 1970)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     newer: Option<Timestamp>,
     /// Only what was changed before this time
-    #[arg(long, value_name = "TIME", value_parser = parse_date_or_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     older: Option<Timestamp>,
     /// Only files of more bytes than this (K, M, G and T are powers of 1024)
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -154,6 +154,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
 
 fn version(found: &Match<'_>) -> String {
     let size = match found.entry.kind {
+        _ if found.entry.is_unread() => "unreadable".to_owned(),
         FileKind::File => output::bytes(found.entry.size_bytes),
         kind => entry::kind_name(kind).to_owned(),
     };
@@ -163,7 +164,11 @@ fn version(found: &Match<'_>) -> String {
             format!("in {number} backups, {} to {}", entry::backup(found.first), entry::backup(found.last))
         }
     };
-    format!("    {}  {size:>10}  {backups}", entry::time(found.entry.mtime))
+    let time = match found.entry.known {
+        Known::Name => format!("{:<20}", "?"),
+        _ => entry::time(found.entry.mtime),
+    };
+    format!("    {time}  {size:>10}  {backups}")
 }
 
 fn json_match(found: &Match<'_>) -> Value {
@@ -173,15 +178,6 @@ fn json_match(found: &Match<'_>) -> Value {
     line.insert("last".to_owned(), entry::backup_fields(found.last));
     line.insert("backups".to_owned(), found.backups.into());
     Value::Object(line)
-}
-
-/// Parses a date, or what every other time is.
-fn parse_date_or_time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(date) = jiff::fmt::strtime::parse("%Y-%m-%d", text).and_then(|parts| parts.to_date()) {
-        let midnight = jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
-        return midnight.map(|time| Timestamp(time.as_second())).map_err(|error| error.to_string());
-    }
-    parse_time(text).map_err(|reason| reason.replacen("such as ", "such as 2026-11-24, ", 1))
 }
 
 /// Parses `512`, `10K`, `1.5G`.
@@ -208,18 +204,6 @@ fn parse_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_is_its_midnight_and_a_time_what_it_is_elsewhere() {
-        let date = parse_date_or_time("2026-11-24");
-        assert_eq!(date, Ok(Timestamp(1_795_478_400)));
-        assert_eq!(date, parse_date_or_time("2026-11-24T00:00:00Z"));
-        assert_eq!(parse_date_or_time("@7"), Ok(Timestamp(7)));
-        for text in ["2026-13-01", "2026-11-24T18:00", "yesterday", ""] {
-            let reason = parse_date_or_time(text).unwrap_err();
-            assert!(reason.contains("2026-11-24, "), "{reason}");
-        }
-    }
 
     #[test]
     fn sizes_are_powers_of_1024() {

@@ -2,24 +2,27 @@
 
 use super::{Context, RepositoryArguments, SeriesArguments, host_name, now, parse_time};
 use crate::progress::Terminal;
-use crate::{output, seen};
+use crate::{machine, output, seen};
 use clap::Args;
 use icecore::error::Result;
-use icecore::forget;
+use icecore::forget::named::{self, Named};
+use icecore::forget::{self, Report};
+use icecore::repository::Repository;
 use icecore::retention::{self, Keep};
 use icecore::time::Timestamp;
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Remove backups by rules
+/// Remove backups, by their ids or by rules
 ///
-/// The rules are applied to each name of each host. Of levels only whole
+/// With ids, those backups go. Else the rules are applied to each name of each host. Of levels only whole
 /// chains go (a full backup with all that builds on it), once every backup in
 /// a chain may go; every other backup is a chain of its own, and what only it
 /// needed is freed by a later collection. The last good chain of a name stays
 /// unless --allow-last is given. --dry-run shows the plan.
 ///
 ///   icecore forget -r /srv/backups --keep-daily 7 --keep-monthly 12 --dry-run
+///   icecore forget -r /srv/backups 3fa9c1d0 77ab02ee
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -27,6 +30,23 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     series: SeriesArguments,
+    /// Backups to remove: ids, or the heads of them, that `list` prints
+    #[arg(value_name = "ID", conflicts_with = "rules")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    rules: Rules,
+    /// Also remove the last good chain of a name, when the rules (or ids) say so
+    #[arg(long)]
+    allow_last: bool,
+    /// Show what would go; remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What stays.
+#[derive(Args)]
+#[group(id = "rules", multiple = true)]
+struct Rules {
     /// Keep the newest N backups
     #[arg(long, value_name = "N")]
     keep_last: Option<u32>,
@@ -54,15 +74,9 @@ pub struct Arguments {
     /// Remove chains whose backups are all older than this many days
     #[arg(long, value_name = "DAYS", conflicts_with = "before_date")]
     older_than: Option<f64>,
-    /// Remove chains whose backups are all from before this time
+    /// Remove chains whose backups are all from before this time (2026-11-24: before that day began here)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     before_date: Option<Timestamp>,
-    /// Also remove the last good chain of a name, when the rules say so
-    #[arg(long)]
-    allow_last: bool,
-    /// Show what would go; remove nothing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 fn parse_span(text: &str) -> Result<jiff::Span, String> {
@@ -73,9 +87,22 @@ fn parse_span(text: &str) -> Result<jiff::Span, String> {
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
     let repository = arguments.repository.open_for(context, &filter)?;
+    let mut tell = |row: &forget::Row| print(context, arguments, row);
+    if !arguments.ids.is_empty() {
+        let named = Named {
+            filter,
+            ids: arguments.ids.clone(),
+            allow_last: arguments.allow_last,
+            host: host_name(),
+            now: Timestamp(now().seconds),
+            dry_run: arguments.dry_run,
+        };
+        let report = named::run(&repository, &named, &mut tell)?;
+        return finish(context, arguments, &repository, report);
+    }
     let options = forget::Options {
         filter,
-        keep: keep(arguments)?,
+        keep: keep(&arguments.rules)?,
         allow_last: arguments.allow_last,
         zone: jiff::tz::TimeZone::system(),
         host: host_name(),
@@ -83,11 +110,21 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         dry_run: arguments.dry_run,
     };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Forgetting");
-    let report = forget::run(&repository, &options, &monitor, &mut |row| print(context, arguments, row));
+    let report = forget::run(&repository, &options, &monitor, &mut tell);
     monitor.finish();
-    let report = report?;
+    finish(context, arguments, &repository, report?)
+}
+
+/// Says what went.
+fn finish(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    repository: &Repository,
+    report: Report,
+) -> Result<ExitCode> {
     if !arguments.dry_run {
-        seen::look(context, &repository, seen::Strictness::Warn)?;
+        seen::look(context, repository, seen::Strictness::Warn)?;
+        machine::end_what_is_over(context, repository);
     }
     if context.global.json {
         output::json(&json!({
@@ -110,7 +147,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn keep(arguments: &Arguments) -> Result<Keep> {
+fn keep(arguments: &Rules) -> Result<Keep> {
     let now = Timestamp(now().seconds);
     let older_than = arguments.older_than.map(|days| retention::days_before(now, days)).transpose()?;
     Ok(Keep {

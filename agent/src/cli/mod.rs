@@ -200,18 +200,31 @@ fn entropy() -> Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Parses `RFC3339` or `@UNIX` for an option.
+/// Parses a time for an option: RFC 3339, `@` and seconds since 1970, or a date, with or without a time of day, in the time zone of
+/// this machine. A date alone is its first moment.
 fn parse_time(text: &str) -> Result<icecore::time::Timestamp, String> {
+    parse_time_in(text, &jiff::tz::TimeZone::system())
+}
+
+fn parse_time_in(text: &str, zone: &jiff::tz::TimeZone) -> Result<icecore::time::Timestamp, String> {
+    let found = |time: jiff::Timestamp| Ok(icecore::time::Timestamp(time.as_second()));
     if let Some(seconds) = text.strip_prefix('@') {
         return seconds
             .parse()
             .map(icecore::time::Timestamp)
             .map_err(|_| format!("{text:?} is not @ and a number of seconds"));
     }
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => Ok(icecore::time::Timestamp(time.as_second())),
-        Err(_) => Err(format!(
-            "{text:?} is not a time such as 2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914"
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return found(time);
+    }
+    // What names a zone in another way is not read as if it named none.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:T ".contains(&byte));
+    let local = text.parse::<jiff::civil::DateTime>().ok().filter(|_| is_plain);
+    match local.and_then(|local| zone.to_timestamp(local).ok()) {
+        Some(time) => found(time),
+        None => Err(format!(
+            "{text:?} is not a time such as 2026-11-24 or 2026-11-24T18:00 (in the time zone of this machine), \
+             2026-11-24T18:00:00Z, 2026-11-24T18:00:00+02:00 or @1795485914"
         )),
     }
 }
@@ -225,6 +238,32 @@ fn engine_names() -> PossibleValuesParser {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn times_without_a_zone_are_those_of_this_machine() {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+        for (text, seconds) in [
+            ("2026-11-24T18:00:00Z", 1_795_543_200),
+            ("2026-11-24T18:00:00+02:00", 1_795_536_000),
+            ("2026-11-24T18:00", 1_795_536_000),
+            ("2026-11-24 18:00:00", 1_795_536_000),
+            ("2026-11-24", 1_795_471_200),
+            ("@17", 17),
+        ] {
+            assert_eq!(parse_time_in(text, &zone), Ok(icecore::time::Timestamp(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "2026",
+            "18:00",
+            "2026-13-01",
+            "2026-11-24T18:00[Europe/Berlin]",
+            "yesterday",
+            "2026-11-24T18:00+",
+        ] {
+            assert!(parse_time_in(text, &zone).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {

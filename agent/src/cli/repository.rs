@@ -65,7 +65,8 @@ impl RepositoryArguments {
     fn open_vault(&self, context: &Context<'_>, repository: &mut Repository) -> Result<()> {
         repository.open_vault(&mut || self.password.current(context)).map_err(|error| {
             match error.kind() {
-                Kind::WrongPassword => {
+                // A cause is that slots were not tried, of which there is more to say.
+                Kind::WrongPassword if std::error::Error::source(&error).is_none() => {
                     error.hint("no key of this repository opens with it; is it the right one?")
                 }
                 _ => error,

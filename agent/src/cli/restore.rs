@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Which backup: an id (or the head of one) that `list` prints, `latest`, or `latest~N` for the N-th before it
     #[arg(default_value = "latest")]
     backup: String,
-    /// The newest backup that is not newer than this time (RFC 3339, or @ and seconds since 1970)
+    /// The newest backup that is not newer than this time (2026-11-24, 2026-11-24T18:00:00Z, or @ and seconds since 1970)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Timestamp>,
     /// Restore only this path of the tree, with everything below it; may be repeated

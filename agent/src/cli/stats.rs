@@ -93,6 +93,7 @@ fn totals(report: &Report) {
     let rows = [
         ("backups", report.shares.len().to_string()),
         ("entries", format!("{}, of which {} are files", report.entries, report.files)),
+        ("not whole", output::count(report.errors, "entry", "entries")),
         ("size", output::bytes(report.bytes)),
         ("content", amount(report.content)),
         ("metadata", amount(report.metadata)),
@@ -103,7 +104,8 @@ fn totals(report: &Report) {
         ("indexes", objects(report.indexes)),
         ("snapshots", objects(report.snapshots)),
     ];
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
+    let rows = rows.into_iter().filter(|(what, _)| *what != "not whole" || report.errors > 0);
+    let rows: Vec<Vec<String>> = rows.map(|(what, text)| vec![what.to_owned(), text]).collect();
     output::table(&rows).iter().for_each(|line| output::answer(line));
     if report.damaged + report.broken + report.missing > 0 {
         output::warning(
@@ -127,6 +129,7 @@ fn json_share(share: &Share) -> Value {
         "entries": share.backup.snapshot.entries,
         "files": share.backup.snapshot.files,
         "bytes": share.backup.snapshot.bytes,
+        "errors": share.backup.snapshot.errors,
         "added": json_amount(share.added),
         "alone": share.alone.map(json_amount),
     })
@@ -142,6 +145,7 @@ fn summary(report: &Report) -> Value {
         "entries": report.entries,
         "files": report.files,
         "bytes": report.bytes,
+        "errors": report.errors,
         "content": json_amount(report.content),
         "metadata": json_amount(report.metadata),
         "deduplication": report.deduplication(),

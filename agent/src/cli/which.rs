@@ -14,7 +14,7 @@ pub struct WhichArguments {
     /// Only backups with this tag; given several times, those with all of them
     #[arg(long)]
     tag: Vec<String>,
-    /// Only backups that are not newer than this (RFC 3339, or @ and seconds since 1970)
+    /// Only backups that are not newer than this (2026-11-24, 2026-11-24T18:00:00Z, or @ and seconds since 1970)
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Timestamp>,
 }

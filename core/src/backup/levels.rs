@@ -146,7 +146,7 @@ impl Run<'_> {
         clock: &dyn Fn() -> FileTime,
     ) -> Result<Report> {
         let now = Timestamp(self.options.now.seconds);
-        let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process };
+        let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process.number };
         let mut pending =
             self.repository.begin(&self.options.engine, &self.name, decision, now, &claimant)?;
         let (data, mut state) = self.store(&pending, base)?;

@@ -56,7 +56,8 @@ pub(super) fn run(
         return run.carry_out(options);
     }
     // Before anything is read that a collection might take away.
-    let session = vault.begin_session(&options.host, options.process, Timestamp(options.now.seconds))?;
+    let session =
+        vault.begin_session(&options.host, options.process.clone(), Timestamp(options.now.seconds))?;
     let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
     let outcome = run.carry_out(options);
     if outcome.is_err() && index_what_was_stored(vault).is_err() {
@@ -159,7 +160,7 @@ impl Run<'_> {
             bytes: made.bytes,
             stored_bytes: made.added_bytes,
             errors: self.monitor.lost(),
-            reason: reason(parent.as_ref(), &made),
+            reason: reason(options.snapshots.parent == Parent::None, parent.as_ref(), &made),
             dry_run: options.dry_run,
         })
     }
@@ -215,12 +216,13 @@ impl fmt::Display for Candidate {
     }
 }
 
-fn reason(parent: Option<&Candidate>, made: &Made) -> String {
+fn reason(is_forced: bool, parent: Option<&Candidate>, made: &Made) -> String {
     match parent {
         Some(parent) if parent.root == made.root => {
             format!("nothing has changed since {}", BackupId::of_snapshot(parent.id).short())
         }
         Some(parent) => format!("what changed since {}", BackupId::of_snapshot(parent.id).short()),
-        None => "no earlier backup was looked at: every file was read".to_owned(),
+        None if is_forced => "every file was read, as was asked for".to_owned(),
+        None => "the first backup of these paths: every file was read".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use super::amount::Choice;
 use super::{Check, Finding, FindingKind, kind_of, of_the_backup};
 use crate::engine::{Examination, Flaw, ObjectEngine, dedup};
 use crate::error::Result;
-use crate::limits::CHECKED_PACKS_WAITING;
+use crate::limits::{CHECKED_PACKS_WAITING, ORPHAN_GRACE_SECONDS};
 use crate::pipe;
 use crate::repository::BackupId;
 use crate::repository::vault::names::{self, Folder};
@@ -19,6 +19,7 @@ pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let examined = vault.examine()?;
     examined.strays.iter().for_each(|stray| check.stray(stray));
     examined.damaged.iter().for_each(|(name, error)| check.wrong_with(name, error));
+    sessions(check, vault)?;
     let index = match sound_index(check, vault) {
         Ok(index) => Arc::new(index),
         Err(error) if of_the_backup(&error) => {
@@ -33,6 +34,41 @@ pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let mut suspects = presence(check, vault, &index, &packs)?;
     suspects.extend(data(check, vault, &index, &packs, &suspects)?);
     trees(check, vault, index, &suspects)
+}
+
+/// Runs that are announced: those that are over are what killed runs left, those that began long ago are told, and what began of
+/// late is most likely writing.
+fn sessions(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
+    for (id, session) in vault.sessions()?.found {
+        let age = check.options.now.0.saturating_sub(session.started.0);
+        let is_over = (check.options.is_over)(&session);
+        if !is_over && age < ORPHAN_GRACE_SECONDS {
+            continue;
+        }
+        let (process, host) = (session.process.number, &session.host);
+        let mut text = format!(
+            "a run announced {} hours ago by process {process} for the host {host}",
+            age.max(0) / 3600
+        );
+        let kind = match is_over {
+            true => {
+                check.report.orphans += 1;
+                text.push_str(", which was killed");
+                FindingKind::Orphan
+            }
+            false => {
+                text.push_str("; whether it goes on cannot be told from here");
+                FindingKind::Session
+            }
+        };
+        if is_over && check.options.clean_older_than.is_some() {
+            vault.end_session(id)?;
+            check.report.cleaned += 1;
+            text.push_str(", removed");
+        }
+        check.find(kind, Folder::Sessions.object(id)?.to_string(), text);
+    }
+    Ok(())
 }
 
 /// The index, and in it what is read back from packs for indexes that are damaged: each of those is a finding, and what it said is

@@ -1,11 +1,13 @@
 //! In what two entries of one path differ, as far as a user can tell.
 
-use crate::engine::dedup::tree::{Entry, Owner};
+use crate::engine::dedup::tree::{Entry, Known, Owner};
 use crate::tree::attributes::FileKind;
 
 /// Something in which entries differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aspect {
+    /// One of them could not be read when it was backed up, so that nobody knows whether their content differs.
+    Unreadable,
     /// One is another type of entry; then nothing else is compared.
     Type,
     /// The bytes of a file.
@@ -28,6 +30,7 @@ impl Aspect {
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
+            Aspect::Unreadable => "unreadable",
             Aspect::Type => "type",
             Aspect::Content => "content",
             Aspect::Target => "target",
@@ -42,12 +45,18 @@ impl Aspect {
 
 /// Everything that can be seen without reading content or attributes.
 pub(super) fn of(old: &Entry, new: &Entry) -> Vec<Aspect> {
+    // Of neither is more known than of the other, or nothing but the name is known of one.
+    let unreadable = old.is_unread() || new.is_unread();
+    if [old, new].iter().any(|entry| entry.known == Known::Name) {
+        return if old.known == new.known { Vec::new() } else { vec![Aspect::Unreadable] };
+    }
     if old.kind != new.kind {
         return vec![Aspect::Type];
     }
     let is_device = matches!(old.kind, FileKind::CharDevice | FileKind::BlockDevice);
     let differing = [
-        (Aspect::Target, old.target != new.target),
+        (Aspect::Unreadable, old.known != new.known),
+        (Aspect::Target, !unreadable && old.target != new.target),
         (Aspect::Device, is_device && old.rdev != new.rdev),
         // The mode of a link means nothing.
         (Aspect::Mode, old.kind != FileKind::Symlink && old.mode != new.mode),
@@ -74,6 +83,7 @@ mod tests {
             kind,
             racy: false,
             whole: true,
+            known: Known::All,
             mode: 0o644,
             owner: Arc::new(Owner::default()),
             mtime: FileTime::new(1, 2),
@@ -94,6 +104,21 @@ mod tests {
         let old = entry(FileKind::File);
         let new = Entry { inode: 8, ctime: FileTime::new(9, 9), racy: true, ..old.clone() };
         assert_eq!(of(&old, &new), []);
+    }
+
+    #[test]
+    fn what_could_not_be_read_differs_from_what_could_and_in_what_is_known_of_it() {
+        let whole = entry(FileKind::Symlink);
+        let whole = Entry { target: b"a".to_vec(), ..whole };
+        let lost = whole.clone().unread();
+        let dark = Entry::known_by_name(FileKind::File);
+        assert_eq!(of(&whole, &lost), [Aspect::Unreadable]);
+        assert_eq!(of(&dark, &whole), [Aspect::Unreadable]);
+        assert_eq!(of(&lost, &dark), [Aspect::Unreadable]);
+        let later = Entry { mtime: FileTime::new(9, 9), ..lost.clone() };
+        assert_eq!(of(&lost, &later), [Aspect::Time]);
+        assert_eq!(of(&whole, &later), [Aspect::Unreadable, Aspect::Time]);
+        assert_eq!((of(&lost, &lost), of(&dark, &Entry::known_by_name(FileKind::Fifo))), (vec![], vec![]));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::aspects::{self, Aspect};
 use super::{Change, Changes};
-use crate::engine::dedup::tree::{self, Content, Cursor, Entry, Kept, Key, Names, Owner};
+use crate::engine::dedup::tree::{self, Content, Cursor, Entry, Kept, Key, Known, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHUNK_MAX_BYTES, READ_BYTES};
 use crate::monitor::{Event, Monitor};
@@ -131,6 +131,7 @@ impl Sides<'_, '_, '_> {
             kind: metadata.kind,
             racy: false,
             whole: true,
+            known: Known::All,
             mode: metadata.mode,
             owner: Arc::new(owner),
             mtime: metadata.mtime,
@@ -220,6 +221,9 @@ impl Sides<'_, '_, '_> {
 
     fn aspects(&mut self, old: &Entry, new: &Entry, place: &Place<'_>) -> Result<Vec<Aspect>, Failure> {
         let mut differing = aspects::of(old, new);
+        if old.is_unread() {
+            return Ok(differing);
+        }
         let untouched = !old.racy && old.whole && old.inode == new.inode && old.ctime == new.ctime;
         if old.kind != new.kind || (untouched && differing.is_empty() && old.size_bytes == new.size_bytes) {
             return Ok(differing);

@@ -137,7 +137,7 @@ impl<'v> Pair<'v> {
 
     fn aspects(&mut self, old: &Entry, new: &Entry) -> Result<Vec<Aspect>> {
         let mut differing = aspects::of(old, new);
-        if old.kind != new.kind {
+        if old.kind != new.kind || old.is_unread() || new.is_unread() {
             return Ok(differing);
         }
         if self.content_differs(old, new)? {

@@ -52,6 +52,9 @@ struct Run<'v, 'o> {
 
 impl Run<'_, '_> {
     fn entry(&mut self, path: &[u8], name: Vec<u8>, entry: &Entry) -> Result<()> {
+        if self.written.leaves_out_unread(path, entry, self.monitor) {
+            return Ok(());
+        }
         tell_unless_whole(path, entry, self.monitor);
         let attributes = Attributes {
             mode: entry.mode,

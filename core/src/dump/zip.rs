@@ -52,6 +52,9 @@ impl Run<'_, '_> {
         if entry.kind == FileKind::Socket {
             return Err(Error::damaged("a backup cannot hold", "a socket"));
         }
+        if self.written.leaves_out_unread(path, entry, self.monitor) {
+            return Ok(());
+        }
         let name = match entry.kind {
             FileKind::Directory => [name, b"/"].concat(),
             _ => name.to_vec(),

@@ -189,7 +189,9 @@ impl Walk<'_> {
     fn unreadable(&mut self, metadata: Option<&Metadata>, error: Error) -> Result<()> {
         let path = lossy(&self.path);
         let error = error.on(path.as_str());
-        self.monitor.event(Event::Problem { path: &path, error: &error, lost: true });
+        // One that vanished since it was listed lost nothing.
+        let lost = error.kind() != Kind::NotFound;
+        self.monitor.event(Event::Problem { path: &path, error: &error, lost });
         self.visitor.unreadable(&self.path, metadata, &error)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::View;
 use crate::engine::dedup::tree::{self, Content, Entry, Hole};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::limits::{PIPE_ITEMS, VIEW_CACHE_BYTES, VIEW_CACHE_CHUNKS};
 use crate::monitor::Monitor;
 use crate::pipe;
@@ -46,6 +46,9 @@ impl<'v> Contents<'v> {
     /// # Errors
     /// `Damaged` when a chunk is missing or not what it should be; what `piece` fails with; as the storage has it.
     pub fn read(&mut self, entry: &Entry, piece: &mut dyn FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        if entry.is_unread() {
+            return Err(unread());
+        }
         let holes = tree::holes(self.view.chunks(), &entry.holes, entry.size_bytes)?;
         let mut layout = Layout::new(&holes, entry.size_bytes)?;
         self.read_data(entry, layout.data_bytes, &mut |bytes| layout.data(bytes, piece))?;
@@ -128,6 +131,12 @@ impl<'v> Contents<'v> {
         let chunk = self.chunk(chunk)?;
         Ok(slice(&chunk, offset, bytes.len() as u64)? == bytes)
     }
+}
+
+/// What a backup says of what it does not have.
+pub fn unread() -> Error {
+    let text = "this backup does not have it, since it could not be read when it was made:";
+    Error::new(Kind::NotFound, text).hint("icecore find --all shows which backups have a version of it")
 }
 
 fn read_row(view: &View<'_>, (id, bytes): (ChunkId, u64)) -> Result<Vec<u8>> {

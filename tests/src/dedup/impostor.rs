@@ -218,9 +218,34 @@ fn a_repository_that_goes_back_is_noticed_by_who_saw_more() {
     assert_eq!(fs::read_to_string(place.target("older").join("a")).unwrap(), "first");
     forgetful();
     assert!(warns_of(&one.backup().expect(0), &later));
-    // Told; from now on what is there counts.
+    // Each time, until the user says that it is meant.
+    for _ in 0..2 {
+        assert!(warns_of(&one.verb("list", &[]).expect(0), &later));
+        assert!(one.verb("check", &[]).expect(1).names(&later));
+    }
+    let accepted = one.verb("check", &["--accept-rollback", "--read-data"]).expect(0);
+    assert_eq!(accepted.of_type("accepted")[0]["object"], later.as_str());
+    assert!(accepted.of_type("problem").is_empty(), "{accepted:?}");
     assert!(!warns_of(&one.verb("list", &[]).expect(0), &later));
     one.verb("check", &["--read-data"]).expect(0);
+    let nowhere = Client { place: &place, state: "/proc/nowhere".into() };
+    nowhere.verb("check", &["--accept-rollback"]).expect(1).explained();
+}
+
+/// Whose storage goes back further than it can be named in a few lines.
+#[test]
+fn many_steps_back_are_counted_by_commands_that_are_not_about_them() {
+    let place = place();
+    let one = Client { place: &place, state: place.path().join("one") };
+    place.write(&[("a", "1")]);
+    let made: Vec<String> = (0..5).map(|_| id(&one.backup().expect(0).summary())).collect();
+    for gone in &made[..4] {
+        fs::remove_file(place.repository().join("dedup/snapshots").join(gone)).unwrap();
+    }
+    let warnings = one.verb("list", &[]).expect(0).of_type("warning");
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    assert!(warnings[3].to_string().contains("1 more backup"), "{warnings:?}");
+    assert_eq!(one.verb("check", &[]).expect(1).of_type("problem").len(), 4);
 }
 
 fn seen(state: &Path) -> PathBuf {
@@ -256,6 +281,8 @@ fn what_is_removed_on_purpose_is_no_step_back() {
     // And one that cannot be kept.
     let nowhere = Client { place: &place, state: "/proc/nowhere".into() };
     assert_eq!(nowhere.verb("list", &[]).expect(0).of_type("warning").len(), 1);
+    assert_eq!(nowhere.backup().expect(0).of_type("warning").len(), 1);
+    assert!(nowhere.verb("list", &["--quiet"]).expect(0).of_type("warning").is_empty());
     restore(&place, "t", &[]).expect(0);
 }
 

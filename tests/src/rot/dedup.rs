@@ -8,6 +8,7 @@ use crate::in_memory::{World, check, copy_of, forget_all_but_the_newest, listing
 use icecore::Result;
 use icecore::check::Report;
 use icecore::name::ObjectName;
+use icecore::repository::vault::Process;
 use icecore::storage::memory::Memory;
 use icecore::storage::{PutMode, Storage};
 use icecore::time::Timestamp;
@@ -42,7 +43,7 @@ impl Rot {
         remove(&world.memory, &oldest.0);
         let with_session = copy_of(&world.memory);
         let vault = open(Arc::new(with_session.clone())).unwrap();
-        drop(vault.the_vault().unwrap().begin_session("host", 1, Timestamp(1)).unwrap());
+        drop(vault.the_vault().unwrap().begin_session("host", Process::of_number(1), Timestamp(1)).unwrap());
         world.memory = with_session;
         let below = |(name, _): &(ObjectName, Vec<u8>)| name.as_str().starts_with("dedup/");
         let objects: Vec<_> = objects(&world.memory).into_iter().filter(below).collect();

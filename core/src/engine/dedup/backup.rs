@@ -16,6 +16,7 @@ mod assemble;
 mod large;
 mod look;
 mod parent;
+mod roots;
 mod row;
 mod small;
 #[cfg(test)]
@@ -161,9 +162,9 @@ fn read_and_assemble(
         match job.input {
             Input::Trees(roots) => {
                 let mut parent = Parent::open(reader, job.parent, common.monitor)?;
-                walk::trees(&mut feed, &roots, &mut parent, job.filter, job.one_file_system)?;
+                roots::trees(&mut feed, &roots, &mut parent, job.filter, job.one_file_system)?;
             }
-            Input::Stream { name, content } => walk::stream(&mut feed, &name, content)?,
+            Input::Stream { name, content } => roots::stream(&mut feed, &name, content)?,
         }
         feed.finish()
     };

@@ -3,7 +3,7 @@
 use super::password::Password;
 use super::seal::{KEY_BYTES, Key};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{KDF_LANES, KDF_MEMORY_KIB, KDF_PASSES};
+use crate::limits::{KDF_LANES, KDF_MEMORY_KIB, KDF_PASSES, KDF_WORK_KIB};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,12 @@ impl Parameters {
         KDF_MEMORY_KIB.contains(&self.memory_kib)
             && KDF_PASSES.contains(&self.passes)
             && KDF_LANES.contains(&self.lanes)
+            && self.work_kib() <= KDF_WORK_KIB
+    }
+
+    /// What a derivation costs, as one number.
+    pub fn work_kib(&self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
     }
 }
 
@@ -97,6 +103,8 @@ mod tests {
             (8_192, 65, 1),
             (8_192, 1, 0),
             (8_192, 1, 17),
+            (1_048_576, 2, 1),
+            (16_385, 64, 1),
         ] {
             assert_eq!(derive(memory_kib, passes, lanes).unwrap_err().kind(), Kind::Limit);
         }

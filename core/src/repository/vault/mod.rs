@@ -44,7 +44,7 @@ pub use password::{Password, Protection};
 pub use reader::Reader;
 pub use removal::{Removal, Removals};
 pub use seen::{Rollback, Seen};
-pub use session::{Announcement, Session, Sessions};
+pub use session::{Announcement, Process, Session, Sessions};
 pub use slots::Slot;
 pub use snapshot::{Snapshot, Snapshots};
 pub use writer::{Put, StoredPack, Writer};

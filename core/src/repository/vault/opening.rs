@@ -14,6 +14,7 @@ use super::seal::{Cipher, KEY_BYTES, Key, random};
 use super::slot::{About, Guard, KeySlot, open_key};
 use super::slots;
 use crate::error::{Error, Kind, Result};
+use crate::limits::KDF_WORK_KIB;
 use crate::storage::{PutMode, Storage};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -105,11 +106,10 @@ impl Vault {
         let (keys, slot) = match config.cipher() {
             Cipher::None => unlock(&config, &slots, &open_key())?
                 .ok_or_else(|| Error::damaged("no sound key slot in", storage.label()))?,
-            Cipher::Aes256Gcm => unlock_by(&config, &slots, &password()?)?.ok_or_else(|| {
-                Error::new(Kind::WrongPassword, "the password opens no key slot of")
-                    .on(storage.label())
-                    .hint("if it is the right one, its key slot is damaged: use another password, or a copy of dedup/keys")
-            })?,
+            Cipher::Aes256Gcm => match unlock_by(&config, &slots, &password()?)? {
+                Tried { opened: Some(opened), .. } => opened,
+                Tried { opened: None, left_out } => return Err(wrong_password(storage.as_ref(), left_out)),
+            },
         };
         Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys })
     }
@@ -180,12 +180,30 @@ fn no_slot(storage: &dyn Storage, found: slots::Found) -> Error {
     }
 }
 
-/// Tries a password on every slot, with one derivation for all that share it.
-fn unlock_by<'s>(
-    config: &Config,
-    slots: &[&'s KeySlot],
-    password: &Password,
-) -> Result<Option<(Keys, &'s KeySlot)>> {
+fn wrong_password(storage: &dyn Storage, left_out: usize) -> Error {
+    let error = Error::new(Kind::WrongPassword, "the password opens no key slot of").on(storage.label());
+    if left_out == 0 {
+        return error.hint(
+            "if it is the right one, its key slot is damaged: use another password, or a copy of dedup/keys",
+        );
+    }
+    // In the message, for callers have hints of their own.
+    error
+        .because(format!(
+            "{left_out} key slots were not tried, since together they ask for more work than a password may cost"
+        ))
+        .hint("somebody has put slots there: compare dedup/keys with a copy")
+}
+
+/// What came of trying a password.
+struct Tried<'s> {
+    opened: Option<(Keys, &'s KeySlot)>,
+    /// Slots that were not tried.
+    left_out: usize,
+}
+
+/// Tries a password on the slots, with one derivation for all that share it, until [`KDF_WORK_KIB`] is used up.
+fn unlock_by<'s>(config: &Config, slots: &[&'s KeySlot], password: &Password) -> Result<Tried<'s>> {
     let mut derivations: Vec<Derivation> = Vec::new();
     for slot in slots {
         if let Guard::Password(derivation) = slot.guard()
@@ -195,17 +213,22 @@ fn unlock_by<'s>(
         }
     }
     // The cheapest first: a slot that somebody has put there to cost time and memory comes after all that are as they were made.
-    derivations.sort_by_key(|Derivation { parameters, .. }| {
-        u64::from(parameters.memory_kib) * u64::from(parameters.passes)
-    });
+    derivations.sort_by_key(|derivation| derivation.parameters.work_kib());
+    let mut work_left = KDF_WORK_KIB;
+    let mut left_out = 0;
     for derivation in derivations {
         let shares = |slot: &&&KeySlot| slot.guard() == Guard::Password(derivation);
         let sharing: Vec<&KeySlot> = slots.iter().filter(shares).copied().collect();
+        let Some(left) = work_left.checked_sub(derivation.parameters.work_kib()) else {
+            left_out += sharing.len();
+            continue;
+        };
+        work_left = left;
         if let Some(opened) = unlock(config, &sharing, &derivation.key(password)?)? {
-            return Ok(Some(opened));
+            return Ok(Tried { opened: Some(opened), left_out });
         }
     }
-    Ok(None)
+    Ok(Tried { opened: None, left_out })
 }
 
 /// The keys from the first slot that `key` opens and that the config was sealed with.

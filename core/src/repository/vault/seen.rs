@@ -1,7 +1,8 @@
 //! What a client remembers of a repository, so that a storage that goes back to an older state is noticed.
 //!
 //! Pure: the program keeps the bytes, beside its cache and for each repository. Snapshots are never lost in silence: one that
-//! was seen is there, or a removal names it. Told once; then what is there counts as known.
+//! was seen is there, or a removal names it. What is otherwise is told again each time, until a removal explains it, it is as it
+//! was, or the user takes what is there for right ([`Seen::accept`]).
 
 use super::id::ObjectId;
 use super::json::{self, Text, VERSION};
@@ -25,7 +26,7 @@ pub enum Rollback {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     repository: ObjectId,
-    /// Snapshots that were there, those seen first in front.
+    /// Snapshots that were there and of which nobody has said that they were removed, those seen first in front.
     snapshots: Vec<ObjectId>,
     /// Snapshots that removals named.
     removed: Vec<ObjectId>,
@@ -78,15 +79,15 @@ impl Seen {
         json::write("record of what was seen", &shape)
     }
 
-    /// Compares with what is there now, and remembers that instead. The snapshots must have been listed before the removals:
+    /// Compares with what is there now, and remembers that as well. The snapshots must have been listed before the removals:
     /// a removal is written before its snapshots go.
     pub fn notice(&mut self, now: &Snapshots, removals: &Removals) -> Vec<Rollback> {
-        // One that is damaged is there; it is told elsewhere.
-        let found = now.found.iter().map(|(id, _)| *id);
-        let present: Vec<ObjectId> = found.chain(now.damaged.iter().map(|(id, _)| *id)).collect();
+        // One that is damaged is there, and is told elsewhere; but what never was a snapshot to this client is none that can vanish.
+        let found: Vec<ObjectId> = now.found.iter().map(|(id, _)| *id).collect();
+        let damaged = now.damaged.iter().map(|(id, _)| *id);
+        let is_present: HashSet<ObjectId> = found.iter().copied().chain(damaged).collect();
         let named: Vec<ObjectId> =
             removals.found.iter().flat_map(|(_, removal)| &removal.snapshots).copied().collect();
-        let is_present: HashSet<ObjectId> = present.iter().copied().collect();
         let is_named: HashSet<ObjectId> = named.iter().copied().collect();
         let was_removed: HashSet<ObjectId> = self.removed.iter().copied().collect();
 
@@ -98,11 +99,25 @@ impl Seen {
         let returned = |id: &&ObjectId| is_present.contains(*id) && !is_named.contains(*id);
         rollbacks.extend(self.removed.iter().filter(returned).copied().map(Rollback::Returned));
 
-        self.snapshots = newest(merged(&self.snapshots, &present, |id| is_present.contains(id)));
-        // A removal that is gone is remembered for as long as its snapshots are.
-        self.removed =
-            newest(merged(&self.removed, &named, |id| is_named.contains(id) || !is_present.contains(id)));
+        let is_removed = |id: &ObjectId| is_named.contains(id) || was_removed.contains(id);
+        self.snapshots =
+            newest(merged(&self.snapshots, &found, |id| is_present.contains(id) || !is_removed(id)));
+        self.removed = newest(merged(&self.removed, &named, |_| true));
         rollbacks
+    }
+
+    /// Takes what is not as it was for right: what [`Seen::notice`] has just told is told no more.
+    pub fn accept(&mut self, rollbacks: &[Rollback]) {
+        let ids = |returned: bool| -> HashSet<ObjectId> {
+            let chosen = rollbacks.iter().filter_map(|rollback| match *rollback {
+                Rollback::Vanished(id) => (!returned).then_some(id),
+                Rollback::Returned(id) => returned.then_some(id),
+            });
+            chosen.collect()
+        };
+        let (vanished, returned) = (ids(false), ids(true));
+        self.snapshots.retain(|id| !vanished.contains(id));
+        self.removed.retain(|id| !returned.contains(id));
     }
 }
 

@@ -7,12 +7,31 @@ use super::header::ObjectKind;
 use super::id::ObjectId;
 use super::json::{self, VERSION};
 use super::names::Folder;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::limits::NAME_BYTES;
 use crate::storage::Storage;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+
+/// A process, as far as the machine that it runs on can tell it from every other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Process {
+    /// Its number.
+    pub number: u32,
+    /// When it began, in whatever the machine counts; 0 when that is not known.
+    pub began: u64,
+    /// Where its number is its own: the same words for processes with one set of numbers, and no others. Empty when that is not known.
+    pub machine: String,
+}
+
+impl Process {
+    /// One of which nothing but the number is known.
+    pub fn of_number(number: u32) -> Process {
+        Process { number, ..Process::default() }
+    }
+}
 
 /// What a session's object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +39,7 @@ pub struct Announcement {
     /// The host that writes.
     pub host: String,
     /// The process on that host.
-    pub process: u32,
+    pub process: Process,
     /// When it began.
     pub started: Timestamp,
 }
@@ -34,18 +53,27 @@ struct Shape {
     host: String,
     process: u32,
     started: i64,
+    #[serde(default)]
+    began: u64,
+    #[serde(default)]
+    machine: String,
 }
 
 impl Document for Announcement {
     const KIND: ObjectKind = ObjectKind::Session;
 
     fn encode(&self) -> Result<Vec<u8>> {
-        let (host, process, started) = (self.host.clone(), self.process, self.started.0);
-        json::write("session", &Shape { version: VERSION, host, process, started })
+        let Process { number: process, began, machine } = self.process.clone();
+        let (host, started) = (self.host.clone(), self.started.0);
+        json::write("session", &Shape { version: VERSION, host, process, started, began, machine })
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let Shape { host, process, started, .. } = json::read("session", bytes)?;
+        let Shape { host, process, started, began, machine, .. } = json::read("session", bytes)?;
+        if machine.len() > NAME_BYTES {
+            return Err(Error::damaged("too long a name of a machine in", "a session"));
+        }
+        let process = Process { number: process, began, machine };
         Ok(Announcement { host, process, started: Timestamp(started) })
     }
 
@@ -71,13 +99,17 @@ impl Session {
     /// # Errors
     /// What the storage reports.
     pub fn end(self) -> Result<()> {
-        let name = Folder::Sessions.object(self.id)?;
-        match self.storage.delete(&name) {
-            Err(error) if error.kind() != Kind::NotFound => {
-                Err(error.while_doing("cannot delete", name.to_string()))
-            }
-            _ => Ok(()),
+        delete(self.storage.as_ref(), self.id)
+    }
+}
+
+fn delete(storage: &dyn Storage, id: ObjectId) -> Result<()> {
+    let name = Folder::Sessions.object(id)?;
+    match storage.delete(&name) {
+        Err(error) if error.kind() != Kind::NotFound => {
+            Err(error.while_doing("cannot delete", name.to_string()))
         }
+        _ => Ok(()),
     }
 }
 
@@ -92,9 +124,29 @@ impl Vault {
     ///
     /// # Errors
     /// What the storage reports.
-    pub fn begin_session(&self, host: &str, process: u32, started: Timestamp) -> Result<Session> {
+    pub fn begin_session(&self, host: &str, process: Process, started: Timestamp) -> Result<Session> {
         let id = self.write_document(&Announcement { host: host.to_owned(), process, started })?;
         Ok(Session { storage: Arc::clone(self.storage()), id })
+    }
+
+    /// Takes back the session of a run that was killed. Only that of a run which is known to be over: what a run needs that still
+    /// writes could be collected.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn end_session(&self, id: ObjectId) -> Result<()> {
+        delete(self.storage().as_ref(), id)
+    }
+
+    /// Takes back every session of which `is_over` knows that its run was killed; says how many there were.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn end_sessions(&self, is_over: &dyn Fn(&Announcement) -> bool) -> Result<u64> {
+        let mut sessions = self.sessions()?.found;
+        sessions.retain(|(_, session)| is_over(session));
+        sessions.iter().try_for_each(|(id, _)| self.end_session(*id))?;
+        Ok(sessions.len() as u64)
     }
 
     /// Every run that is announced.

@@ -148,6 +148,42 @@ fn all_slots_share_one_derivation() {
     assert_eq!(guards, [vault.guard; 2]);
 }
 
+/// Puts a slot there as whoever has no key can: one that was copied, with another name, salt and cost.
+fn plant(vault: &Vault, number: u8, parameters: Parameters) {
+    let found = slots::read(vault.storage().as_ref()).unwrap().slots;
+    let mut bytes = found[0].bytes().to_vec();
+    bytes[16..48].copy_from_slice(&[number; 32]);
+    bytes[48..52].copy_from_slice(&parameters.memory_kib.to_le_bytes());
+    bytes[52..56].copy_from_slice(&parameters.passes.to_le_bytes());
+    bytes[56..60].copy_from_slice(&parameters.lanes.to_le_bytes());
+    bytes[64] = number;
+    let slot = KeySlot::parse(ObjectId([number; 32]), bytes).unwrap();
+    slots::write(vault.storage().as_ref(), &slot).unwrap();
+}
+
+/// Where every planted slot is tried, this takes minutes.
+#[test]
+fn slots_that_somebody_puts_there_cost_no_more_than_a_bound() {
+    let shelf = Shelf::default();
+    let vault = encrypted(&shelf);
+    let dearest = [(1 << 20, 1), (1 << 14, 64), (1 << 16, 16)];
+    for number in 0..20 {
+        let (memory_kib, passes) = dearest[usize::from(number) % dearest.len()];
+        plant(&vault, number, Parameters { memory_kib, passes, lanes: 1 });
+    }
+    let error = open(&shelf, "wrong").unwrap_err();
+    assert_eq!(error.kind(), Kind::WrongPassword);
+    assert!(error.to_string().contains("20 key slots were not tried"), "{error}");
+    open(&shelf, "secret").unwrap();
+    // Cheap ones are tried as well, and the right one is among those.
+    for number in 20..30 {
+        plant(&vault, number, Parameters::LEAST);
+    }
+    open(&shelf, "secret").unwrap();
+    let error = open(&shelf, "wrong").unwrap_err();
+    assert!(error.to_string().contains("20 key slots were not tried"), "{error}");
+}
+
 #[test]
 fn there_are_no_more_slots_than_the_format_allows() {
     let shelf = Shelf::default();

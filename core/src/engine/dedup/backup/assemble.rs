@@ -60,7 +60,7 @@ impl<'b, 'c> Assembler<'b, 'c> {
                 None => {
                     let error = Error::new(Kind::Io, "another name of a file that could not be read");
                     problem(self.common.monitor, &join(&row.directory, &row.name), &error);
-                    return Ok(());
+                    row.entry = row.entry.unread();
                 }
             },
         }
@@ -72,7 +72,10 @@ impl<'b, 'c> Assembler<'b, 'c> {
             let key = (names.device, row.entry.inode);
             let left = names.links - 1;
             // In place of what had this inode before: it may have been given to another file since.
-            self.first_names.insert(key, (row.entry, left));
+            match row.entry.is_unread() {
+                true => drop(self.first_names.remove(&key)),
+                false => drop(self.first_names.insert(key, (row.entry, left))),
+            }
         }
         Ok(())
     }

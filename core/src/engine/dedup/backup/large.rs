@@ -185,43 +185,37 @@ impl Feed<'_> {
     /// Reads a large file, or one with holes, and sends its blocks.
     pub(super) fn large(&mut self, here: &Here, mut row: Row, real: &[u8]) -> Result<()> {
         let path = join(&here.path, &row.name);
-        match self.read_large(&here.directory, real, &mut row) {
-            Ok(true) => {
+        match self.read_large(&here.directory, real, &mut row)? {
+            Ok(()) => {
                 if !row.entry.whole {
                     problem(self.common.monitor, &path, &restless());
                 }
                 self.common.monitor.event(Event::Entry { path: &path, bytes: row.entry.size_bytes });
                 self.push(row)
             }
-            Ok(false) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => self.unread(&here.path, &row.name, row.entry.unread(), &error),
         }
     }
 
-    /// Whether it could be read; why not is told to the monitor.
-    fn read_large(&mut self, directory: &Directory, real: &[u8], row: &mut Row) -> Result<bool> {
+    /// Reads it, or says why that cannot be done.
+    fn read_large(&mut self, directory: &Directory, real: &[u8], row: &mut Row) -> Result<Result<(), Error>> {
         let path = join(&row.directory, &row.name);
-        let monitor = self.common.monitor;
         let opened = directory.open_file(real).and_then(|file| {
             let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
             Ok((file, metadata))
         });
         let (file, mut before) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
-                problem(monitor, &path, &error);
-                return Ok(false);
-            }
+            Err(error) => return Ok(Err(error)),
         };
         // The other names are those of what the walk saw.
-        let names = row.entry.names.take().filter(|_| before.inode == row.entry.inode);
+        let names = row.entry.names.filter(|_| before.inode == row.entry.inode);
         let mut whole = false;
         let number = self.new_large();
         let mut taken = None;
         for read in 0..READS {
             if before.kind != FileKind::File {
-                problem(monitor, &path, &Error::new(Kind::Changed, "replaced while it was read"));
-                return Ok(false);
+                return Ok(Err(Error::new(Kind::Changed, "replaced while it was read")));
             }
             if read > 0 {
                 self.work.send(Work::Again { file: number })?;
@@ -238,9 +232,8 @@ impl Feed<'_> {
                     after
                 }
                 Err(error) => {
-                    problem(monitor, &path, &error);
                     self.work.send(Work::Again { file: number })?;
-                    return Ok(false);
+                    return Ok(Err(error));
                 }
             };
             if whole {
@@ -248,7 +241,7 @@ impl Feed<'_> {
             }
             before = after;
         }
-        let Some((length, mut holes, began, metadata)) = taken else { return Ok(false) };
+        let Some((length, mut holes, began, metadata)) = taken else { return Ok(Err(restless())) };
         keep_reached(&mut holes, length);
         let owner = self.owner(metadata.uid, metadata.gid);
         row.entry = entry_of(&metadata, owner);
@@ -262,7 +255,7 @@ impl Feed<'_> {
         }
         self.attributes(&mut row.entry, &path, || xattr::read_file(&file));
         row.content = Source::Large(number);
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Sends the data, and looks what the file is then.

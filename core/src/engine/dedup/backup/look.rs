@@ -1,7 +1,7 @@
 //! The end of the walk that looks: lists directories and asks the system about every entry, ahead of the end that decides what
 //! to do with them ([`super::walk`]). Each of the two costs about as much, so that a backup without changes has two cores to run on.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::limits::{LOOKED_ENTRIES, LOOKED_WAITING};
 use crate::monitor::Monitor;
 use crate::pipe::{self, Receiver, Sender};
@@ -24,13 +24,15 @@ pub(super) enum Seen {
     },
     /// Entries of the directory before, all but its sub-directories.
     Entries(Vec<Looked>),
-    /// A directory that cannot be read, which the monitor was told.
+    /// A directory that is there and cannot be read, which the monitor was told.
     Unreadable { path: Vec<u8>, metadata: Option<Metadata> },
 }
 
 /// An entry that was looked at.
 pub(super) struct Looked {
     pub name: Vec<u8>,
+    /// What the directory says that it is.
+    pub kind: FileKind,
     /// What the system said, or why it did not.
     pub metadata: Result<Metadata>,
     /// Before it was asked.
@@ -80,7 +82,9 @@ impl Visitor for Looker<'_> {
             monitor.check()?;
             let began = (self.clock)();
             let metadata = visit.directory.stat(entry.name);
-            entries.push(Looked { name: entry.name.to_vec(), metadata, began });
+            // Every kind in a visit is resolved.
+            let kind = entry.kind.unwrap_or(FileKind::File);
+            entries.push(Looked { name: entry.name.to_vec(), kind, metadata, began });
             if entries.len() == LOOKED_ENTRIES {
                 self.seen.send(Seen::Entries(std::mem::take(&mut entries)))?;
             }
@@ -92,7 +96,10 @@ impl Visitor for Looker<'_> {
         Ok(())
     }
 
-    fn unreadable(&mut self, path: &[u8], metadata: Option<&Metadata>, _error: &Error) -> Result<()> {
+    fn unreadable(&mut self, path: &[u8], metadata: Option<&Metadata>, error: &Error) -> Result<()> {
+        if error.kind() == Kind::NotFound {
+            return Ok(());
+        }
         self.seen.send(Seen::Unreadable { path: path.to_vec(), metadata: metadata.cloned() })
     }
 }

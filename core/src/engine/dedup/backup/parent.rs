@@ -3,7 +3,7 @@
 //! Invariant: a file is taken for unchanged only when size, both times, inode and type are those of the parent's entry, and when
 //! that entry was whole and not racy. A parent that is damaged is told once and spares nothing from there on; it prevents no backup.
 
-use crate::engine::dedup::tree::{Cursor, Entry, Key};
+use crate::engine::dedup::tree::{self, Cursor, Entry, Key};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{ChunkId, Reader};
@@ -12,6 +12,8 @@ use crate::tree::attributes::{FileKind, Metadata};
 /// The parent, read in the order of the walk; or none.
 pub(super) struct Parent<'p> {
     cursor: Option<Cursor<'p>>,
+    /// The whole of it, to look something up.
+    of: Option<(&'p Reader<'p>, ChunkId)>,
     monitor: &'p dyn Monitor,
 }
 
@@ -20,8 +22,8 @@ impl<'p> Parent<'p> {
     ///
     /// # Errors
     /// As the storage has it.
-    pub fn open(reader: &'p Reader<'_>, root: Option<ChunkId>, monitor: &'p dyn Monitor) -> Result<Self> {
-        let mut parent = Parent { cursor: None, monitor };
+    pub fn open(reader: &'p Reader<'p>, root: Option<ChunkId>, monitor: &'p dyn Monitor) -> Result<Self> {
+        let mut parent = Parent { cursor: None, of: root.map(|root| (reader, root)), monitor };
         if let Some(root) = root {
             let cursor = Cursor::new(reader, &root);
             parent.cursor = parent.unless_damaged(cursor)?;
@@ -39,6 +41,19 @@ impl<'p> Parent<'p> {
         let entry = self.unless_damaged(entry)?;
         self.cursor = entry.is_some().then_some(cursor);
         Ok(entry.flatten())
+    }
+
+    /// Whether it has a directory at this path, as far as it can be read.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    pub fn was_directory(&self, path: &[u8]) -> Result<bool> {
+        let Some((reader, root)) = &self.of else { return Ok(false) };
+        match tree::find(*reader, root, path) {
+            Ok(entry) => Ok(entry.is_some_and(|entry| entry.kind == FileKind::Directory)),
+            Err(error) if is_about_the_parent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// `None` when it is the parent that cannot be read, and not the storage.

@@ -1,6 +1,6 @@
 //! What travels from the walk through the workers to the tree.
 
-use crate::engine::dedup::tree::{Content, Entry, Kept, Owner};
+use crate::engine::dedup::tree::{Content, Entry, Kept, Known, Owner};
 use crate::repository::vault::ChunkId;
 use crate::tree::attributes::Metadata;
 use crate::tree::directory::Directory;
@@ -29,7 +29,7 @@ pub(super) enum Source {
     Large(u64),
     /// It is the content of another row, the first name of this file: device and inode.
     FirstName(u64, u64),
-    /// It could not be read, and the row goes no further.
+    /// It has vanished, and the row goes no further.
     Gone,
 }
 
@@ -69,6 +69,7 @@ pub(super) fn entry_of(metadata: &Metadata, owner: Arc<Owner>) -> Entry {
         kind: metadata.kind,
         racy: false,
         whole: true,
+        known: Known::All,
         mode: metadata.mode,
         owner,
         mtime: metadata.mtime,

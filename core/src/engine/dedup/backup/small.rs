@@ -86,8 +86,9 @@ impl<'c> Worker<'c> {
             let length = match self.file(row, file, &mut buffer, used) {
                 Ok(length) => length,
                 Err(error) => {
-                    row.content = Source::Gone;
-                    problem(self.common.monitor, &join(&row.directory, &row.name), &error);
+                    let is_lost = lost(self.common.monitor, &join(&row.directory, &row.name), &error);
+                    row.content = if is_lost { Source::Entry } else { Source::Gone };
+                    row.entry = row.entry.clone().unread();
                     continue;
                 }
             };
@@ -215,6 +216,13 @@ pub(super) fn restless() -> Error {
         Kind::Changed,
         "changed while it was read, twice; stored as it was read last, perhaps not as it was at one moment",
     )
+}
+
+/// Tells of an entry that could not be read, and says whether it is lost: what vanished is not.
+pub(super) fn lost(monitor: &dyn Monitor, path: &[u8], error: &Error) -> bool {
+    let lost = error.kind() != Kind::NotFound;
+    monitor.event(Event::Problem { path: &lossy(path), error, lost });
+    lost
 }
 
 pub(super) fn problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {

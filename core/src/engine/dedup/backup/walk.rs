@@ -1,16 +1,15 @@
 //! The walk: finds every entry in the order of the tree, takes over what the parent has unchanged, and makes work of the rest.
 //!
 //! Invariant: a file is taken for unchanged only when it is what the parent has ([`super::parent`]) and the repository still has
-//! its content; a name is taken for another one of a file that was read only when that is still the same version.
+//! its content; a name is taken for another one of a file that was read only when that is still the same version. What cannot be
+//! read stays in the tree with what is known of it, so that nothing takes it for removed; only what vanished is absent.
 
 use super::Common;
-use super::large::{Outcome, StreamData};
-use super::look::{Looked, Seen, look};
+use super::look::{Looked, Seen};
 use super::parent::{Parent, is_same};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
-use super::small::{is_racy, problem};
+use super::small::{is_racy, lost, problem};
 use crate::codec::borders::Borders;
-use crate::engine::Root;
 use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{
@@ -21,14 +20,10 @@ use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
-use crate::tree::directory::{Directory, lossy, path_bytes};
-use crate::tree::filter::Filter;
+use crate::tree::directory::{Directory, lossy};
 use crate::tree::owner::Owners;
-use crate::tree::walk;
 use crate::tree::xattr;
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Component, Path};
 use std::sync::Arc;
 
 /// Makes work of entries, in order.
@@ -52,105 +47,6 @@ pub(super) struct Feed<'f> {
     present: Option<ChunkId>,
 }
 
-/// Backs up trees, each below its name.
-pub(super) fn trees(
-    feed: &mut Feed<'_>,
-    roots: &[Root<'_>],
-    parent: &mut Parent<'_>,
-    filter: &Filter,
-    one_file_system: bool,
-) -> Result<()> {
-    let mut sorted: Vec<&Root<'_>> = roots.iter().collect();
-    // Single files are entries of the top directory, which come before all sub-directories.
-    let is_directory = |root: &Root<'_>| std::fs::metadata(root.path).map(|metadata| metadata.is_dir());
-    let mut kinds = HashMap::new();
-    for root in &sorted {
-        let directory =
-            is_directory(root).map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
-        kinds.insert(root.name.clone(), directory);
-    }
-    sorted.sort_by(|a, b| (kinds[&a.name], &a.name).cmp(&(kinds[&b.name], &b.name)));
-    let whole_tree = |root: &Root<'_>| root.name.is_empty() && kinds[&root.name];
-    if !sorted.iter().any(|root| whole_tree(root)) {
-        feed.made_up_root()?;
-    }
-    for root in sorted {
-        if kinds[&root.name] {
-            let directory = Directory::open(root.path)?;
-            let options = walk::Options { filter, one_file_system };
-            let (clock, monitor) = (feed.common.clock, feed.common.monitor);
-            let mut tree = Tree { feed, parent, prefix: &root.name, here: None };
-            look(directory, &options, clock, monitor, &mut |seen| tree.take(seen))?;
-        } else {
-            single(feed, root, parent)?;
-        }
-    }
-    Ok(())
-}
-
-/// A source that is not a directory: one entry at the top, under its own name.
-fn single(feed: &mut Feed<'_>, root: &Root<'_>, parent: &mut Parent<'_>) -> Result<()> {
-    let none = || Error::invalid("no file name in", root.path.display().to_string());
-    let name = match root.path.components().next_back() {
-        _ if !root.name.is_empty() => root.name.clone(),
-        Some(Component::Normal(name)) => path_bytes(Path::new(name)).to_vec(),
-        _ => return Err(none()),
-    };
-    // A link named by the user is what it points to, as the directory it may be would have been.
-    let path = std::fs::canonicalize(root.path)
-        .map_err(|e| Error::io("cannot read", root.path.display().to_string(), e))?;
-    let directory = Directory::open(path.parent().unwrap_or(Path::new("/")))?;
-    let real = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).ok_or_else(none)?;
-    let rows = feed.rows.len();
-    let mut here = Here { path: Arc::from(&b""[..]), directory: Arc::new(directory), is_counted: false };
-    let began = (feed.common.clock)();
-    let metadata = here.directory.stat(&real);
-    feed.entry(&mut here, parent, Looked { name, metadata, began }, Some(&real))?;
-    if feed.rows.len() == rows {
-        return Err(Error::new(Kind::Io, "cannot read")
-            .on(root.path.display().to_string())
-            .hint("the reason is in the problem reported above"));
-    }
-    feed.flush()
-}
-
-/// Backs up a stream as one file at the top.
-pub(super) fn stream(feed: &mut Feed<'_>, name: &[u8], content: &mut (dyn Read + Send)) -> Result<()> {
-    feed.made_up_root()?;
-    let began = (feed.common.clock)();
-    let number = feed.new_large();
-    let length = match feed.send_blocks(number, &mut StreamData(content))? {
-        Outcome::Read(length) => length,
-        Outcome::Failed(error) => return Err(error),
-    };
-    let owner = feed.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let metadata = Metadata {
-        kind: FileKind::File,
-        mode: 0o600,
-        uid: owner.uid,
-        gid: owner.gid,
-        size_bytes: length,
-        allocated_bytes: length,
-        mtime: began,
-        ctime: began,
-        atime: began,
-        device: 0,
-        inode: 0,
-        links: 1,
-        rdev: (0, 0),
-    };
-    let mut entry = entry_of(&metadata, owner);
-    entry.size_bytes = length;
-    entry.racy = true;
-    feed.common.monitor.event(Event::Entry { path: name, bytes: length });
-    feed.push(Row {
-        directory: Arc::from(&b""[..]),
-        name: name.to_vec(),
-        entry,
-        content: Source::Large(number),
-    })
-}
-
 /// A directory whose entries are looked at.
 pub(super) struct Here {
     pub(super) path: Arc<[u8]>,
@@ -159,16 +55,27 @@ pub(super) struct Here {
     is_counted: bool,
 }
 
+impl Here {
+    pub fn new(path: Arc<[u8]>, directory: Arc<Directory>) -> Here {
+        Here { path, directory, is_counted: false }
+    }
+}
+
 /// One tree, as it is seen.
-struct Tree<'t, 'f, 'p> {
+pub(super) struct Tree<'t, 'f, 'p> {
     feed: &'t mut Feed<'f>,
     parent: &'t mut Parent<'p>,
     prefix: &'t [u8],
     here: Option<Here>,
 }
 
-impl Tree<'_, '_, '_> {
-    fn take(&mut self, seen: Seen) -> Result<()> {
+impl<'t, 'f, 'p> Tree<'t, 'f, 'p> {
+    /// The tree that is called `prefix` in the backup.
+    pub fn new(feed: &'t mut Feed<'f>, parent: &'t mut Parent<'p>, prefix: &'t [u8]) -> Self {
+        Tree { feed, parent, prefix, here: None }
+    }
+
+    pub fn take(&mut self, seen: Seen) -> Result<()> {
         match seen {
             Seen::Directory { path, directory, metadata, began } => {
                 let path: Arc<[u8]> = Arc::from(join(self.prefix, &path));
@@ -178,7 +85,7 @@ impl Tree<'_, '_, '_> {
                 }
                 let known = self.parent.entry(Key { directory: &path, name: b"" })?;
                 self.feed.directory(&path, &directory, &metadata, began, known)?;
-                self.here = Some(Here { path, directory, is_counted: false });
+                self.here = Some(Here::new(path, directory));
             }
             Seen::Entries(entries) => {
                 let Some(here) = &mut self.here else { return Ok(()) };
@@ -186,14 +93,18 @@ impl Tree<'_, '_, '_> {
                     self.feed.entry(here, self.parent, looked, None)?;
                 }
             }
-            Seen::Unreadable { metadata: None, .. } => {}
-            Seen::Unreadable { path, metadata: Some(metadata) } => {
+            Seen::Unreadable { path, metadata } => {
                 let directory: Arc<[u8]> = Arc::from(join(self.prefix, &path));
                 if directory.len() > TREE_PATH_BYTES {
                     return Ok(());
                 }
-                let mut entry = entry_of(&metadata, self.feed.owner(metadata.uid, metadata.gid));
-                entry.whole = false;
+                let entry = match metadata {
+                    None => Entry::known_by_name(FileKind::Directory),
+                    Some(metadata) => {
+                        let owner = self.feed.owner(metadata.uid, metadata.gid);
+                        Entry { whole: false, ..entry_of(&metadata, owner) }
+                    }
+                };
                 self.feed.push(Row { directory, name: Vec::new(), entry, content: Source::Entry })?;
             }
         }
@@ -225,7 +136,7 @@ impl<'f> Feed<'f> {
         self.flush()
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -242,7 +153,7 @@ impl<'f> Feed<'f> {
     }
 
     /// The record of a root that is no directory of the source.
-    fn made_up_root(&mut self) -> Result<()> {
+    pub(super) fn made_up_root(&mut self) -> Result<()> {
         let row = Row {
             directory: Arc::from(&b""[..]),
             name: Vec::new(),
@@ -313,8 +224,23 @@ impl<'f> Feed<'f> {
         }
     }
 
+    /// Tells of an entry that could not be read, and keeps in the tree what is known of it.
+    pub(super) fn unread(
+        &mut self,
+        directory: &Arc<[u8]>,
+        name: &[u8],
+        entry: Entry,
+        error: &Error,
+    ) -> Result<()> {
+        if !lost(self.common.monitor, &join(directory, name), error) {
+            return Ok(());
+        }
+        let (directory, name) = (Arc::clone(directory), name.to_vec());
+        self.push(Row { directory, name, entry, content: Source::Entry })
+    }
+
     /// An entry that is not a directory; `real` is its name on disk, where that is another one than in the backup.
-    fn entry(
+    pub(super) fn entry(
         &mut self,
         here: &mut Here,
         parent: &mut Parent<'_>,
@@ -322,7 +248,7 @@ impl<'f> Feed<'f> {
         real: Option<&[u8]>,
     ) -> Result<()> {
         self.common.monitor.check()?;
-        let Looked { name, metadata, began } = looked;
+        let Looked { name, kind, metadata, began } = looked;
         let name = name.as_slice();
         let real = real.unwrap_or(name);
         if is_too_long(self.common.monitor, &here.path, name) {
@@ -330,10 +256,11 @@ impl<'f> Feed<'f> {
         }
         let metadata = match metadata {
             Ok(metadata) => metadata,
-            Err(error) => {
-                problem(self.common.monitor, &join(&here.path, name), &error);
+            Err(_) if kind == FileKind::Socket => {
+                left_out(self.common.monitor, &join(&here.path, name));
                 return Ok(());
             }
+            Err(error) => return self.unread(&here.path, name, Entry::known_by_name(kind), &error),
         };
         let known = parent.entry(Key { directory: &here.path, name })?;
         if let Some(mut known) = known.filter(|known| is_same(known, &metadata))
@@ -357,8 +284,7 @@ impl<'f> Feed<'f> {
             }
             FileKind::Directory => {
                 let error = Error::new(Kind::Changed, "replaced by a directory while it was read");
-                problem(self.common.monitor, &join(&here.path, name), &error);
-                Ok(())
+                self.unread(&here.path, name, Entry::known_by_name(FileKind::File), &error)
             }
             _ => self.special(here, name, real, &metadata, began),
         }
@@ -409,10 +335,7 @@ impl<'f> Feed<'f> {
         if metadata.kind == FileKind::Symlink {
             match here.directory.read_link(real) {
                 Ok(target) => entry.target = target,
-                Err(error) => {
-                    problem(self.common.monitor, &path, &error);
-                    return Ok(());
-                }
+                Err(error) => return self.unread(&here.path, name, entry.unread(), &error),
             }
         }
         entry.racy = is_racy(metadata, began);
@@ -430,6 +353,8 @@ impl<'f> Feed<'f> {
     fn file(&mut self, here: &mut Here, name: &[u8], real: &[u8], metadata: &Metadata) -> Result<()> {
         let mut entry = entry_of(metadata, self.owner(metadata.uid, metadata.gid));
         entry.names = self.names(metadata);
+        // All that is known of it, until it is read.
+        entry.size_bytes = metadata.size_bytes;
         let mut row =
             Row { directory: Arc::clone(&here.path), name: name.to_vec(), entry, content: Source::Bundle };
         if let Some(names) = &row.entry.names

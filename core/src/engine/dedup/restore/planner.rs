@@ -98,6 +98,9 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
 
     fn entry(&mut self, key: Key<'_>, entry: &Entry) -> Result<()> {
         let path = path_of(key);
+        if entry.is_unread() {
+            return self.leave_alone(&path);
+        }
         if entry.kind == FileKind::Directory {
             return self.directory(&path, entry);
         }
@@ -116,6 +119,17 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             Content::Rows { .. } => self.large(path, entry)?,
         }
         self.flush_if_full()
+    }
+
+    /// What could not be read when it was backed up: there is nothing to write, and nothing that speaks against what is there.
+    fn leave_alone(&mut self, path: &[u8]) -> Result<()> {
+        let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
+        if let Ok(Some(_)) = target.kind(path) {
+            let path = lossy(path);
+            let text = format!("left as it is, since it could not be read when this was backed up: {path}");
+            self.run.monitor.event(Event::Warning(&text));
+        }
+        Ok(())
     }
 
     fn directory(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
@@ -167,9 +181,10 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     /// round.
     fn delete_strangers(&mut self, path: &[u8]) -> Result<()> {
         let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
-        let mut kept: HashMap<Vec<u8>, bool> = HashMap::new();
+        // Whether it is a directory; `None` where nothing is known against whatever is there.
+        let mut kept: HashMap<Vec<u8>, Option<bool>> = HashMap::new();
         let listed = tree::list(self.run.reader, self.root, path, &mut |name, entry| {
-            kept.insert(name.to_vec(), entry.kind == FileKind::Directory);
+            kept.insert(name.to_vec(), (!entry.is_unread()).then_some(entry.kind == FileKind::Directory));
             Ok(())
         });
         match listed {
@@ -189,7 +204,8 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             let place = path_of(Key { directory: path, name: &name });
             let done = match kept.get(&name) {
                 None => target.remove(&place),
-                Some(is_directory) => target.kind(&place).and_then(|found| match found {
+                Some(None) => Ok(()),
+                Some(Some(is_directory)) => target.kind(&place).and_then(|found| match found {
                     Some(found) if (found.kind == FileKind::Directory) != *is_directory => {
                         target.remove(&place)
                     }

@@ -7,7 +7,7 @@
 //! keys only grow, and every directory that is come to in order has been preceded by the one it is in.
 
 use super::Chunks;
-use super::entry::{Content, Entry, Kept, Owner};
+use super::entry::Entry;
 use super::inner::{Child, Totals, children};
 use super::key::{Key, may_follow};
 use super::leaf::{LeafReader, Owners, VERSION};
@@ -15,9 +15,7 @@ use super::varint::damaged;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{TREE_HEIGHT_MAX, TREE_NODE_BYTES};
 use crate::repository::vault::{ChunkId, ChunkKind};
-use crate::time::FileTime;
 use crate::tree::attributes::FileKind;
-use std::sync::Arc;
 
 /// Where a walker stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +63,7 @@ impl<'c> Walker<'c> {
             owners: Owners::default(),
             levels: Vec::new(),
             leaf: None,
-            entry: blank(),
+            entry: Entry::made_up_root(),
             head: Head::Node,
             directory_before: None,
         };
@@ -281,27 +279,6 @@ fn in_node(error: Error, id: &ChunkId) -> Error {
 #[cold]
 fn broken() -> Error {
     Error::damaged("cannot go on behind what is broken in", "a tree")
-}
-
-/// Something to read entries over.
-fn blank() -> Entry {
-    Entry {
-        kind: FileKind::Directory,
-        racy: false,
-        whole: true,
-        mode: 0,
-        owner: Arc::new(Owner::default()),
-        mtime: FileTime::default(),
-        ctime: FileTime::default(),
-        inode: 0,
-        size_bytes: 0,
-        content: Content::None,
-        target: Vec::new(),
-        rdev: (0, 0),
-        names: None,
-        xattrs: Kept::None,
-        holes: Kept::None,
-    }
 }
 
 /// A part of a tree that cannot be read.

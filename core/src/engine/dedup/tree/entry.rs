@@ -26,6 +26,18 @@ pub struct Owner {
     pub group: Vec<u8>,
 }
 
+/// How much a backup knows of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Known {
+    /// What it is and what is in it.
+    #[default]
+    All,
+    /// What it is. The content of the file, or the target of the link, could not be read.
+    Attributes,
+    /// That something was there. Of what kind it was may be a guess, and everything else is empty.
+    Name,
+}
+
 /// Everything about a file but its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -35,6 +47,8 @@ pub struct Entry {
     pub racy: bool,
     /// What is stored is all of it, as it was at one moment.
     pub whole: bool,
+    /// How much of it is known. What is not known whole is not whole.
+    pub known: Known,
     /// The 12 permission bits.
     pub mode: u32,
     /// Who owns it; entries of one tree share them.
@@ -45,7 +59,7 @@ pub struct Entry {
     pub ctime: FileTime,
     /// Number of the inode in its file system.
     pub inode: u64,
-    /// Length of a file; 0 for all other kinds.
+    /// Length of a file, also of one that could not be read; 0 for all other kinds.
     pub size_bytes: u64,
     /// Where the content of a file is.
     pub content: Content,
@@ -120,6 +134,7 @@ impl Entry {
             kind: FileKind::Directory,
             racy: false,
             whole: true,
+            known: Known::All,
             mode: 0o700,
             owner: Arc::default(),
             mtime: FileTime::default(),
@@ -133,6 +148,28 @@ impl Entry {
             xattrs: Kept::None,
             holes: Kept::None,
         }
+    }
+
+    /// Something of which only the name is known; what it is may be a guess.
+    pub fn known_by_name(kind: FileKind) -> Entry {
+        Entry { kind, whole: false, known: Known::Name, mode: 0, ..Entry::made_up_root() }
+    }
+
+    /// The same entry without what could not be read.
+    pub fn unread(self) -> Entry {
+        let (racy, whole, known) = (false, false, Known::Attributes);
+        let (content, target, xattrs, holes) = (Content::None, Vec::new(), Kept::None, Kept::None);
+        match self.kind {
+            FileKind::File | FileKind::Symlink => {
+                Entry { racy, whole, known, content, target, xattrs, holes, ..self }
+            }
+            kind => Entry::known_by_name(kind),
+        }
+    }
+
+    /// Whether it was there and could not be read: a backup has nothing to restore it from, and says nothing against what is there.
+    pub fn is_unread(&self) -> bool {
+        self.known != Known::All
     }
 
     /// Whether this is such a record, whose attributes are nobody's: a restore gives them to nothing.
@@ -159,7 +196,24 @@ impl Entry {
             (file || self.holes == Kept::None, "holes in what is no file"),
         ];
         let wrong = checks.iter().find(|(right, _)| !right).map(|(_, what)| *what);
-        wrong.or_else(|| xattr_fault(&self.xattrs)).or_else(|| self.content_fault())
+        let wrong = wrong.or_else(|| self.unread_fault());
+        if wrong.is_some() || self.is_unread() {
+            return wrong;
+        }
+        xattr_fault(&self.xattrs).or_else(|| self.content_fault())
+    }
+
+    fn unread_fault(&self) -> Option<&'static str> {
+        let nothing = self.content == Content::None && self.holes == Kept::None && self.xattrs == Kept::None;
+        let right = match self.known {
+            Known::All => true,
+            Known::Attributes => {
+                let kind = matches!(self.kind, FileKind::File | FileKind::Symlink);
+                kind && !self.whole && nothing && self.target.is_empty()
+            }
+            Known::Name => *self == Entry::known_by_name(self.kind),
+        };
+        (!right).then_some("more than is known of what could not be read")
     }
 
     fn content_fault(&self) -> Option<&'static str> {

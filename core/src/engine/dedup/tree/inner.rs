@@ -17,7 +17,7 @@ const CHILD_LEAST_BYTES: usize = 38;
 pub struct Totals {
     /// Entries.
     pub entries: u64,
-    /// How many of them are files.
+    /// How many of them are files that were read.
     pub files: u64,
     /// Bytes of all files.
     pub bytes: u64,
@@ -26,8 +26,9 @@ pub struct Totals {
 impl Totals {
     /// Counts an entry.
     pub fn add_entry(&mut self, entry: &Entry) {
-        let file = u64::from(entry.kind == FileKind::File);
-        self.add(Totals { entries: 1, files: file, bytes: entry.size_bytes });
+        let file = entry.kind == FileKind::File && !entry.is_unread();
+        let bytes = if file { entry.size_bytes } else { 0 };
+        self.add(Totals { entries: 1, files: u64::from(file), bytes });
     }
 
     /// Counts all of a part.

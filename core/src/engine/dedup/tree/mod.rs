@@ -29,7 +29,7 @@ mod tests;
 pub use builder::{Builder, Root};
 pub use cursor::{Cursor, Lost};
 pub use diff::{Change, Difference, diff};
-pub use entry::{Content, Entry, Hole, Kept, Names, Owner};
+pub use entry::{Content, Entry, Hole, Kept, Known, Names, Owner};
 pub use find::{find, list, totals};
 pub use inner::Totals;
 pub use kept::{holes, keep_holes, keep_xattrs, xattrs};

@@ -12,7 +12,7 @@ fn full(shelf: &Shelf, protection: &Protection) -> Vault {
     let vault = create(shelf, protection).unwrap();
     let gone = vault.commit(&snapshot(1)).unwrap();
     vault.commit(&snapshot(2)).unwrap();
-    vault.begin_session("host", 7, NOW).unwrap();
+    vault.begin_session("host", Process::of_number(7), NOW).unwrap();
     vault.remove_snapshots(&[gone], "host", NOW).unwrap();
     vault
 }

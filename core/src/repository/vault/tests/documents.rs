@@ -147,14 +147,14 @@ fn a_snapshot_of_a_newer_version_is_a_row_that_says_so() {
 fn a_session_is_there_from_its_beginning_to_its_end() {
     let shelf = Shelf::default();
     let vault = encrypted(&shelf);
-    let session = vault.begin_session("host", 4711, NOW).unwrap();
-    let announced = Announcement { host: "host".to_owned(), process: 4711, started: NOW };
+    let session = vault.begin_session("host", Process::of_number(4711), NOW).unwrap();
+    let announced = Announcement { host: "host".to_owned(), process: Process::of_number(4711), started: NOW };
     assert_eq!(vault.sessions().unwrap().found, [(session.id(), announced)]);
-    let killed = vault.begin_session("host", 4712, NOW).unwrap().id();
+    let killed = vault.begin_session("host", Process::of_number(4712), NOW).unwrap().id();
     session.end().unwrap();
     let left: Vec<ObjectId> = vault.sessions().unwrap().found.into_iter().map(|(id, _)| id).collect();
     assert_eq!(left, [killed]);
-    let fails = vault.begin_session("host", 4713, NOW).unwrap();
+    let fails = vault.begin_session("host", Process::of_number(4713), NOW).unwrap();
     shelf.fail_after(Some(0));
     assert_eq!(kind(fails.end()), Kind::Io);
 }

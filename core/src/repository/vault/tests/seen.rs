@@ -25,11 +25,27 @@ fn fresh() -> Seen {
 }
 
 #[test]
-fn a_snapshot_that_vanishes_without_a_removal_is_told_once() {
+fn a_snapshot_that_vanishes_without_a_removal_is_told_until_that_is_accepted() {
     let mut seen = fresh();
     assert_eq!(seen.notice(&snapshots([1, 2, 3]), &removals(&[])), []);
-    assert_eq!(seen.notice(&snapshots([1, 3, 4]), &removals(&[])), [Rollback::Vanished(id(2))]);
+    for _ in 0..3 {
+        assert_eq!(seen.notice(&snapshots([1, 3, 4]), &removals(&[])), [Rollback::Vanished(id(2))]);
+        seen = Seen::parse(&seen.encode().unwrap()).unwrap();
+    }
+    seen.accept(&[Rollback::Vanished(id(2))]);
     assert_eq!(seen.notice(&snapshots([1, 3, 4]), &removals(&[])), []);
+    // Only what was told is accepted.
+    assert_eq!(seen.notice(&snapshots([1, 4]), &removals(&[])), [Rollback::Vanished(id(3))]);
+}
+
+#[test]
+fn what_comes_back_or_is_removed_on_purpose_after_all_is_told_no_more() {
+    let mut seen = fresh();
+    seen.notice(&snapshots([1, 2, 3]), &removals(&[]));
+    assert_eq!(seen.notice(&snapshots([3]), &removals(&[])).len(), 2);
+    assert_eq!(seen.notice(&snapshots([2, 3]), &removals(&[])), [Rollback::Vanished(id(1))]);
+    assert_eq!(seen.notice(&snapshots([2, 3]), &removals(&[1])), []);
+    assert_eq!(seen.notice(&snapshots([2, 3]), &removals(&[])), []);
 }
 
 #[test]
@@ -46,7 +62,10 @@ fn a_removed_snapshot_that_returns_without_its_removal_is_told() {
     let mut seen = fresh();
     assert_eq!(seen.notice(&snapshots([1, 2]), &removals(&[])), []);
     assert_eq!(seen.notice(&snapshots([2]), &removals(&[1])), []);
-    assert_eq!(seen.notice(&snapshots([1, 2]), &removals(&[])), [Rollback::Returned(id(1))]);
+    for _ in 0..2 {
+        assert_eq!(seen.notice(&snapshots([1, 2]), &removals(&[])), [Rollback::Returned(id(1))]);
+    }
+    seen.accept(&[Rollback::Returned(id(1))]);
     assert_eq!(seen.notice(&snapshots([1, 2]), &removals(&[])), []);
     assert_eq!(seen.notice(&snapshots([2]), &removals(&[])), [Rollback::Vanished(id(1))]);
 }
@@ -57,7 +76,11 @@ fn a_snapshot_that_is_damaged_is_still_there() {
     seen.notice(&snapshots([1]), &removals(&[]));
     let mut now = snapshots([]);
     now.damaged.push((id(1), Error::damaged("not as it was written:", "x")));
+    // And one that somebody has put there, who takes it away again.
+    now.damaged.push((id(2), Error::damaged("not as it was written:", "x")));
     assert_eq!(seen.notice(&now, &removals(&[])), []);
+    now.damaged.clear();
+    assert_eq!(seen.notice(&now, &removals(&[])), [Rollback::Vanished(id(1))]);
 }
 
 #[test]

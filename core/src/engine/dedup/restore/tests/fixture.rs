@@ -1,7 +1,7 @@
 //! Backups made by hand in a repository in memory, and what a restore of them should come to.
 
 use super::super::*;
-use crate::engine::dedup::tree::{self, Content, Entry, Hole, Kept, Key, Owner, Store};
+use crate::engine::dedup::tree::{self, Content, Entry, Hole, Kept, Key, Known, Owner, Store};
 use crate::monitor::{Event, Monitor, Quiet};
 use crate::repository::vault::{
     ChunkKind, CompressionLevel, Encoder, Index, Protection, Reader, Vault, Writer,
@@ -86,6 +86,7 @@ pub fn file(content: Content) -> Entry {
         kind: FileKind::File,
         racy: false,
         whole: true,
+        known: Known::All,
         mode: 0o640,
         owner: Arc::new(owner),
         mtime: FileTime::new(1_234_567_890, 123_456_789),

@@ -22,6 +22,11 @@ const HOLES_ELSEWHERE: u8 = 32;
 const NOT_WHOLE: u8 = 64;
 const EXTENSION: u8 = 128;
 
+/// The field of an extension that says that an entry could not be read, and what it says.
+const TAG_UNREAD: u64 = 1;
+const UNREAD_ATTRIBUTES: u8 = 1;
+const UNREAD_NAME: u8 = 2;
+
 const FORM_NONE: u64 = 0;
 const FORM_SLICE: u64 = 1;
 const FORM_ROWS: u64 = 2;

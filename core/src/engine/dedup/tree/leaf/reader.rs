@@ -3,7 +3,7 @@
 //! The tables are checked when the leaf is opened, every entry when it is reached: that it has no fault, that it can be where it
 //! says it is, and that it comes after the one before.
 
-use super::super::entry::{Content, Entry, Kept, Names, Owner};
+use super::super::entry::{Content, Entry, Kept, Known, Names, Owner};
 use super::super::inner::Totals;
 use super::super::kept;
 use super::super::key::{Key, compare_paths, is_name, is_path};
@@ -155,9 +155,10 @@ impl LeafReader {
             _ => Some(Names { device: fields.number()?, links: fields.number()? }),
         };
         self.read_kept(fields, flags, entry)?;
-        if flags & EXTENSION != 0 {
-            read_extension(fields.bytes(usize::MAX)?)?;
-        }
+        entry.known = match flags & EXTENSION {
+            0 => Known::All,
+            _ => read_extension(fields.bytes(usize::MAX)?)?,
+        };
         if let Some(fault) = entry.fault() {
             return Err(damaged(fault).while_doing("an entry that cannot be in", "a leaf"));
         }
@@ -303,15 +304,29 @@ fn read_time(fields: &mut Fields<'_>, before: &mut i64) -> Result<FileTime> {
     Ok(FileTime { seconds: *before, nanoseconds: fields.number_up_to(999_999_999)? as u32 })
 }
 
-/// Fields that a newer version added: even ones may be ignored.
-fn read_extension(bytes: &[u8]) -> Result<()> {
+/// Fields by ascending tags. Of those that a newer version added, even ones may be ignored.
+fn read_extension(bytes: &[u8]) -> Result<Known> {
     let mut fields = Fields::new(bytes, 0);
+    let mut known = Known::All;
+    let mut before = None;
     while fields.left() > 0 {
         let tag = fields.number()?;
-        if !tag.is_multiple_of(2) {
-            return Err(unsupported("field", tag));
+        if before.replace(tag).is_some_and(|before| before >= tag) {
+            return Err(damaged("fields out of order in"));
         }
-        fields.bytes(usize::MAX)?;
+        let value = fields.bytes(usize::MAX)?;
+        match tag {
+            TAG_UNREAD => {
+                known = match value {
+                    [UNREAD_ATTRIBUTES] => Known::Attributes,
+                    [UNREAD_NAME] => Known::Name,
+                    [value] => return Err(unsupported("sort of what was not read", u64::from(*value))),
+                    _ => return Err(damaged("a wrong length of a field in")),
+                }
+            }
+            tag if !tag.is_multiple_of(2) => return Err(unsupported("field", tag)),
+            _ => (),
+        }
     }
-    Ok(())
+    Ok(known)
 }

@@ -1,6 +1,6 @@
 //! Makes leaves: entries of one go in, the bytes of a node come out.
 
-use super::super::entry::{Content, Entry, Kept, Owner};
+use super::super::entry::{Content, Entry, Kept, Known, Owner};
 use super::super::inner::Totals;
 use super::super::key::{Key, shared};
 use super::super::{kept, varint};
@@ -130,6 +130,7 @@ impl LeafWriter {
             varint::put(&mut self.items, names.links);
         }
         self.push_kept(entry);
+        self.push_extension(entry.known);
         self.count += 1;
         self.totals.add_entry(entry);
         Ok(())
@@ -194,6 +195,18 @@ impl LeafWriter {
             Kept::Here(holes) => kept::write_holes(&mut self.items, holes),
             Kept::Elsewhere(id) => self.push_chunk(id),
         }
+    }
+
+    fn push_extension(&mut self, known: Known) {
+        let what = match known {
+            Known::All => return,
+            Known::Attributes => UNREAD_ATTRIBUTES,
+            Known::Name => UNREAD_NAME,
+        };
+        let mut fields = Vec::with_capacity(3);
+        varint::put(&mut fields, TAG_UNREAD);
+        varint::put_bytes(&mut fields, &[what]);
+        varint::put_bytes(&mut self.items, &fields);
     }
 
     fn push_chunk(&mut self, id: &ChunkId) {
@@ -264,6 +277,7 @@ fn flags(entry: &Entry) -> u8 {
     let mut flags = kept(XATTRS_HERE, XATTRS_ELSEWHERE, xattrs) | kept(HOLES_HERE, HOLES_ELSEWHERE, holes);
     flags |= if entry.racy { RACY } else { 0 };
     flags |= if entry.whole { 0 } else { NOT_WHOLE };
+    flags |= if entry.is_unread() { EXTENSION } else { 0 };
     flags | if entry.names.is_some() { NAMES } else { 0 }
 }
 

@@ -116,9 +116,14 @@ fn newer_versions_kinds_forms_and_odd_fields_are_refused_as_such() {
     };
     assert_eq!(kind_of(&node(&plain)), Ok(2));
     assert_eq!(kind_of(&with(&[(1, 128)], &[2, 2, 0])), Ok(2));
+    // One that could not be read, of which its name or its attributes are known; and a field behind that.
+    for unread in [&[3, 1, 1, 1][..], &[3, 1, 1, 2], &[5, 1, 1, 2, 2, 0]] {
+        assert_eq!(kind_of(&with(&[(1, 192)], unread)), Ok(2), "{unread:?}");
+    }
     let mut newer = node(&plain);
     newer[0] = 2;
-    for bytes in [newer, with(&[(1, 128)], &[2, 3, 0]), with(&[(0, 6)], &[]), with(&[(13, 7)], &[])] {
+    let fields = [with(&[(1, 128)], &[2, 3, 0]), with(&[(1, 192)], &[3, 1, 1, 3])];
+    for bytes in [&[newer, with(&[(0, 6)], &[]), with(&[(13, 7)], &[])][..], &fields].concat() {
         assert_eq!(kind_of(&bytes), Err(Kind::Unsupported), "{bytes:?}");
     }
     let broken = [
@@ -129,6 +134,13 @@ fn newer_versions_kinds_forms_and_odd_fields_are_refused_as_such() {
         with(&[(5, 0x80)], &[]),
         with(&[(6, 1)], &[]),
         with(&[(1, 128)], &[1, 2]),
+        with(&[(1, 128)], &[3, 1, 1, 1]),
+        with(&[(1, 192)], &[2, 1, 0]),
+        with(&[(1, 192)], &[4, 1, 2, 1, 1]),
+        with(&[(1, 192)], &[5, 2, 0, 1, 1, 1]),
+        with(&[(1, 192)], &[6, 1, 1, 1, 1, 1, 1]),
+        with(&[(1, 192), (5, 1)], &[3, 1, 1, 2]),
+        with(&[(0, 3), (1, 192), (12, 3), (13, 1)], &[1, 1]),
         with(&[(12, 1)], &[]),
         vec![],
         vec![1],

@@ -51,7 +51,9 @@ fn change(map: &mut Map, at: usize, how: u8, entry: Entry) {
             .values_mut()
             .skip(at % 50)
             .step_by(13)
+            .filter(|entry| entry.known != Known::Name)
             .for_each(|entry| entry.inode = entry.inode.wrapping_add(1)),
+        _ if map[&path].known == Known::Name => (),
         _ => map.get_mut(&path).unwrap().mode ^= 1,
     }
 }

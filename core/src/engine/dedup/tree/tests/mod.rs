@@ -95,6 +95,7 @@ pub fn directory() -> Entry {
         kind: FileKind::Directory,
         racy: false,
         whole: true,
+        known: Known::All,
         mode: 0o755,
         owner: Arc::new(Owner { uid: 1000, gid: 1000, user: b"ada".to_vec(), group: b"users".to_vec() }),
         mtime: FileTime::new(1_700_000_000, 5),
@@ -212,9 +213,9 @@ pub fn other() -> impl Strategy<Value = Entry> {
     ];
     let links = proptest::option::weighted(0.2, (number(), number()));
     let of_kind = (content(), vec(any::<u8>(), 0..30), any::<(u32, u32)>());
-    let more = (links, xattrs_kept(), any::<(bool, bool)>());
+    let more = (links, xattrs_kept(), any::<(bool, bool)>(), known());
     (kind, any_directory(), of_kind, more).prop_map(
-        |(kind, base, (content, target, rdev), (links, xattrs, bits))| {
+        |(kind, base, (content, target, rdev), (links, xattrs, bits, known))| {
             let names = links.map(|(device, links)| Names { device, links });
             let mut entry = Entry { kind, names, xattrs, racy: bits.0, whole: bits.1, ..base };
             match kind {
@@ -223,9 +224,26 @@ pub fn other() -> impl Strategy<Value = Entry> {
                 FileKind::CharDevice | FileKind::BlockDevice => entry.rdev = rdev,
                 _ => (),
             }
-            entry
+            as_known(entry, known)
         },
     )
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    prop_oneof![8 => Just(Known::All), 1 => Just(Known::Attributes), 1 => Just(Known::Name)]
+}
+
+fn as_known(entry: Entry, known: Known) -> Entry {
+    match known {
+        Known::All => entry,
+        Known::Attributes => entry.unread(),
+        Known::Name => Entry::known_by_name(entry.kind),
+    }
+}
+
+/// Any directory but the root.
+fn any_sub_directory() -> impl Strategy<Value = Entry> {
+    (any_directory(), known()).prop_map(|(entry, known)| as_known(entry, known))
 }
 
 fn any_directory() -> impl Strategy<Value = Entry> {
@@ -248,8 +266,10 @@ fn any_directory() -> impl Strategy<Value = Entry> {
 
 /// Trees with everything in them, also much of it in one directory.
 pub fn any_tree() -> impl Strategy<Value = Map> {
-    let directories =
-        vec((any::<prop::sample::Index>(), name(), any_directory(), vec((name(), other()), 0..40)), 0..12);
+    let directories = vec(
+        (any::<prop::sample::Index>(), name(), any_sub_directory(), vec((name(), other()), 0..40)),
+        0..12,
+    );
     (any_directory(), vec((name(), other()), 0..60), directories).prop_map(|(root, at_root, directories)| {
         let mut map = Map::from([(Path(Vec::new(), Vec::new()), root)]);
         map.extend(at_root.into_iter().map(|(name, entry)| (Path(Vec::new(), name), entry)));

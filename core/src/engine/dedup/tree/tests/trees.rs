@@ -14,7 +14,7 @@ proptest! {
         prop_assert_eq!(&back, &map);
         // What is read makes the same nodes.
         prop_assert_eq!(build(&mut Memory::default(), &back), root);
-        let files: Vec<_> = map.values().filter(|entry| entry.kind == FileKind::File).collect();
+        let files: Vec<_> = map.values().filter(|entry| entry.kind == FileKind::File && !entry.is_unread()).collect();
         let bytes = files.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size_bytes));
         let expected = Totals { entries: map.len() as u64, files: files.len() as u64, bytes };
         prop_assert_eq!(totals(&memory, &root.id).unwrap(), expected);
@@ -180,6 +180,12 @@ fn an_entry_that_cannot_be_is_refused() {
         holed(vec![hole(1, 1), hole(0, 1)], rows(vec![8])),
         holed(vec![hole(0, 5)], slice(0)),
         Entry { holes: Kept::Elsewhere(ChunkId([2; 32])), content: rows(vec![10]), ..plain.clone() },
+        Entry { known: Known::Attributes, whole: false, ..plain.clone() },
+        Entry { known: Known::Name, whole: false, ..plain.clone() },
+        Entry { whole: true, ..plain.clone().unread() },
+        Entry { mode: 1, ..Entry::known_by_name(FileKind::File) },
+        Entry { size_bytes: 1, ..Entry::known_by_name(FileKind::File) },
+        Entry { kind: FileKind::Fifo, size_bytes: 0, ..plain.clone().unread() },
     ];
     for entry in &wrong {
         assert_eq!(refusal(&[("", "")], ("", "x"), entry), Kind::Invalid, "{entry:?}");
@@ -191,6 +197,22 @@ fn an_entry_that_cannot_be_is_refused() {
     {
         assert_eq!(right.fault(), None, "{right:?}");
     }
+}
+
+#[test]
+fn what_could_not_be_read_counts_as_an_entry_and_as_no_file() {
+    let at = |name: &str| Path(Vec::new(), name.as_bytes().to_vec());
+    let entries = [
+        (at(""), directory()),
+        (at("dark"), Entry::known_by_name(FileKind::File)),
+        (at("f"), file(1, 0, 10)),
+        (at("lost"), file(1, 0, 70).unread()),
+    ];
+    let mut memory = Memory::default();
+    let root = build(&mut memory, &entries.iter().cloned().collect());
+    assert_eq!((root.entries, root.files, root.bytes), (4, 1, 10));
+    assert_eq!(read(&memory, &root.id).unwrap(), entries);
+    assert_eq!(entries[3].1.size_bytes, 70);
 }
 
 #[test]

@@ -67,6 +67,12 @@ fn entry(value: &Value) -> Entry {
         kind,
         racy: value.get("racy").is_some(),
         whole: value.get("not_whole").is_none(),
+        known: match value.get("unread").map(|what| what.as_str().unwrap()) {
+            None => Known::All,
+            Some("attributes known") => Known::Attributes,
+            Some("name known") => Known::Name,
+            Some(other) => panic!("{other}"),
+        },
         mode: value["mode"].as_u64().unwrap() as u32,
         owner: Arc::new(owner),
         mtime: time_of(&value["mtime"]),
