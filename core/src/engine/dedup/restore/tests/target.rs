@@ -20,9 +20,9 @@ fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
     strangers();
     // A directory where the backup has a file, and the other way round.
     fs::create_dir_all(at("a/f00/full")).unwrap();
-    let part = [b"a".to_vec()];
-    let run = |include: &[Vec<u8>], delete| {
-        let plan = Plan { delete, ..Fixture::plan(include) };
+    let (part, all) = (paths(&["a"]), paths(&[]));
+    let run = |include: &Wanted, delete| {
+        let plan = Plan { delete, overwrite: Some(Overwrite::Always), ..backup.plan(include) };
         backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
     };
     run(&part, false);
@@ -34,7 +34,7 @@ fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
     fs::set_permissions(at("b"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     strangers();
     fs::write(at("stranger"), "x").unwrap();
-    run(&[], true);
+    run(&all, true);
     backup.assert_restored(&snapshot(folder.path()));
 }
 
@@ -50,7 +50,8 @@ fn nothing_is_removed_in_a_directory_that_could_not_be_read() {
         fs::create_dir_all(folder.path().join(path)).unwrap();
         fs::write(folder.path().join(path).join("there"), "x").unwrap();
     }
-    let plan = Plan { delete: true, ..Fixture::plan(&[]) };
+    let all = paths(&[]);
+    let plan = Plan { delete: true, overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
     backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
     assert!(folder.path().join("unread/there").exists() && !folder.path().join("a/there").exists());
 }
@@ -63,7 +64,9 @@ fn a_file_in_place_of_a_directory_gives_way() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "a file").unwrap();
     std::os::unix::fs::symlink("/", folder.path().join("b")).unwrap();
-    backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &Events::default()).unwrap();
+    backup
+        .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &Events::default())
+        .unwrap();
     backup.assert_restored(&snapshot(folder.path()));
 }
 
@@ -73,7 +76,8 @@ fn what_is_there_already_stays_and_what_differs_is_written_anew() {
     everything(&mut backup);
     let root = backup.finish();
     let folder = tempfile::tempdir().unwrap();
-    let plan = Plan { keep_same: Some(backup.vault.keys()), ..Fixture::plan(&[]) };
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
     let run = || {
         let events = Events::default();
         backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
