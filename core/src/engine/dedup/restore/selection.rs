@@ -83,6 +83,8 @@ impl Selection {
         if parts.is_empty() || !chosen.patterns.is_empty() || chosen.paths().iter().any(Vec::is_empty) {
             return Ok(everything);
         }
+        // Nor is anything made above what is left out.
+        parts.retain(|part| !chosen.excludes(part.path(), part.is_directory()));
         let mut selection = Selection::of(parts);
         selection.above.retain(|path| chosen.is_above(path));
         Ok(selection)

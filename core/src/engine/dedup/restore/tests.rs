@@ -4,6 +4,7 @@ mod damage;
 mod fixture;
 mod part;
 mod target;
+mod verify;
 
 use super::*;
 use crate::engine::dedup::tree::{Content, Entry, Hole, Kept, Names};
