@@ -126,6 +126,10 @@ impl<'m> Large<'m> {
         let mut differing = Vec::new();
         for row in rows {
             run.monitor.check()?;
+            // One difference is enough to say that there are some.
+            if self.is_lost() || (run.purpose == Purpose::Verify && !differing.is_empty()) {
+                return Ok(differing);
+            }
             if self.is_there(run, there, row, buffer) {
                 let done = self.take_over(there, row.offset..row.offset.saturating_add(row.bytes));
                 self.settle(run, done)?;

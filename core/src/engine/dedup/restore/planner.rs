@@ -403,7 +403,8 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             if file.has_something_there() {
                 together.push(row);
                 together_bytes = together_bytes.saturating_add(bytes);
-                if together_bytes >= RESTORE_COMPARE_BYTES {
+                if together_bytes >= RESTORE_COMPARE_BYTES || together.len() >= self.run.bounds.window_chunks
+                {
                     self.compare(file, std::mem::take(&mut together))?;
                     together_bytes = 0;
                 }

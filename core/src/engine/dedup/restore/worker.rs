@@ -308,18 +308,24 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
             }
             return file.release(self.run, self.files.as_mut());
         }
-        let mut needed = Vec::new();
-        for Row { id, offset, bytes } in differing {
-            match self.run.locate(&id) {
-                Ok(at) => {
-                    file.hold();
-                    let wants = vec![Want::Part { file: Arc::clone(file), offset, bytes }];
-                    needed.push(Needed { id, at, wants });
-                }
+        let mut located = Vec::new();
+        for row in differing {
+            match self.run.locate(&row.id) {
+                Ok(at) => located.push((at, row)),
                 Err(error) => file.lose(self.run, &error, Side::Stored),
             }
         }
-        needed.sort_by_key(|needed| (needed.at.pack, needed.at.offset));
+        located.sort_by_key(|(at, _)| (at.pack, at.offset));
+        let mut needed: Vec<Needed<'m>> = Vec::new();
+        for (at, Row { id, offset, bytes }) in located {
+            file.hold();
+            let want = Want::Part { file: Arc::clone(file), offset, bytes };
+            match needed.last_mut().filter(|last| last.id == id) {
+                // A chunk that the file has several times is fetched once.
+                Some(last) => last.wants.push(want),
+                None => needed.push(Needed { id, at, wants: vec![want] }),
+            }
+        }
         let bounds = self.run.bounds;
         fetches(needed, &bounds).try_for_each(|(pack, chunks)| self.fetch(pack, chunks))?;
         file.release(self.run, self.files.as_mut())

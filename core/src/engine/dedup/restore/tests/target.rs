@@ -119,3 +119,57 @@ fn what_is_there_already_stays_and_what_differs_is_written_anew() {
     assert!(after[1] != before[1] && after[4] != before[4], "what was changed was not written anew");
     assert!(after[2] == before[2] && after[3] == before[3] && after[5..] == before[5..]);
 }
+
+#[test]
+fn a_chunk_that_a_file_has_many_times_is_fetched_once_for_it() {
+    let mut backup = Backup::new();
+    backup.directory("", 0o755);
+    let (chunk, other) = (vec![1; 5000], vec![2; 4000]);
+    backup.large("f", &[vec![chunk.clone(); 30], vec![other], vec![chunk; 30]].concat(), &[]);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    for bounds in [BOUNDS, SMALL] {
+        // Of the old file only a chunk in the middle is right.
+        let old = [vec![3; 5000 * 30], vec![2; 4000], vec![3; 99]].concat();
+        fs::write(folder.path().join("f"), old).unwrap();
+        let events = Events::default();
+        backup.restore_with(&root, folder.path(), plan, 2, bounds, &events).unwrap();
+        backup.assert_restored(&snapshot(folder.path()));
+        let times = if bounds.window_chunks == BOUNDS.window_chunks { 1 } else { 13 };
+        assert!(events.stored() <= times * 5100, "{} bytes", events.stored());
+    }
+}
+
+#[test]
+fn a_file_with_holes_takes_over_what_is_the_same_and_keeps_its_holes() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
+    let path = folder.path().join("sparse");
+    let inode = || fs::metadata(&path).unwrap().ino();
+    let before = inode();
+    let change = |at: u64| {
+        use std::os::unix::fs::FileExt;
+        fs::File::options().write(true).open(&path).unwrap().write_all_at(b"!", at).unwrap();
+    };
+    // In a hole: nothing is fetched, but a new file is made. In its data: one chunk is fetched.
+    for (at, fetched) in [(500, 0..1), ((1 << 20) + 10, 1000..1200)] {
+        change(at);
+        let events = Events::default();
+        backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+        assert!(fetched.contains(&events.stored()), "{at}: {} bytes", events.stored());
+        backup.assert_restored(&snapshot(folder.path()));
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20, "the holes were filled");
+    }
+    let after = inode();
+    assert_ne!(before, after);
+    let events = Events::default();
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+    assert_eq!((events.stored(), inode()), (0, after));
+}
