@@ -14,7 +14,7 @@ use icecore::error::{Error, Kind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = match cli::Arguments::try_parse() {
+    let arguments = match cli::Arguments::try_parse_from(cli::typed()) {
         Ok(arguments) => arguments,
         Err(error) => return exit::misused(&error),
     };

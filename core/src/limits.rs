@@ -327,6 +327,21 @@ pub const ZIP_COMPRESSED_AT_ONCE_BYTES: usize = 256 << 10;
 /// Work in KiB of memory times passes that one key slot may ask for, and that all different derivations of one opening may come to:
 /// about a second, however many slots somebody has put there.
 pub const KDF_WORK_KIB: u64 = 1 << 20;
+/// Bytes of zeros from which on a restore with `--sparse` makes a hole of them.
+pub const SPARSE_RUN_BYTES: usize = 64 << 10;
+
+/// Bytes that such a hole is made of, and where it may begin: the blocks of file systems.
+pub const SPARSE_BLOCK_BYTES: usize = 4 << 10;
+
+/// Bytes of a file that stands in a target which are compared with what a restore would write at a time, by one worker.
+pub const RESTORE_COMPARE_BYTES: u64 = 16 << 20;
+
+/// Paths that a restore remembers by a hash: what it made, where it must not be taken for what stood there before, or what is
+/// not to be verified. More than that is not restored with the options that need it.
+pub const RESTORE_PATHS: usize = 1 << 26;
+
+/// Patterns of what to restore, or of what not to.
+pub const RESTORE_PATTERNS: usize = 4096;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

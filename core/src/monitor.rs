@@ -32,6 +32,21 @@ pub enum Event<'a> {
         /// Bytes of content.
         bytes: u64,
     },
+    /// Entries of the backup were not restored, since what stands in their places is to stay.
+    Kept {
+        /// How many more.
+        entries: u64,
+    },
+    /// A file that stands in the target counts as what the backup has, and was not read: told beside [`Event::Entry`].
+    Unchanged {
+        /// The path in the tree, raw.
+        path: &'a [u8],
+    },
+    /// A restored file was read again, and is what the backup has.
+    Verified {
+        /// The path in the tree, raw.
+        path: &'a [u8],
+    },
     /// `bytes` went to storage or came from it.
     Stored {
         /// Bytes moved since the last such event.
@@ -73,6 +88,9 @@ pub struct Counting<'a> {
     bytes: AtomicU64,
     lost: AtomicU64,
     problems: AtomicU64,
+    kept: AtomicU64,
+    unchanged: AtomicU64,
+    verified: AtomicU64,
     lost_paths: Mutex<Vec<String>>,
 }
 
@@ -86,6 +104,9 @@ impl<'a> Counting<'a> {
             bytes: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             problems: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
             lost_paths: Mutex::new(Vec::new()),
         }
     }
@@ -113,6 +134,21 @@ impl<'a> Counting<'a> {
     /// Problems of every sort.
     pub fn problems(&self) -> u64 {
         self.problems.load(Ordering::Relaxed)
+    }
+
+    /// Entries that were not restored, for the sake of what stands there.
+    pub fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Files that were there and count as unchanged.
+    pub fn unchanged(&self) -> u64 {
+        self.unchanged.load(Ordering::Relaxed)
+    }
+
+    /// Files that were read again after they were restored, and are right.
+    pub fn verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
     }
 
     /// The first [`crate::limits::REPORTED_PATHS`] paths that lost data, each with its reason.
@@ -144,6 +180,9 @@ impl Monitor for Counting<'_> {
                 self.directories.fetch_add(1, Ordering::Relaxed);
             }
             Event::Problem { path, error, lost } => self.count_problem(path, error, *lost),
+            Event::Kept { entries } => drop(self.kept.fetch_add(*entries, Ordering::Relaxed)),
+            Event::Unchanged { .. } => drop(self.unchanged.fetch_add(1, Ordering::Relaxed)),
+            Event::Verified { .. } => drop(self.verified.fetch_add(1, Ordering::Relaxed)),
             Event::Warning(_) | Event::Stored { .. } => {}
         }
         self.inner.event(event);

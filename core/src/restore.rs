@@ -3,12 +3,13 @@
 //! it is written.
 
 use crate::chain::StoredChain;
-use crate::engine::{self, Chain as _, ObjectEngine, RestoreJob, Way, dedup};
+use crate::engine::{self, Chain as _, ObjectEngine, Overwrite, RestoreJob, Wanted, Way, dedup};
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::repository::vault::{Index, ObjectId, Snapshot};
 use crate::repository::{BackupId, Chain, Repository};
+use crate::select::place::tree_path;
 use crate::select::{self, Chosen, Filter};
 use crate::spool::Scratch;
 use crate::time::Timestamp;
@@ -27,12 +28,20 @@ pub struct Options<'a> {
     pub backup: String,
     /// The newest backup that is not newer than this.
     pub at: Option<Timestamp>,
-    /// Wanted paths of the tree; empty means all.
+    /// A path of the tree: of a directory the content is restored, anything else as an entry of the target. Empty for all.
+    pub path: Vec<u8>,
+    /// What is wanted of that: paths, or patterns as those of `.gitignore`, both below `path`; empty means all.
     pub include: Vec<Vec<u8>>,
-    /// Whether the target may hold something already.
-    pub overwrite: bool,
-    /// Whether what is not in the backup goes.
+    /// Patterns of what is neither restored nor deleted.
+    pub exclude: Vec<String>,
+    /// What becomes of what the target holds already; `None` refuses one that holds anything.
+    pub overwrite: Option<Overwrite>,
+    /// Whether what is not in the backup goes. Not with a policy that keeps what is there.
     pub delete: bool,
+    /// Whether long runs of zeros take no room, also where they are data in the backup.
+    pub sparse: bool,
+    /// Whether every restored file is read again and compared.
+    pub verify: bool,
     /// Whether owners are numbers, whatever their names are here.
     pub numeric_owner: bool,
     /// Where to.
@@ -56,6 +65,12 @@ pub struct Report {
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// Entries that were not restored, since what stands in their places was to stay.
+    pub kept: u64,
+    /// Files that were there already, of the same size and time, and were not read; they are among `files`.
+    pub unchanged: u64,
+    /// Files that were read again and compared, when that was asked for.
+    pub verified: Option<u64>,
     /// Entries that lack an attribute (an owner, an extended attribute) that could not be given here.
     pub problems: u64,
 }
@@ -72,12 +87,21 @@ pub fn run(
     monitor: &dyn Monitor,
 ) -> Result<Report> {
     let monitor = Counting::new(monitor);
-    let include = options.include.iter().map(|path| tree_path(path)).collect::<Result<Vec<_>>>()?;
+    if options.delete && options.overwrite.is_none_or(Overwrite::keeps) {
+        return Err(Error::invalid(
+            "what is not in the backup cannot be deleted",
+            "while what is there is to stay",
+        )
+        .hint("--delete goes with --overwrite always or --overwrite if-changed"));
+    }
+    let include = options.include.iter().map(|path| Ok((path.clone(), tree_path(path)?)));
+    let include = include.collect::<Result<Vec<_>>>()?;
+    let wanted = Wanted::new(tree_path(&options.path)?, include, &options.exclude)?;
     let selected = select::one(repository, &options.filter, &options.this_host, &options.backup, options.at)?;
     for stray in &selected.strays {
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
-    let run = Run { repository, options, include, scratch, monitor: &monitor };
+    let run = Run { repository, options, wanted, scratch, monitor: &monitor };
     let (id, series, levels) = match selected.backup {
         Chosen::Level { chain, entry } => run.level(&chain, entry)?,
         Chosen::Snapshot { id, snapshot } => run.snapshot(id, &snapshot)?,
@@ -92,6 +116,9 @@ pub fn run(
         levels,
         files: monitor.entries(),
         bytes: monitor.bytes(),
+        kept: monitor.kept(),
+        unchanged: monitor.unchanged(),
+        verified: options.verify.then(|| monitor.verified()),
         problems: monitor.problems(),
     })
 }
@@ -99,7 +126,7 @@ pub fn run(
 struct Run<'a> {
     repository: &'a Repository,
     options: &'a Options<'a>,
-    include: Vec<Vec<u8>>,
+    wanted: Wanted,
     scratch: &'a Scratch,
     monitor: &'a Counting<'a>,
 }
@@ -116,7 +143,7 @@ impl Run<'_> {
             return Err(unknown.on(&location.engine));
         };
         check_target(options)?;
-        if self.include.is_empty() {
+        if self.wanted.is_everything() {
             stored.verify_hashes()?;
         }
         let levels: Vec<u32> = stored.steps().iter().map(|step| step.location.entry.level.number()).collect();
@@ -144,9 +171,10 @@ impl Run<'_> {
 
     fn job(&self) -> RestoreJob<'_> {
         RestoreJob {
-            include: &self.include,
+            wanted: &self.wanted,
+            overwrite: self.options.overwrite,
             delete: self.options.delete,
-            keep_same: self.options.overwrite,
+            verify: self.options.verify,
             scratch: self.scratch,
             monitor: self.monitor,
         }
@@ -194,7 +222,7 @@ impl Run<'_> {
 fn settings(options: &Options<'_>) -> target::Options {
     let owners = rustix::process::geteuid().is_root();
     if options.numeric_owner {
-        return target::Options::numeric(owners);
+        return target::Options { sparse: options.sparse, ..target::Options::numeric(owners) };
     }
     let users = Arc::new(Owners::new());
     let groups = Arc::clone(&users);
@@ -203,6 +231,7 @@ fn settings(options: &Options<'_>) -> target::Options {
         owners,
         uid_of: Box::new(move |name| users.uid_of(name)),
         gid_of: Box::new(move |name| groups.gid_of(name)),
+        sparse: options.sparse,
     }
 }
 
@@ -214,36 +243,11 @@ fn check_target(options: &Options<'_>) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("cannot look into the target", subject(), error)),
     };
-    if first.is_some() && !options.overwrite && !options.dry_run {
-        return Err(Error::new(Kind::AlreadyExists, "the target is not empty:")
-            .on(subject())
-            .hint("choose another directory, or say --overwrite to restore over what is there"));
-    }
-    Ok(())
-}
-
-/// A path given by the user, relative to the root of the tree.
-fn tree_path(path: &[u8]) -> Result<Vec<u8>> {
-    let parts: Vec<&[u8]> =
-        path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    if parts.contains(&&b".."[..]) {
-        return Err(Error::invalid(
-            "a wanted path is relative to the root of the backup, without '..':",
-            String::from_utf8_lossy(path),
+    if first.is_some() && options.overwrite.is_none() && !options.dry_run {
+        return Err(Error::new(Kind::AlreadyExists, "the target is not empty:").on(subject()).hint(
+            "choose another directory, or say what becomes of what is there: --overwrite replaces it, \
+                 --overwrite never keeps it",
         ));
     }
-    Ok(parts.join(&b"/"[..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wanted_paths_are_relative_to_the_tree() {
-        assert_eq!(tree_path(b"./a//b/").unwrap(), b"a/b");
-        assert_eq!(tree_path(b"/a").unwrap(), b"a");
-        assert_eq!(tree_path(b".").unwrap(), b"");
-        assert!(tree_path(b"a/../b").is_err());
-    }
+    Ok(())
 }

@@ -117,7 +117,13 @@ fn a_command_that_fails_is_told() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for page in ["README.md", "ARCHITECTURE.md", "docs/guide/first-backup.md", "docs/guide/tar.md"] {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/guide/first-backup.md",
+        "docs/guide/restoring.md",
+        "docs/guide/tar.md",
+    ] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
             let place = root.join(page).parent().unwrap().join(link);

@@ -212,21 +212,48 @@ impl World {
     /// Restores what `include` names.
     pub fn restore_part(&self, storage: Arc<dyn Storage>, id: &str, include: &[&str]) -> Restored {
         let target = tempfile::tempdir_in(self.directory.path()).unwrap();
-        let options = restore::Options {
+        let include = include.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let options = restore::Options { include, ..self.options(id, target.path()) };
+        let outcome = open(storage).and_then(|open| restore::run(&open, &options, &scratch(), &Quiet));
+        Restored { outcome, target }
+    }
+
+    /// All of a backup into a directory that is empty.
+    pub fn options<'t>(&self, id: &str, target: &'t Path) -> restore::Options<'t> {
+        restore::Options {
             filter: Series::default(),
             this_host: HOST.to_owned(),
             backup: id.to_owned(),
             at: None,
-            include: include.iter().map(|path| path.as_bytes().to_vec()).collect(),
-            overwrite: false,
+            path: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            overwrite: None,
             delete: false,
+            sparse: false,
+            verify: false,
             numeric_owner: true,
-            target: target.path(),
+            target,
             dry_run: false,
             workers: self.workers,
-        };
-        let outcome = open(storage).and_then(|open| restore::run(&open, &options, &scratch(), &Quiet));
-        Restored { outcome, target }
+        }
+    }
+
+    /// A new directory beside the source, for what is not a backup's.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Restores as it is told, from `storage`.
+    pub fn restore_as(
+        &self,
+        storage: Arc<dyn Storage>,
+        options: &restore::Options<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<restore::Report> {
+        restore::run(&open(storage)?, options, &scratch(), monitor)
     }
 
     /// Every backup that `storage` lists restores to what it was made of; gives their ids. One that is not among

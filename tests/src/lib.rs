@@ -23,6 +23,7 @@ mod histories;
 mod house;
 mod interruption;
 mod reading;
+mod restoring;
 mod retention;
 mod rot;
 mod round_trip;

@@ -27,6 +27,7 @@ use icecore::error::{Error, Result};
 use icecore::spool::Scratch;
 use icecore::time::FileTime;
 use rustix::time::ClockId;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub struct Global {
 enum Command {
     Init(init::Arguments),
     Backup(Box<backup::Arguments>),
-    Restore(restore::Arguments),
+    Restore(Box<restore::Arguments>),
     List(list::Arguments),
     Ls(ls::Arguments),
     Find(find::Arguments),
@@ -85,6 +86,11 @@ enum Command {
     Stats(stats::Arguments),
     Key(key::Arguments),
     Benchmark(benchmark::Arguments),
+}
+
+/// What was typed, in a form that has one meaning.
+pub fn typed() -> Vec<OsString> {
+    restore::with_joined_overwrite(std::env::args_os())
 }
 
 /// Does what was asked for.

@@ -5,7 +5,13 @@
 //! no levels. The verbs ([`crate::backup`], [`crate::restore`], [`crate::check`]) join both ends: they alone begin and commit.
 
 pub mod dedup;
+mod overwrite;
+mod paths;
 pub mod tar;
+mod wanted;
+
+pub use overwrite::Overwrite;
+pub use wanted::Wanted;
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
@@ -63,12 +69,14 @@ pub struct BackupJob<'a> {
 
 /// What to apply to a target.
 pub struct RestoreJob<'a> {
-    /// What is wanted: paths relative to the root of the source, each with everything below it; empty means everything.
-    pub include: &'a [Vec<u8>],
-    /// Remove whatever stands in a restored directory and is not in the backup.
+    /// What is wanted of the backup.
+    pub wanted: &'a Wanted,
+    /// What becomes of what stands in the target already; `None` for a target that was empty.
+    pub overwrite: Option<Overwrite>,
+    /// Remove whatever stands in a restored directory and is not in the backup. Not with a policy that keeps what is there.
     pub delete: bool,
-    /// Files that are there as they would be restored may be left alone.
-    pub keep_same: bool,
+    /// Read every restored file again, and compare it with the backup.
+    pub verify: bool,
     /// Where to put what outgrows memory.
     pub scratch: &'a Scratch,
     /// Who is told.

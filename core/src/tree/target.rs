@@ -13,11 +13,14 @@ mod files;
 mod path;
 mod pending;
 mod removal;
+mod there;
 mod walker;
 
 pub use apply::{Lookup, Options};
 pub use file::FileTarget;
 pub use files::Files;
+pub use removal::Spared;
+pub use there::{Standing, There};
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
@@ -26,7 +29,7 @@ use crate::tree::attributes::{Attributes, FileKind, Metadata};
 use crate::tree::directory::{Directory, lossy};
 use apply::{Place, Settings, State};
 use file::NewName;
-use path::split;
+use path::Base;
 use pending::Pending;
 use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
@@ -41,6 +44,7 @@ pub struct Target<'m> {
     settings: Arc<Settings<'m>>,
     walker: Walker,
     pending: Pending,
+    base: Base,
 }
 
 impl<'m> Target<'m> {
@@ -55,7 +59,18 @@ impl<'m> Target<'m> {
             settings: Arc::new(Settings::new(options, monitor)),
             walker: Walker::new(Directory::open(root)?),
             pending: Pending::new(scratch),
+            base: Base::default(),
         })
+    }
+
+    /// From here on paths are those of a backup, of which the target gets what is in the directory `base`: that is the target
+    /// itself. Nothing outside of it can be named.
+    ///
+    /// # Errors
+    /// `Invalid` for a path that is none.
+    pub fn set_base(&mut self, base: &[u8]) -> Result<()> {
+        self.base = Base::new(base)?;
+        Ok(())
     }
 
     /// Makes a directory, or takes the one that is there; anything else that stands there is replaced, links among them.
@@ -65,10 +80,11 @@ impl<'m> Target<'m> {
     /// # Errors
     /// `Invalid` for a path that is none, or when something stands in the way above; otherwise as the system has it.
     pub fn directory(&mut self, path: &[u8]) -> Result<()> {
-        if path.is_empty() {
+        let place = self.base.place(path)?;
+        if place.is_empty() {
             return Ok(());
         }
-        let (parent, name) = split(path)?;
+        let (parent, name) = self.base.split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         let make = || rustix::fs::mkdirat(&folder.directory, name, PRIVATE);
         let cannot = |e: Errno| Error::io("cannot create the directory", lossy(path), e);
@@ -76,13 +92,13 @@ impl<'m> Target<'m> {
             Err(Errno::EXIST) => {}
             other => return other.map_err(cannot),
         }
-        match self.walker.walk(path, Missing::Fail) {
+        match self.walker.walk(place, Missing::Fail) {
             Ok(there) => self.open_up(&there.directory).map_err(cannot),
             Err(stop) if stop.is_blocked() => {
                 rustix::fs::unlinkat(&folder.directory, name, AtFlags::empty()).map_err(cannot)?;
                 make().map_err(cannot)
             }
-            Err(stop) => Err(stop.into_error(path)),
+            Err(stop) => Err(stop.into_error(place)),
         }
     }
 
@@ -94,14 +110,14 @@ impl<'m> Target<'m> {
     /// # Errors
     /// As [`Target::directory`].
     pub fn file(&mut self, path: &[u8], expected: &Attributes) -> Result<FileTarget<'m>> {
-        let (parent, name) = split(path)?;
+        let (parent, name) = self.base.split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         FileTarget::create(Arc::clone(&self.settings), folder, path, name, expected)
     }
 
     /// Makes files in the same tree from another thread, with handles of its own. See [`Files`] for what must be kept to.
     pub fn files(&self) -> Files<'m> {
-        Files::new(Arc::clone(&self.settings), self.walker.beside())
+        Files::new(Arc::clone(&self.settings), self.walker.beside(), self.base.clone())
     }
 
     /// Makes a symbolic link, in place of whatever stands there. Where it points to is not looked at.
@@ -152,8 +168,8 @@ impl<'m> Target<'m> {
     /// # Errors
     /// `NotFound` when there is no `existing`, `Invalid` when it is a directory; otherwise as [`Target::directory`].
     pub fn hard_link(&mut self, path: &[u8], existing: &[u8]) -> Result<()> {
-        let (parent, name) = split(path)?;
-        let (existing_parent, existing_name) = split(existing)?;
+        let (parent, name) = self.base.split(path)?;
+        let (existing_parent, existing_name) = self.base.split(existing)?;
         let cannot = || format!("cannot link to {} from", lossy(existing));
         let source = self.walker.open(existing_parent, Missing::Fail)?;
         let inode = source.directory.stat(existing_name).map_err(|e| e.while_doing(cannot(), lossy(path)))?;
@@ -178,8 +194,9 @@ impl<'m> Target<'m> {
     /// # Errors
     /// `Invalid` for a path that is none; I/O of the temporary file.
     pub fn directory_attributes(&mut self, path: &[u8], attributes: Attributes) -> Result<()> {
-        path::check(path)?;
-        self.pending.push(path, attributes)
+        let place = self.base.place(path)?;
+        path::check(place)?;
+        self.pending.push(place, attributes)
     }
 
     /// Removes an entry and all below it, links themselves and never what they point to. Absent is fine. A file system
@@ -188,9 +205,17 @@ impl<'m> Target<'m> {
     /// # Errors
     /// The first failure; the rest is removed nevertheless. `Interrupted`.
     pub fn remove(&mut self, path: &[u8]) -> Result<()> {
-        let (parent, name) = split(path)?;
+        self.remove_sparing(path, &|_, _| false)
+    }
+
+    /// As [`Target::remove`]; but what is `spared` stays, with the directories above it.
+    ///
+    /// # Errors
+    /// As [`Target::remove`].
+    pub fn remove_sparing(&mut self, path: &[u8], spared: Spared<'_>) -> Result<()> {
+        let (parent, name) = self.base.split(path)?;
         let Some(folder) = self.walker.find(parent)? else { return Ok(()) };
-        removal::remove(&self.settings, &folder.directory, name, path)
+        removal::remove(&self.settings, &folder.directory, name, path, spared)
     }
 
     /// Moves an entry within the root; missing directories above its new place are made.
@@ -199,8 +224,8 @@ impl<'m> Target<'m> {
     /// `NotFound` when there is nothing at `from`, `AlreadyExists` when there is something at `to`: remove that first.
     /// `Invalid` when `to` lies below `from`.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        let (from_parent, from_name) = split(from)?;
-        let (to_parent, to_name) = split(to)?;
+        let (from_parent, from_name) = self.base.split(from)?;
+        let (to_parent, to_name) = self.base.split(to)?;
         if path::is_within(to, from) && from != to {
             return Err(Error::invalid(format!("cannot move {} into itself, to", lossy(from)), lossy(to)));
         }
@@ -220,10 +245,10 @@ impl<'m> Target<'m> {
     /// # Errors
     /// `Invalid` when a link stands above it; otherwise as the system has it.
     pub fn kind(&mut self, path: &[u8]) -> Result<Option<Metadata>> {
-        if path.is_empty() {
-            return self.walker.open(path, Missing::Fail)?.directory.metadata().map(Some);
+        if self.base.place(path)?.is_empty() {
+            return self.walker.open(b"", Missing::Fail)?.directory.metadata().map(Some);
         }
-        let (parent, name) = split(path)?;
+        let (parent, name) = self.base.split(path)?;
         let Some(folder) = self.walker.find(parent)? else { return Ok(None) };
         match folder.directory.stat(name) {
             Ok(metadata) => Ok(Some(metadata)),
@@ -237,8 +262,9 @@ impl<'m> Target<'m> {
     /// # Errors
     /// As [`Target::kind`]; also for a link at the path itself.
     pub fn names(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-        path::check(path)?;
-        let Some(folder) = self.walker.find(path)? else { return Ok(Vec::new()) };
+        let place = self.base.place(path)?;
+        path::check(place)?;
+        let Some(folder) = self.walker.find(place)? else { return Ok(Vec::new()) };
         let mut names =
             walker::names(&folder.directory).map_err(|e| Error::io("cannot list", lossy(path), e))?;
         names.sort_unstable();
@@ -251,7 +277,7 @@ impl<'m> Target<'m> {
     /// # Errors
     /// I/O of the temporary file in which attributes were kept.
     pub fn finish(self) -> Result<()> {
-        let Target { settings, mut walker, pending } = self;
+        let Target { settings, mut walker, pending, .. } = self;
         pending.drain(|path, attributes| {
             if let Err(e) = give_directory(&settings, &mut walker, path, attributes) {
                 settings.problem(path, &e.while_doing("cannot set the attributes of", lossy(path)));
@@ -267,7 +293,7 @@ impl<'m> Target<'m> {
         attributes: &Attributes,
         make: impl Fn(&Directory, &[u8]) -> Result<(), Errno>,
     ) -> Result<()> {
-        let (parent, name) = split(path)?;
+        let (parent, name) = self.base.split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         let directory = &folder.directory;
         let ((), new) = NewName::make(name, |name| make(directory, name))
@@ -344,7 +370,7 @@ fn give_directory(
         folder = walker.open(path, Missing::Fail)?;
         &folder.directory
     } else {
-        let (parent, name) = split(path)?;
+        let (parent, name) = path::split(path)?;
         let Some(parent) = walker.find(parent)? else { return Ok(()) };
         opened = match open_to_change(&parent.directory, name) {
             Ok(directory) => directory,

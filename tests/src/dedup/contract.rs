@@ -58,7 +58,7 @@ fn every_json_line_has_its_keys() {
     assert_eq!((&listed["stored_bytes"], &listed["encryption"]), (&made["stored_bytes"], &true.into()));
     assert_eq!(listed["tags"], serde_json::json!(["t"]));
     let restored = restore(&place, "t", &[]).expect(0).summary();
-    has_keys(&restored, "id series levels files bytes problems dry_run");
+    has_keys(&restored, "id series levels files bytes kept unchanged verified problems dry_run");
     assert_eq!((&restored["id"], &restored["levels"]), (&made["id"], &serde_json::json!([0])));
     let checked = verb(&place, "check", &["--read-data"]).expect(0).summary();
     has_keys(&checked, "backups problems orphans cleaned read_data read_bytes ok");

@@ -43,10 +43,12 @@ impl ObjectEngine for Dedup {
         target: Option<&mut Target<'_>>,
     ) -> Result<()> {
         let plan = restore::Plan {
-            include: job.include,
+            wanted: job.wanted,
+            overwrite: job.overwrite,
             delete: job.delete,
             read_data: true,
-            keep_same: job.keep_same.then(|| vault.keys()),
+            verify: job.verify,
+            keys: vault.keys(),
         };
         restore::run(plan, &Reader::new(vault, index), root, target, workers, job.monitor)
     }

@@ -3,6 +3,8 @@
 //! One thread walks the tree (`planner`): it makes directories and whatever has no content, and gathers files in windows. The
 //! chunks that the files of a window need are put in the order of the packs, neighbours are joined into one fetch, and each
 //! fetch goes to one of several workers (`worker`), which opens every chunk once and writes all files that want some of it.
+//! Where something stands in the target already, the planner decides what becomes of it, and the workers fetch only what is not
+//! there. To verify what was written, the same walk is made once more, with workers that compare.
 //!
 //! Invariants: what is written was compared with its name before. A file whose chunk is missing or damaged is told by path and
 //! leaves nothing under its name; all others are restored, and the run ends as failed. Memory is that of a window and of one
@@ -19,6 +21,8 @@ mod tests;
 mod window;
 mod worker;
 
+use crate::engine::wanted::Chosen;
+use crate::engine::{Overwrite, Wanted};
 use crate::error::Result;
 use crate::limits;
 use crate::limits::WORKERS_MAX;
@@ -28,6 +32,7 @@ use crate::repository::vault::ChunkId;
 use crate::repository::vault::keys::Keys;
 use crate::repository::vault::reader::Reader;
 use crate::tree::target::{Files, Target};
+use links::Links;
 use losses::Losses;
 use planner::Planner;
 use selection::Selection;
@@ -37,14 +42,27 @@ use worker::Worker;
 /// What to restore, and how.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// Wanted paths, each with everything below it; empty means everything.
-    pub include: &'a [Vec<u8>],
+    /// What is wanted of the tree.
+    pub wanted: &'a Wanted,
+    /// What becomes of what stands in the target already; `None` for a target that was empty.
+    pub overwrite: Option<Overwrite>,
     /// Remove whatever stands in a restored directory and is not in the backup.
     pub delete: bool,
     /// Without a target: whether content is read and verified, or only looked up in the index.
     pub read_data: bool,
-    /// Leave files alone whose content and attributes are as wanted; their content is compared by these keys of the repository.
-    pub keep_same: Option<&'a Keys>,
+    /// Read what was restored again, and compare it.
+    pub verify: bool,
+    /// The keys of the repository, by which content in the target is compared.
+    pub keys: &'a Keys,
+}
+
+/// What a walk through the tree is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To write.
+    Write,
+    /// To compare what was written.
+    Verify,
 }
 
 /// How much is done at once.
@@ -71,7 +89,9 @@ const BOUNDS: Bounds = Bounds {
 
 /// What the planner and the workers share.
 struct Run<'a> {
+    purpose: Purpose,
     plan: Plan<'a>,
+    chosen: Chosen,
     reader: &'a Reader<'a>,
     monitor: &'a dyn Monitor,
     bounds: Bounds,
@@ -114,31 +134,55 @@ fn run_bounded(
     monitor: &dyn Monitor,
     bounds: Bounds,
 ) -> Result<()> {
-    let selection = Selection::find(reader, root, plan.include)?;
-    let run = Run { plan, reader, monitor, bounds, dry: target.is_none(), losses: Losses::default() };
-    let workers = workers.clamp(1, WORKERS_MAX);
+    let chosen = selection::choose(reader, root, plan.wanted)?;
+    let selection = Selection::find(reader, root, &chosen)?;
     let mut target = target;
-    let files: Vec<Option<Files<'_>>> =
-        (0..workers).map(|_| target.as_deref().map(|target| target.files())).collect();
-    let files = Mutex::new(files);
-    let own_files = target.as_deref().map(|target| target.files());
-    let (links, ()) = pipe::run_mapped(
-        workers,
-        workers,
-        |sender| {
-            let planner = Planner::new(&run, root, target.as_deref_mut(), own_files, sender);
-            planner.everything(&selection)
-        },
-        || {
-            let files = files.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop().flatten();
-            let mut worker = Worker::new(&run, files)?;
-            Ok(move |job| worker.job(job))
-        },
-        |receiver| {
-            while receiver.receive()?.is_some() {}
-            Ok(())
-        },
-    )?;
-    links.make(&run, target)?;
+    if let Some(target) = target.as_deref_mut() {
+        target.set_base(chosen.root())?;
+    }
+    let (losses, dry) = (Losses::default(), target.is_none());
+    let mut run = Run { purpose: Purpose::Write, plan, chosen, reader, monitor, bounds, dry, losses };
+    let links = run.walk(root, &selection, target.as_deref_mut(), workers)?;
+    links.make(&run, target.as_deref_mut())?;
+    if let Some(target) = target.filter(|_| plan.verify) {
+        target.sync()?;
+        run.purpose = Purpose::Verify;
+        run.walk(root, &selection, Some(target), workers)?;
+    }
     run.losses.into_result()
+}
+
+impl Run<'_> {
+    /// Goes through what is wanted once, with all workers.
+    fn walk(
+        &self,
+        root: &ChunkId,
+        selection: &Selection,
+        target: Option<&mut Target<'_>>,
+        workers: usize,
+    ) -> Result<Links> {
+        let workers = workers.clamp(1, WORKERS_MAX);
+        let files: Vec<Option<Files<'_>>> =
+            (0..workers).map(|_| target.as_deref().map(|target| target.files())).collect();
+        let files = Mutex::new(files);
+        let own_files = target.as_deref().map(|target| target.files());
+        let (links, ()) = pipe::run_mapped(
+            workers,
+            workers,
+            |sender| {
+                let planner = Planner::new(self, root, target, own_files, sender);
+                planner.everything(selection)
+            },
+            || {
+                let files = files.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop().flatten();
+                let mut worker = Worker::new(self, files)?;
+                Ok(move |job| worker.job(job))
+            },
+            |receiver| {
+                while receiver.receive()?.is_some() {}
+                Ok(())
+            },
+        )?;
+        Ok(links)
+    }
 }

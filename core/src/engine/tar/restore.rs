@@ -7,8 +7,11 @@
 //! What the level below had in a directory is known from its listings, which are kept in the form of a snapshot file (bounded
 //! memory). A level that ends well is replayed whole or, when only a part of the tree is wanted, as far as that needs.
 
+mod choice;
 mod member;
+mod policy;
 mod removal;
+mod verification;
 
 use super::dumpdir::{self, Code};
 use super::member::{Member, MemberKind};
@@ -17,6 +20,7 @@ use super::path::{join, split, stored_name, tree_path};
 use super::renames::Renames;
 use super::selection::{Selection, Wanted};
 use super::snapshot::{Snapshot, SnapshotWriter};
+use crate::engine::wanted::{Chosen, not_there};
 use crate::engine::{Chain, Reading, RestoreJob};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{READ_BYTES, REPORTED_PATHS};
@@ -24,17 +28,34 @@ use crate::monitor::Event;
 use crate::time::FileTime;
 use crate::tree::directory::lossy;
 use crate::tree::target::Target;
+use choice::Above;
 use member::{Apply, Seen};
+use policy::Policy;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use verification::Written;
 
 /// Replays every level of `chain`.
 pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
-    let wanted = Selection::new(job.include.to_vec());
+    let chosen = choice::choose(job.wanted, chain)?;
+    let wanted = match chosen.patterns.is_empty() {
+        true => Selection::new(chosen.paths().to_vec()),
+        false => Selection::only(chosen.paths().to_vec()),
+    };
+    let mut target = target;
+    if let Some(target) = target.as_deref_mut() {
+        target.set_base(chosen.root())?;
+    }
+    let written = (job.verify && target.is_some()).then(|| Written::new(job.scratch));
     let renames = (0..chain.levels()).map(|level| first_renames(chain, level)).collect::<Result<Vec<_>>>()?;
     let mut replay = Replay {
+        policy: Policy::new(job.overwrite, chain.levels()),
         job: &job,
         target,
         wanted,
+        matched: vec![false; chosen.patterns.len()],
+        chosen,
+        above: Above::default(),
+        written,
         renames,
         previous: None,
         waiting: BTreeMap::new(),
@@ -43,18 +64,29 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
     let absent = replay.absent_parents();
     replay.levels(chain)?;
     replay.fetch_waiting(chain)?;
+    replay.verify()?;
     // Icecore's documents say what their levels lack.
     if !(0..chain.levels()).all(|level| chain.by_icecore(level)) {
         replay.tell_what_no_level_holds()?;
     }
-    replay.tell_what_is_missing(absent)
+    replay.tell_what_is_missing(absent)?;
+    replay.policy.tell_what_was_kept(job.monitor);
+    replay.written.map_or(Ok(()), Written::into_result)
 }
 
 struct Replay<'j, 't, 'm> {
     job: &'j RestoreJob<'j>,
     target: Option<&'t mut Target<'m>>,
-    /// What is wanted of the last level, and so of everything, since all is put where it is there.
+    /// The paths that are wanted of the last level, and so of everything, since all is put where it is there.
     wanted: Selection,
+    /// What else is wanted, and what is not.
+    chosen: Chosen,
+    /// Which patterns matched something of the last level.
+    matched: Vec<bool>,
+    above: Above,
+    policy: Policy,
+    /// What is to be verified, of the level that is being read.
+    written: Option<Written>,
     /// The renames of each level; none at level 0.
     renames: Vec<Renames>,
     /// The listings of the level below.
@@ -85,6 +117,9 @@ impl Replay<'_, '_, '_> {
 
     /// What is to be read of each level: the places there of what is wanted in the last one.
     fn reaches(&self) -> Vec<Selection> {
+        if !self.chosen.patterns.is_empty() {
+            return vec![Selection::new(Vec::new()); self.renames.len()];
+        }
         let mut reaches = vec![self.wanted.clone(); self.renames.len()];
         for level in (1..reaches.len()).rev() {
             reaches[level - 1] = reaches[level].below(&self.renames[level]);
@@ -147,7 +182,7 @@ impl Replay<'_, '_, '_> {
             listings = self.carry_over(level, listings)?;
         }
         self.previous = Some(listings);
-        Ok(())
+        self.verify()
     }
 
     /// Where an entry of a level is in the last one; `None` when it has no place there. Such places make a tree: none is below
@@ -160,7 +195,7 @@ impl Replay<'_, '_, '_> {
     /// As [`Replay::destination`], of what is wanted.
     fn wanted_place(&self, level: usize, path: &[u8], is_directory: bool) -> Option<Vec<u8>> {
         let place = self.destination(level, path, is_directory);
-        place.filter(|place| self.wanted.wants(place) == Wanted::Yes)
+        place.filter(|place| self.wants(place, is_directory) == Wanted::Yes)
     }
 
     /// The content of wanted hard links to names that are not wanted: it is put under the wanted names.
@@ -247,7 +282,8 @@ impl Replay<'_, '_, '_> {
             let directory = tree_path(&record.directory.name);
             for entry in entries(&record.listing)? {
                 let path = join(directory, entry.name);
-                if self.wanted.wants(&path) != Wanted::Yes || !matches!(target.kind(&path), Ok(None)) {
+                let wants = choice::wants(&self.chosen, &self.wanted, &path, entry.code == Code::Directory);
+                if wants != Wanted::Yes || !matches!(target.kind(&path), Ok(None)) {
                     continue;
                 }
                 absent += 1;
@@ -282,6 +318,7 @@ impl Replay<'_, '_, '_> {
                 missing.push(lossy(wanted));
             }
         }
+        missing.extend(self.unmatched()?);
         if missing.is_empty() || self.wanted.is_everything() {
             return Ok(());
         }
@@ -293,9 +330,7 @@ impl Replay<'_, '_, '_> {
                 }
             }
         }
-        Err(Error::new(Kind::NotFound, "not in the backup:")
-            .on(missing.join(", "))
-            .hint("paths are relative to what was backed up, and are no patterns"))
+        Err(not_there(&missing))
     }
 
     fn lost(&self, path: &[u8], error: &Error) {

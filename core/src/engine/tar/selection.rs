@@ -20,6 +20,8 @@ pub(super) enum Wanted {
     Yes,
     /// It is not, but something below it is.
     Above,
+    /// It is a directory that is not; by a pattern something below it may be.
+    Perhaps,
     /// Neither.
     No,
 }
@@ -29,6 +31,11 @@ impl Selection {
     pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {
         let everything = paths.is_empty() || paths.iter().any(Vec::is_empty);
         Selection { everything, paths }
+    }
+
+    /// A selection of `paths` alone; of nothing when there are none.
+    pub(super) fn only(paths: Vec<Vec<u8>>) -> Self {
+        Selection { everything: paths.iter().any(Vec::is_empty), paths }
     }
 
     /// Whether everything is wanted.

@@ -31,12 +31,20 @@ pub struct Options {
     pub uid_of: Lookup,
     /// Groups by name.
     pub gid_of: Lookup,
+    /// Long runs of zeros take no room on disk, also where they are data.
+    pub sparse: bool,
 }
 
 impl Options {
     /// Owners by number, without a resolver.
     pub fn numeric(owners: bool) -> Self {
-        Options { numeric_owner: true, owners, uid_of: Box::new(|_| None), gid_of: Box::new(|_| None) }
+        Options {
+            numeric_owner: true,
+            owners,
+            uid_of: Box::new(|_| None),
+            gid_of: Box::new(|_| None),
+            sparse: false,
+        }
     }
 
     /// The numbers an entry gets: by name where the name is known, else those that were stored.

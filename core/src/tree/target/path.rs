@@ -5,6 +5,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::limits::{DEPTH_MAX, PATH_BYTES};
 use crate::tree::directory::lossy;
+use std::sync::Arc;
 
 /// The components of a checked path; none for the root.
 pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -54,6 +55,41 @@ pub(super) fn split(path: &[u8]) -> Result<(&[u8], &[u8])> {
     }
 }
 
+/// What the paths of a backup have in front of those of the target: the directory of which the target gets the content.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Base(Arc<[u8]>);
+
+impl Base {
+    /// Paths below this one.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn new(path: &[u8]) -> Result<Base> {
+        check(path)?;
+        Ok(Base(path.into()))
+    }
+
+    /// A path of the backup as one of the target.
+    ///
+    /// # Errors
+    /// `Invalid` for one that does not belong there.
+    pub fn place<'p>(&self, path: &'p [u8]) -> Result<&'p [u8]> {
+        if !is_within(path, &self.0) {
+            return Err(Error::invalid("not below what is restored:", lossy(path)));
+        }
+        let rest = &path[self.0.len()..];
+        if self.0.is_empty() { Ok(rest) } else { Ok(rest.strip_prefix(b"/").unwrap_or(rest)) }
+    }
+
+    /// As [`split`], of a path of the backup.
+    ///
+    /// # Errors
+    /// As [`Base::place`] and [`split`].
+    pub fn split<'p>(&self, path: &'p [u8]) -> Result<(&'p [u8], &'p [u8])> {
+        split(self.place(path)?)
+    }
+}
+
 /// Whether `path` is `ancestor` or lies below it.
 pub(super) fn is_within(path: &[u8], ancestor: &[u8]) -> bool {
     match path.strip_prefix(ancestor) {
@@ -85,6 +121,23 @@ mod tests {
     fn a_longer_name_is_not_below_a_shorter_one() {
         assert!(is_within(b"a/b", b"a") && is_within(b"a", b"a") && is_within(b"a", b""));
         assert!(!is_within(b"ab", b"a") && !is_within(b"a", b"a/b"));
+    }
+
+    #[test]
+    fn what_is_below_the_base_stands_at_the_root_of_the_target() {
+        let base = Base::new(b"a/b").unwrap();
+        for (path, place) in [("a/b", ""), ("a/b/c", "c"), ("a/b/c/d", "c/d")] {
+            assert_eq!(base.place(path.as_bytes()).unwrap(), place.as_bytes());
+        }
+        for outside in ["", "a", "a/bc", "b", "/a/b"] {
+            assert_eq!(base.place(outside.as_bytes()).unwrap_err().kind(), Kind::Invalid, "{outside}");
+        }
+        // No base lets a path pass that would not pass without one.
+        for bad in ["a/b//c", "a/b//", "a/b/../x"] {
+            assert!(base.split(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(Base::default().place(b"/x").unwrap(), b"/x");
+        assert!(Base::default().split(b"/x").is_err() && Base::new(b"../x").is_err());
     }
 
     proptest! {

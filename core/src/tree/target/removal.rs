@@ -15,15 +15,26 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// The first failure, by path; `Interrupted`. A mounted file system is only told to the monitor.
-pub(super) fn remove(settings: &Settings<'_>, parent: &Directory, name: &[u8], path: &[u8]) -> Result<()> {
+pub(super) fn remove(
+    settings: &Settings<'_>,
+    parent: &Directory,
+    name: &[u8],
+    path: &[u8],
+    spared: Spared<'_>,
+) -> Result<()> {
     let cannot = |e: Errno| Error::io("cannot remove", lossy(path), e);
+    if spared(path, false) {
+        return Ok(());
+    }
     match unlink(parent, name).map_err(cannot)? {
-        Unlinked::Gone => return Ok(()),
+        Unlinked::Gone | Unlinked::Spared => return Ok(()),
+        Unlinked::IsDirectory if spared(path, true) => return Ok(()),
         Unlinked::IsDirectory => {}
     }
     let base = parent.metadata()?;
     let mut removal = Removal {
         settings,
+        spared,
         base: parent,
         device: base.device,
         levels: Vec::new(),
@@ -39,9 +50,14 @@ pub(super) fn remove(settings: &Settings<'_>, parent: &Directory, name: &[u8], p
     removal.failure.map_or(Ok(()), Err)
 }
 
+/// Says of a path, and whether it is a directory, that it is to stay, with all below it. A name that need not be a directory to
+/// stay stays as one too.
+pub type Spared<'a> = &'a dyn Fn(&[u8], bool) -> bool;
+
 enum Unlinked {
     Gone,
     IsDirectory,
+    Spared,
 }
 
 fn unlink(parent: &Directory, name: &[u8]) -> Result<Unlinked, Errno> {
@@ -66,6 +82,7 @@ struct Level {
 
 struct Removal<'a> {
     settings: &'a Settings<'a>,
+    spared: Spared<'a>,
     /// Where the top of the removed tree stands.
     base: &'a Directory,
     device: u64,
@@ -83,18 +100,17 @@ impl Removal<'_> {
         let Some(level) = self.levels.last_mut() else { return };
         let Some(name) = level.names.pop() else { return self.leave() };
         let Some(directory) = &level.directory else { return };
-        match unlink(directory, &name) {
+        self.path.push(b'/');
+        self.path.extend_from_slice(&name);
+        let unlinked =
+            if (self.spared)(&self.path, false) { Ok(Unlinked::Spared) } else { unlink(directory, &name) };
+        match unlinked {
+            Ok(Unlinked::IsDirectory) if !(self.spared)(&self.path, true) => return self.enter(&name),
             Ok(Unlinked::Gone) => {}
-            Ok(Unlinked::IsDirectory) => {
-                self.path.push(b'/');
-                self.path.extend_from_slice(&name);
-                self.enter(&name);
-            }
-            Err(e) => {
-                let path = format!("{}/{}", lossy(&self.path), lossy(&name));
-                self.fail(Error::io("cannot remove", path, e));
-            }
+            Ok(Unlinked::IsDirectory | Unlinked::Spared) => self.kept = true,
+            Err(e) => self.fail(Error::io("cannot remove", lossy(&self.path), e)),
         }
+        self.pop_name(&name);
     }
 
     /// Goes down into the directory `name`, whose path is `self.path` already.

@@ -1,21 +1,22 @@
 //! The walk through the tree: makes what has no content, and gives the workers what to fetch.
 
 use super::super::tree::{self, Content, Cursor, Entry, Key, Lost};
-use super::Run;
-use super::large::Large;
+use super::large::{Large, Row};
 use super::links::Links;
 use super::losses::{Side, concerns_one};
 use super::selection::{Part, Selection, path_of};
 use super::window::{Job, Small, Window, held_bytes};
+use super::{Purpose, Run};
+use crate::engine::overwrite::{Decision, Offer};
 use crate::error::{Error, Kind, Result};
+use crate::limits::RESTORE_COMPARE_BYTES;
 use crate::monitor::Event;
 use crate::pipe::Sender;
-use crate::repository::vault::pack::Location;
-use crate::repository::vault::{ChunkId, ChunkKind};
+use crate::repository::vault::ChunkId;
 use crate::tree::attributes::{Attributes, FileKind};
 use crate::tree::directory::lossy;
-use crate::tree::target::{Files, Target};
-use std::collections::HashMap;
+use crate::tree::target::{Files, Target, There};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Walks the tree.
@@ -28,6 +29,20 @@ pub(super) struct Planner<'p, 'r, 'm> {
     sender: &'p mut Sender<Job<'m>>,
     window: Window<'m>,
     links: Links,
+    /// Directories above where the walk is that no pattern names, and that are made when something below them is wanted.
+    above: Vec<(Vec<u8>, Entry)>,
+    /// The directory that a pattern names and the walk is in.
+    named: Option<Vec<u8>>,
+    /// Files with several names that stay, by device and inode: each can stay for one file of the backup only.
+    staying: HashSet<(u64, u64)>,
+}
+
+/// Where the walk goes on.
+enum Next {
+    /// At the next entry.
+    Entry,
+    /// Behind everything that is below this directory.
+    Behind(Vec<u8>),
 }
 
 impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
@@ -38,8 +53,18 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         files: Option<Files<'m>>,
         sender: &'p mut Sender<Job<'m>>,
     ) -> Self {
-        let (window, links) = (Window::default(), Links::default());
-        Planner { run, root, target, files, sender, window, links }
+        Planner {
+            run,
+            root,
+            target,
+            files,
+            sender,
+            window: Window::default(),
+            links: Links::default(),
+            above: Vec::new(),
+            named: None,
+            staying: HashSet::new(),
+        }
     }
 
     /// Goes through what is wanted, and gives back the links that are to be made when all files are written.
@@ -47,7 +72,7 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     /// # Errors
     /// As [`super::run`].
     pub fn everything(mut self, selection: &Selection) -> Result<Links> {
-        for path in &selection.above {
+        for path in selection.above.iter().filter(|_| self.run.purpose == Purpose::Write) {
             match tree::find(self.run.reader, self.root, path) {
                 Ok(Some(entry)) => {
                     self.make_directory(path, &entry)?;
@@ -69,6 +94,9 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
 
     /// Goes through one part. What stands behind a broken node is restored all the same.
     fn part(&mut self, cursor: &mut Cursor<'_>, part: &Part) -> Result<()> {
+        if self.run.chosen.excludes(part.path(), part.is_directory()) {
+            return Ok(());
+        }
         let mut sought = cursor.seek(part.start());
         loop {
             let found = match sought {
@@ -78,9 +106,17 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             match found {
                 Ok(Some((key, entry))) if part.holds(key) => {
                     self.run.monitor.check()?;
-                    self.entry(key, entry)?;
-                    cursor.advance();
-                    sought = Ok(());
+                    sought = match self.wanted(key, entry)? {
+                        Next::Entry => {
+                            cursor.advance();
+                            Ok(())
+                        }
+                        // No name has a zero byte, so that this is behind all that is below.
+                        Next::Behind(mut path) => {
+                            path.push(1);
+                            cursor.seek(Key { directory: &path, name: b"" })
+                        }
+                    };
                 }
                 Ok(_) => return Ok(()),
                 Err(error) if concerns_one(&error, Side::Stored) => {
@@ -96,13 +132,57 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         }
     }
 
-    fn entry(&mut self, key: Key<'_>, entry: &Entry) -> Result<()> {
+    /// Does with an entry what is to be done if it is wanted.
+    fn wanted(&mut self, key: Key<'_>, entry: &Entry) -> Result<Next> {
         let path = path_of(key);
+        let is_directory = entry.kind == FileKind::Directory;
+        let chosen = &self.run.chosen;
+        if chosen.excludes_entry(&path, is_directory) {
+            return Ok(if is_directory { Next::Behind(path) } else { Next::Entry });
+        }
+        if !chosen.patterns.is_empty() && !self.is_named(&path, is_directory) {
+            if is_directory && chosen.is_above(&path) {
+                self.above.push((path, entry.clone()));
+            }
+            return Ok(Next::Entry);
+        }
+        for (path, entry) in std::mem::take(&mut self.above) {
+            if self.run.purpose == Purpose::Write {
+                self.make_directory(&path, &entry)?;
+            }
+        }
+        self.entry(path, entry)?;
+        Ok(Next::Entry)
+    }
+
+    /// Whether an entry is named by a pattern or a path, or is below a directory that is. Forgets directories that the walk has left.
+    fn is_named(&mut self, path: &[u8], is_directory: bool) -> bool {
+        let is_below = |above: &[u8]| {
+            let rest = path.strip_prefix(above);
+            rest.is_some_and(|rest| above.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
+        };
+        self.above.retain(|(above, _)| is_below(above));
+        if self.named.as_deref().is_some_and(is_below) {
+            return true;
+        }
+        self.named = None;
+        let is_named = self.run.chosen.names(path, is_directory);
+        if is_named && is_directory {
+            self.named = Some(path.to_vec());
+        }
+        is_named
+    }
+
+    fn entry(&mut self, path: Vec<u8>, entry: &Entry) -> Result<()> {
         if entry.is_unread() {
             return self.leave_alone(&path);
         }
         if entry.kind == FileKind::Directory {
             return self.directory(&path, entry);
+        }
+        let Some(decision) = self.decide(&path, entry)? else { return Ok(()) };
+        if decision == Decision::Keep {
+            return self.run.keep(&path);
         }
         if self.links.take(&path, entry) {
             return Ok(());
@@ -110,19 +190,18 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         if entry.kind != FileKind::File {
             return self.special(&path, entry);
         }
-        match &entry.content {
-            Content::None => self.window.push_empty(Small { path, entry: entry.clone() }),
-            Content::Slice { chunk, .. } => match self.locate(chunk) {
-                Ok(at) => self.window.push_slice(*chunk, at, Small { path, entry: entry.clone() }),
-                Err(error) => self.run.lose(&path, entry, &error, Side::Stored),
-            },
-            Content::Rows { .. } => self.large(path, entry)?,
+        if decision == Decision::Unchanged && self.stays(&path, entry)? {
+            return self.run.unchanged(&path, entry);
         }
+        self.file(path, entry, decision == Decision::Replace)?;
         self.flush_if_full()
     }
 
     /// What could not be read when it was backed up: there is nothing to write, and nothing that speaks against what is there.
     fn leave_alone(&mut self, path: &[u8]) -> Result<()> {
+        if self.run.purpose == Purpose::Verify {
+            return Ok(());
+        }
         let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
         if let Ok(Some(_)) = target.kind(path) {
             let path = lossy(path);
@@ -132,8 +211,58 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         Ok(())
     }
 
+    fn file(&mut self, path: Vec<u8>, entry: &Entry, replaces: bool) -> Result<()> {
+        let there = replaces && entry.names.is_none();
+        match &entry.content {
+            Content::None => self.window.push_empty(Small { path, entry: entry.clone(), there }),
+            Content::Slice { chunk, .. } => match self.run.locate(chunk) {
+                Ok(at) => self.window.push_slice(*chunk, at, Small { path, entry: entry.clone(), there }),
+                Err(error) => self.run.lose(&path, entry, &error, Side::Stored),
+            },
+            Content::Rows { .. } => self.large(path, entry, replaces)?,
+        }
+        Ok(())
+    }
+
+    /// What becomes of an entry; `None` when that cannot be found out, which was told.
+    fn decide(&mut self, path: &[u8], entry: &Entry) -> Result<Option<Decision>> {
+        if self.run.purpose == Purpose::Verify {
+            let is_passed_over = self.run.is_passed_over(path);
+            // What is left alone again is told no second time.
+            return Ok((!is_passed_over).then_some(Decision::Replace));
+        }
+        let (Some(policy), Some(target)) = (self.run.plan.overwrite, self.target.as_deref_mut()) else {
+            return Ok(Some(Decision::Make));
+        };
+        let size_bytes = (entry.kind == FileKind::File).then_some(entry.size_bytes);
+        let links = entry.names.map_or(1, |names| names.links);
+        let offer = Offer { kind: entry.kind, size_bytes, mtime: entry.mtime, links };
+        match policy.decide(target, path, offer) {
+            Ok(decision) => Ok(Some(decision)),
+            failed => self.run.settle(path, entry, failed.map(drop), Side::Target).map(|()| None),
+        }
+    }
+
+    /// Whether a file that counts as unchanged stays, with its attributes put right. One with several names stays only when
+    /// nothing has to be put right, since it may have names that are none of the backup's.
+    fn stays(&mut self, path: &[u8], entry: &Entry) -> Result<bool> {
+        let attributes = self.run.attributes(path, entry)?;
+        let Some(files) = self.files.as_mut() else { return Ok(false) };
+        // Trouble shows again when the file is written.
+        let Some(there) = files.there(path).ok().flatten() else { return Ok(false) };
+        if (there.found.size_bytes, there.found.mtime) != (entry.size_bytes, entry.mtime) {
+            return Ok(false);
+        }
+        if there.found.links == 1 {
+            files.put_right(&there, path, &attributes);
+            return Ok(true);
+        }
+        let inode = (there.found.device, there.found.inode);
+        Ok(files.has_attributes(&there, &attributes) && self.staying.insert(inode))
+    }
+
     fn directory(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
-        if !self.make_directory(path, entry)? {
+        if self.run.purpose == Purpose::Verify || !self.make_directory(path, entry)? {
             return Ok(());
         }
         if self.run.plan.delete {
@@ -153,6 +282,15 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
 
     /// Whether the directory is there now.
     fn make_directory(&mut self, path: &[u8], entry: &Entry) -> Result<bool> {
+        match self.decide(path, entry)? {
+            None => return Ok(false),
+            Some(Decision::Keep) => {
+                self.run.keep(path)?;
+                return Ok(false);
+            }
+            Some(Decision::Enter) => return Ok(true),
+            Some(Decision::Make | Decision::Replace | Decision::Unchanged) => {}
+        }
         let attributes = self.run.attributes(path, entry)?;
         let Some(target) = self.target.as_deref_mut() else { return Ok(true) };
         let made = target.directory(path).and_then(|()| {
@@ -164,6 +302,9 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     }
 
     fn special(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
+        if self.run.purpose == Purpose::Verify {
+            return Ok(());
+        }
         let attributes = self.run.attributes(path, entry)?;
         let done = match self.target.as_deref_mut() {
             Some(target) => make_special(target, path, entry, &attributes),
@@ -202,12 +343,13 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         for name in names {
             let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
             let place = path_of(Key { directory: path, name: &name });
+            let spared = |path: &[u8], is_directory| self.run.chosen.excludes_entry(path, is_directory);
             let done = match kept.get(&name) {
-                None => target.remove(&place),
+                None => target.remove_sparing(&place, &spared),
                 Some(None) => Ok(()),
                 Some(Some(is_directory)) => target.kind(&place).and_then(|found| match found {
                     Some(found) if (found.kind == FileKind::Directory) != *is_directory => {
-                        target.remove(&place)
+                        target.remove_sparing(&place, &spared)
                     }
                     _ => Ok(()),
                 }),
@@ -229,41 +371,71 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
     }
 
     /// A file of several chunks, or of one that it shares with nobody.
-    fn large(&mut self, path: Vec<u8>, entry: &Entry) -> Result<()> {
-        let attributes = self.run.attributes(&path, entry)?;
-        if let Some(there) = self.there_already(&path, entry, &attributes) {
-            return self.sender.send(Job::Compare(Box::new(Small { path, entry: entry.clone() }), there));
+    fn large(&mut self, path: Vec<u8>, entry: &Entry, replaces: bool) -> Result<()> {
+        let there = match self.there(&path, replaces) {
+            Ok(there) => there,
+            Err(error) => return self.run.cannot_verify(&path, &error),
+        };
+        if self.run.purpose == Purpose::Verify && there.is_none() {
+            self.run.differs(&path);
+            return Ok(());
         }
+        let attributes = self.run.attributes(&path, entry)?;
         let holes = match self.run.holes(entry) {
             Ok(holes) => holes,
             Err(error) => return self.run.settle(&path, entry, Err(error), Side::Stored),
         };
         let data_bytes = holes.iter().fold(entry.size_bytes, |left, hole| left.saturating_sub(hole.length));
-        let held = held_bytes(&path, entry) + holes.len() * size_of::<(u64, u64)>();
+        let held = held_bytes(&path, entry) + holes.len() * 2 * size_of::<(u64, u64)>();
         let mut shell = entry.clone();
         shell.content = Content::None;
-        let file = Arc::new(Large::new(path, shell, attributes, &holes));
+        let file = Arc::new(Large::new(path, shell, attributes, holes).beside(there));
         self.window.begin_large(held);
         let done = self.parts(&file, &entry.content, data_bytes);
         match done {
             Err(error) if concerns_one(&error, Side::Stored) => file.lose(self.run, &error, Side::Stored),
             other => other?,
         }
-        file.release(self.run)
+        file.release(self.run, self.files.as_mut())
+    }
+
+    /// The file that stands where another is to be, when that is to be compared.
+    fn there(&mut self, path: &[u8], replaces: bool) -> Result<Option<There>> {
+        match self.files.as_mut() {
+            Some(files) if self.run.purpose == Purpose::Verify => files.reread(path),
+            // Trouble shows again when the file is written.
+            Some(files) if replaces => Ok(files.there(path).ok().flatten()),
+            _ => Ok(None),
+        }
     }
 
     fn parts(&mut self, file: &Arc<Large<'m>>, content: &Content, data_bytes: u64) -> Result<()> {
         let mut offset = 0_u64;
+        let (mut together, mut together_bytes) = (Vec::new(), 0_u64);
         for row in tree::rows(self.run.reader, content, data_bytes)? {
             let (id, bytes) = row?;
             if file.is_lost() {
                 return Ok(());
             }
-            let at = self.locate(&id)?;
-            file.hold();
-            self.window.push_part(id, at, Arc::clone(file), offset, bytes);
+            let row = Row { id, offset, bytes };
             offset = offset.saturating_add(bytes);
+            if file.has_something_there() {
+                together.push(row);
+                together_bytes = together_bytes.saturating_add(bytes);
+                if together_bytes >= RESTORE_COMPARE_BYTES || together.len() >= self.run.bounds.window_chunks
+                {
+                    self.compare(file, std::mem::take(&mut together))?;
+                    together_bytes = 0;
+                }
+                continue;
+            }
+            let at = self.run.locate(&row.id)?;
+            file.hold();
+            self.window.push_part(row.id, at, Arc::clone(file), row.offset, row.bytes);
             self.flush_if_full()?;
+        }
+        if !together.is_empty() {
+            self.compare(file, together)?;
         }
         if offset == data_bytes {
             return Ok(());
@@ -274,28 +446,10 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         ))
     }
 
-    /// The file that stands in the target already with these attributes, when that is to be looked at.
-    fn there_already(
-        &mut self,
-        path: &[u8],
-        entry: &Entry,
-        attributes: &Attributes,
-    ) -> Option<std::fs::File> {
-        self.run.plan.keep_same?;
-        // The zeros of holes would have to be read too.
-        if entry.names.is_some() || entry.holes != tree::Kept::None {
-            return None;
-        }
-        // Trouble shows again when the file is written.
-        self.files.as_mut()?.same(path, entry.size_bytes, attributes).ok().flatten()
-    }
-
-    fn locate(&self, id: &ChunkId) -> Result<Location> {
-        match self.run.reader.index().find(id) {
-            Some(at) if at.kind == ChunkKind::Content => Ok(at),
-            Some(_) => Err(Error::damaged("no chunk of content:", id.to_string())),
-            None => Err(Error::damaged("a chunk is missing:", id.to_string())),
-        }
+    fn compare(&mut self, file: &Arc<Large<'m>>, rows: Vec<Row>) -> Result<()> {
+        self.run.monitor.check()?;
+        file.hold();
+        self.sender.send(Job::Compare(Arc::clone(file), rows))
     }
 
     fn flush_if_full(&mut self) -> Result<()> {

@@ -1,7 +1,9 @@
 //! What is wanted of a tree: stretches of it, in its order.
 
-use super::super::tree::{self, Chunks, Key};
-use crate::error::{Error, Kind, Result};
+use super::super::tree::{self, Chunks, Cursor, Key};
+use super::losses::{Side, concerns_one};
+use crate::engine::wanted::{Chosen, Place, Wanted, not_there};
+use crate::error::Result;
 use crate::repository::vault::ChunkId;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
@@ -25,10 +27,16 @@ pub(super) struct Selection {
 }
 
 impl Part {
-    fn path(&self) -> &[u8] {
+    /// Where it is.
+    pub fn path(&self) -> &[u8] {
         match self {
             Part::Below(path) | Part::One(path) => path,
         }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Part::Below(_))
     }
 
     /// Where it begins.
@@ -52,28 +60,34 @@ impl Part {
 }
 
 impl Selection {
-    /// Looks the wanted paths up; none means everything.
+    /// Looks the wanted paths up. Where there are patterns the whole is one part, of which the walk takes what they match.
     ///
     /// # Errors
-    /// `NotFound` naming all that are not in the tree; as the storage has it.
-    pub fn find(chunks: &dyn Chunks, root: &ChunkId, include: &[Vec<u8>]) -> Result<Selection> {
-        if include.is_empty() || include.iter().any(Vec::is_empty) {
-            return Ok(Selection { above: Vec::new(), parts: vec![Part::Below(Vec::new())] });
-        }
+    /// `NotFound` naming all that are not in the tree, and all patterns that nothing in it matches; as the storage has it.
+    pub fn find(chunks: &dyn Chunks, root: &ChunkId, chosen: &Chosen) -> Result<Selection> {
+        let everything = Selection { above: Vec::new(), parts: vec![Part::Below(chosen.root().to_vec())] };
         let (mut parts, mut missing) = (Vec::new(), Vec::new());
-        for path in include {
+        for path in chosen.paths() {
             match tree::find(chunks, root, path)? {
                 Some(entry) if entry.kind == FileKind::Directory => parts.push(Part::Below(path.clone())),
                 Some(_) => parts.push(Part::One(path.clone())),
                 None => missing.push(lossy(path)),
             }
         }
-        if missing.is_empty() {
-            return Ok(Selection::of(parts));
+        if !chosen.patterns.is_empty() {
+            missing.extend(unmatched(chunks, root, chosen)?);
         }
-        Err(Error::new(Kind::NotFound, "not in the backup:")
-            .on(missing.join(", "))
-            .hint("paths are relative to what was backed up, and are no patterns; icecore ls shows them"))
+        if !missing.is_empty() {
+            return Err(not_there(&missing));
+        }
+        if parts.is_empty() || !chosen.patterns.is_empty() || chosen.paths().iter().any(Vec::is_empty) {
+            return Ok(everything);
+        }
+        // Nor is anything made above what is left out.
+        parts.retain(|part| !chosen.excludes(part.path(), part.is_directory()));
+        let mut selection = Selection::of(parts);
+        selection.above.retain(|path| chosen.is_above(path));
+        Ok(selection)
     }
 
     fn of(mut parts: Vec<Part>) -> Selection {
@@ -92,6 +106,53 @@ impl Selection {
         above.dedup();
         Selection { above, parts }
     }
+}
+
+/// What is wanted of the tree with this root.
+///
+/// # Errors
+/// As [`Wanted::choose`] has it, and the storage.
+pub(super) fn choose(chunks: &dyn Chunks, root: &ChunkId, wanted: &Wanted) -> Result<Chosen> {
+    wanted.choose(&mut |path| {
+        let found = tree::find(chunks, root, path)?;
+        Ok(found.map_or(Place::Nothing, |entry| match entry.kind {
+            FileKind::Directory => Place::Directory,
+            _ => Place::Other,
+        }))
+    })
+}
+
+/// The patterns that match nothing in the tree. What cannot be read of it is told when it is restored.
+fn unmatched(chunks: &dyn Chunks, root: &ChunkId, chosen: &Chosen) -> Result<Vec<String>> {
+    let mut matched = vec![false; chosen.patterns.len()];
+    let part = Part::Below(chosen.root().to_vec());
+    let mut cursor = Cursor::new(chunks, root)?;
+    let mut sought = cursor.seek(part.start());
+    while matched.contains(&false) {
+        let found = match sought {
+            Ok(()) => cursor.peek(),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some((key, entry))) if part.holds(key) => {
+                let path = path_of(key);
+                let numbers = chosen.matching(&path, entry.kind == FileKind::Directory);
+                numbers.for_each(|number| matched[number] = true);
+                cursor.advance();
+                sought = Ok(());
+            }
+            Ok(_) => break,
+            Err(error) if concerns_one(&error, Side::Stored) => {
+                if cursor.skip().is_none() {
+                    return Err(error);
+                }
+                sought = cursor.seek(part.start());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let patterns = chosen.patterns.iter().zip(matched);
+    Ok(patterns.filter(|(_, matched)| !matched).map(|(pattern, _)| pattern.text.clone()).collect())
 }
 
 /// The order of directories in a tree.

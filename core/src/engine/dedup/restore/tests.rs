@@ -4,12 +4,13 @@ mod damage;
 mod fixture;
 mod part;
 mod target;
+mod verify;
 
 use super::*;
 use crate::engine::dedup::tree::{Content, Entry, Hole, Kept, Names};
 use crate::error::Kind;
 use crate::tree::attributes::FileKind;
-use fixture::{Backup, Events, Fixture, SMALL, bounds, file, snapshot};
+use fixture::{Backup, Events, SMALL, bounds, file, paths, snapshot};
 use std::os::unix::fs::MetadataExt;
 
 /// A backup with one of everything.
@@ -57,7 +58,9 @@ fn everything_comes_back_whatever_the_number_of_workers_and_windows() {
     for (workers, bounds) in [(1, BOUNDS), (1, SMALL), (2, SMALL), (4, SMALL), (4, BOUNDS)] {
         let folder = tempfile::tempdir().unwrap();
         let events = Events::default();
-        backup.restore_with(&root, folder.path(), Fixture::plan(&[]), workers, bounds, &events).unwrap();
+        backup
+            .restore_with(&root, folder.path(), backup.plan(&paths(&[])), workers, bounds, &events)
+            .unwrap();
         assert_eq!((events.lost(), events.problems()), (vec![], vec![]), "{workers} workers");
         let found = snapshot(folder.path());
         backup.assert_restored(&found);
@@ -94,7 +97,9 @@ fn hard_links_are_links_again_across_windows() {
     backup.entry("z/another", other);
     let root = backup.finish();
     let folder = tempfile::tempdir().unwrap();
-    backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &Events::default()).unwrap();
+    backup
+        .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &Events::default())
+        .unwrap();
     backup.assert_restored(&snapshot(folder.path()));
     let inode = |path: &str| std::fs::metadata(folder.path().join(path)).unwrap().ino();
     assert!(inode("a/first") == inode("z/second") && inode("a/first") == inode("z/third"));
@@ -102,8 +107,8 @@ fn hard_links_are_links_again_across_windows() {
 
     // Without the first, the next one gets the content.
     let folder = tempfile::tempdir().unwrap();
-    let plan = [b"z".to_vec()];
-    backup.restore_with(&root, folder.path(), Fixture::plan(&plan), 2, SMALL, &Events::default()).unwrap();
+    let plan = paths(&["z"]);
+    backup.restore_with(&root, folder.path(), backup.plan(&plan), 2, SMALL, &Events::default()).unwrap();
     let inode = |path: &str| std::fs::metadata(folder.path().join(path)).unwrap().ino();
     assert_eq!(inode("z/second"), inode("z/third"));
     assert_eq!(std::fs::read(folder.path().join("z/third")).unwrap(), b"shared");
@@ -125,7 +130,7 @@ fn a_chunk_that_many_files_want_is_fetched_once() {
     }
     let root = backup.finish();
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
-    backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, BOUNDS, &events).unwrap();
+    backup.restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, BOUNDS, &events).unwrap();
     backup.assert_restored(&snapshot(folder.path()));
     assert!(events.stored() <= bundle.len() as u64 + 64, "{}", events.stored());
 }
@@ -137,7 +142,8 @@ fn a_dry_run_reads_everything_or_only_counts() {
     let root = backup.finish();
     for read_data in [true, false] {
         let events = Events::default();
-        let plan = Plan { read_data, ..Fixture::plan(&[]) };
+        let all = paths(&[]);
+        let plan = Plan { read_data, ..backup.plan(&all) };
         backup.read_with(&root, plan, SMALL, &events).unwrap();
         assert_eq!(events.entries(), backup.names_of_entries());
         assert_eq!(events.bytes(), backup.bytes());
@@ -154,7 +160,7 @@ fn a_run_that_is_told_to_stop_leaves_nothing_unfinished() {
         let folder = tempfile::tempdir().unwrap();
         let events = Events::stopping_after(after);
         let error = backup
-            .restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &events)
+            .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &events)
             .expect_err("it was told to stop");
         assert_eq!(error.kind(), Kind::Interrupted, "{error}");
         backup.assert_part_of(&snapshot(folder.path()));

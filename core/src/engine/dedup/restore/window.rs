@@ -2,17 +2,18 @@
 
 use super::super::tree::Entry;
 use super::Bounds;
-use super::large::Large;
+use super::large::{Large, Row};
 use crate::repository::vault::ChunkId;
 use crate::repository::vault::pack::{Location, PackRef};
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::Arc;
 
 /// A file that is written in one go.
 pub(super) struct Small {
     pub path: Vec<u8>,
     pub entry: Entry,
+    /// Whether something stands there that may be the same.
+    pub there: bool,
 }
 
 /// What a chunk is for.
@@ -36,8 +37,8 @@ pub(super) enum Job<'m> {
     Fetch(PackRef, Vec<Needed<'m>>),
     /// Files without content.
     Empty(Vec<Small>),
-    /// A file of several chunks that seems to be in the target already.
-    Compare(Box<Small>, File),
+    /// Chunks of a file, one behind the other, to be compared with what stands in its place.
+    Compare(Arc<Large<'m>>, Vec<Row>),
 }
 
 /// Gathers what a stretch of the tree needs.
@@ -119,16 +120,26 @@ impl<'m> Window<'m> {
         if !self.empty.is_empty() {
             jobs.push(Job::Empty(self.empty));
         }
-        let mut fetch = Fetch::default();
-        for needed in needed {
-            if !fetch.takes(&needed, bounds) {
-                jobs.extend(std::mem::take(&mut fetch).into_job());
-            }
-            fetch.push(needed);
-        }
-        jobs.extend(fetch.into_job());
+        jobs.extend(fetches(needed, bounds).map(|(pack, chunks)| Job::Fetch(pack, chunks)));
         jobs
     }
+}
+
+/// Chunks in the order of their packs, those together that can be fetched together.
+pub(super) fn fetches<'m>(
+    needed: Vec<Needed<'m>>,
+    bounds: &Bounds,
+) -> impl Iterator<Item = (PackRef, Vec<Needed<'m>>)> + use<'m> {
+    let mut fetches = Vec::new();
+    let mut fetch = Fetch::default();
+    for needed in needed {
+        if !fetch.takes(&needed, bounds) {
+            fetches.extend(std::mem::take(&mut fetch).into_chunks());
+        }
+        fetch.push(needed);
+    }
+    fetches.extend(fetch.into_chunks());
+    fetches.into_iter()
 }
 
 /// Bytes that the path and the attributes of an entry take.
@@ -172,9 +183,9 @@ impl<'m> Fetch<'m> {
         self.chunks.push(next);
     }
 
-    fn into_job(self) -> Option<Job<'m>> {
+    fn into_chunks(self) -> Option<(PackRef, Vec<Needed<'m>>)> {
         let pack = self.chunks.first()?.at.pack;
-        Some(Job::Fetch(pack, self.chunks))
+        Some((pack, self.chunks))
     }
 }
 

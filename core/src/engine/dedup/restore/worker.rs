@@ -1,20 +1,22 @@
 //! What one worker does: fetches neighbouring chunks, opens each once, and writes what wants some of it.
 
 use super::super::tree::{self, Content, Entry, Hole};
-use super::Run;
+use super::large::{Large, Row};
 use super::losses::{Side, concerns_one};
 use super::same;
-use super::window::{Job, Needed, Small, Want, end_of};
-use crate::error::{Error, Result};
+use super::window::{Job, Needed, Small, Want, end_of, fetches};
+use super::{Purpose, Run};
+use crate::error::{Error, Kind, Result};
 use crate::monitor::Event;
 use crate::repository::vault::compression::Decoder;
-use crate::repository::vault::pack::PackRef;
+use crate::repository::vault::pack::{Location, PackRef};
 use crate::repository::vault::{ChunkId, ChunkKind};
 use crate::tree::attributes::Attributes;
 use crate::tree::directory::lossy;
+use crate::tree::sparse;
 use crate::tree::target::Files;
-use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A worker. Its buffers and contexts are used again.
 pub(super) struct Worker<'w, 'r, 'm> {
@@ -43,11 +45,98 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
     /// What ends the run. What concerns one file or one chunk is told to the monitor.
     pub fn job(&mut self, job: Job<'m>) -> Result<()> {
         match job {
-            Job::Fetch(pack, chunks) if self.run.reads_data() => self.fetch(pack, chunks),
+            Job::Fetch(_, chunks) if self.run.purpose == Purpose::Verify => {
+                chunks.into_iter().try_for_each(|needed| self.verify(needed))
+            }
+            Job::Fetch(pack, chunks) if self.run.reads_data() => self.fetch_absent(pack, chunks),
             Job::Fetch(_, chunks) => self.count(chunks),
             Job::Empty(files) => files.into_iter().try_for_each(|file| self.empty(&file)),
-            Job::Compare(file, there) => self.compare(&file, &there),
+            Job::Compare(file, rows) => self.compare(&file, &rows),
         }
+    }
+
+    /// Fetches what does not stand in the target already.
+    fn fetch_absent(&mut self, pack: PackRef, chunks: Vec<Needed<'m>>) -> Result<()> {
+        let is_there = |want: &Want<'_>| matches!(want, Want::Slice(file) if file.there);
+        if !chunks.iter().any(|needed| needed.wants.iter().all(is_there)) {
+            return self.fetch(pack, chunks);
+        }
+        let mut absent = Vec::new();
+        for needed in chunks {
+            if !needed.wants.iter().all(is_there) || !self.stays(&needed)? {
+                absent.push(needed);
+            }
+        }
+        let bounds = self.run.bounds;
+        fetches(absent, &bounds).try_for_each(|(pack, chunks)| self.fetch(pack, chunks))
+    }
+
+    /// Whether all who want some of a chunk have it already; then they are done with.
+    fn stays(&mut self, needed: &Needed<'m>) -> Result<bool> {
+        let Some(files) = self.files.as_mut() else { return Ok(false) };
+        let open = |files: &mut Files<'_>, file: &Small| {
+            files.there(&file.path).ok().flatten().filter(|there| there.found.links == 1)
+        };
+        let Some(found) = same::are_all(self.run, files, needed, &mut self.there, open) else {
+            return Ok(false);
+        };
+        for (want, found) in needed.wants.iter().zip(found) {
+            let Want::Slice(file) = want else { continue };
+            self.run.monitor.check()?;
+            let attributes = self.run.attributes(&file.path, &file.entry)?;
+            let Some(files) = self.files.as_mut() else { return Ok(false) };
+            let done = files.there(&file.path).and_then(|there| match there {
+                Some(there) if found.same_version(&there.found) => {
+                    files.put_right(&there, &file.path, &attributes);
+                    Ok(())
+                }
+                _ => {
+                    Err(Error::new(Kind::Changed, "was changed while it was compared:").on(lossy(&file.path)))
+                }
+            });
+            self.settle(file, done)?;
+        }
+        Ok(true)
+    }
+
+    /// Compares the files that are a part of a chunk with it.
+    fn verify(&mut self, needed: Needed<'m>) -> Result<()> {
+        self.run.monitor.check()?;
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        let open = |files: &mut Files<'_>, file: &Small| files.reread(&file.path).ok().flatten();
+        if same::are_all(self.run, files, &needed, &mut self.there, open).is_some() {
+            for want in &needed.wants {
+                if let Want::Slice(file) = want {
+                    self.run.monitor.event(Event::Verified { path: &file.path });
+                }
+            }
+            return Ok(());
+        }
+        // Some of them are not in this restore, or one differs: the chunk says which.
+        let chunk = match self.run.reader.read(ChunkKind::Content, &needed.id) {
+            Ok(chunk) => chunk,
+            Err(error) if concerns_one(&error, Side::Stored) => return self.lose(needed, &error),
+            Err(error) => return Err(error),
+        };
+        self.run.monitor.event(Event::Stored { bytes: u64::from(needed.at.sealed_bytes) });
+        for want in &needed.wants {
+            let Want::Slice(file) = want else { continue };
+            self.run.monitor.check()?;
+            let there = match files.reread(&file.path) {
+                Ok(there) => there,
+                Err(error) => {
+                    self.run.cannot_verify(&file.path, &error)?;
+                    continue;
+                }
+            };
+            let content = slice(&chunk, &file.entry).unwrap_or_default();
+            if there.is_some_and(|there| same::is_small(&there, content, &mut self.there)) {
+                self.run.monitor.event(Event::Verified { path: &file.path });
+            } else {
+                self.run.differs(&file.path);
+            }
+        }
+        Ok(())
     }
 
     fn fetch(&mut self, pack: PackRef, chunks: Vec<Needed<'m>>) -> Result<()> {
@@ -118,7 +207,7 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
                     let error = Error::damaged("a chunk is not as long as the file says:", bytes.to_string());
                     file.lose(self.run, &error, Side::Stored);
                 }
-                file.release(self.run)
+                file.release(self.run, self.files.as_mut())
             }
         }
     }
@@ -129,7 +218,7 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
                 Want::Slice(file) => self.run.lose(&file.path, &file.entry, error, Side::Stored),
                 Want::Part { file, .. } => {
                     file.lose(self.run, error, Side::Stored);
-                    file.release(self.run)?;
+                    file.release(self.run, self.files.as_mut())?;
                 }
             }
         }
@@ -141,7 +230,7 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
         for want in chunks.into_iter().flat_map(|needed| needed.wants) {
             match want {
                 Want::Slice(file) => self.run.done(&file),
-                Want::Part { file, .. } => file.release(self.run)?,
+                Want::Part { file, .. } => file.release(self.run, self.files.as_mut())?,
             }
         }
         Ok(())
@@ -150,17 +239,20 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
     fn small(&mut self, file: &Small, content: &[u8]) -> Result<()> {
         self.run.monitor.check()?;
         let attributes = self.run.attributes(&file.path, &file.entry)?;
-        let keeps = self.run.plan.keep_same.is_some() && file.entry.names.is_none();
         let done = match self.files.as_mut() {
             None => Ok(()),
             Some(files) => {
-                if keeps && same::is_small(files, file, &attributes, content, &mut self.there) {
-                    Ok(())
-                } else {
-                    files.create(&file.path, &attributes).and_then(|mut new| {
+                let there = if file.there { files.there(&file.path).ok().flatten() } else { None };
+                let there = there.filter(|there| there.found.links == 1);
+                match there.filter(|there| same::is_small(there, content, &mut self.there)) {
+                    Some(there) => {
+                        files.put_right(&there, &file.path, &attributes);
+                        Ok(())
+                    }
+                    None => files.create(&file.path, &attributes).and_then(|mut new| {
                         new.write(content)?;
                         new.finish(&attributes)
-                    })
+                    }),
                 }
             }
         };
@@ -170,6 +262,9 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
     /// A file of nothing, or of holes.
     fn empty(&mut self, file: &Small) -> Result<()> {
         self.run.monitor.check()?;
+        if self.run.purpose == Purpose::Verify {
+            return self.verify_empty(file);
+        }
         let attributes = self.run.attributes(&file.path, &file.entry)?;
         let size_bytes = file.entry.size_bytes;
         if let Err(error) = self.run.all_holes(&file.entry) {
@@ -185,47 +280,55 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
         self.settle(file, done)
     }
 
-    /// A file of several chunks that may be in the target as it should be; else it is written here, chunk by chunk.
-    fn compare(&mut self, file: &Small, there: &File) -> Result<()> {
-        let Some(keys) = self.run.plan.keep_same else { return Ok(()) };
-        let is_same = same::is_large(self.run, keys, file, there, &mut self.there);
-        let (done, side) = match is_same {
-            Ok(true) => (Ok(()), Side::Stored),
-            Ok(false) => self.rewrite(file)?,
-            Err(error) => (Err(error), Side::Stored),
+    fn verify_empty(&mut self, file: &Small) -> Result<()> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        let there = match files.reread(&file.path) {
+            Ok(there) => there,
+            Err(error) => return self.run.cannot_verify(&file.path, &error),
         };
-        let is_done = done.is_ok();
-        self.run.settle(&file.path, &file.entry, done, side)?;
-        if is_done {
-            self.run.done(file);
+        let size_bytes = file.entry.size_bytes;
+        let is_same = there.is_some_and(|there| {
+            there.found.size_bytes == size_bytes
+                && sparse::is_zeros(&there.file, 0..size_bytes).unwrap_or(false)
+        });
+        if is_same {
+            self.run.monitor.event(Event::Verified { path: &file.path });
+        } else {
+            self.run.differs(&file.path);
         }
         Ok(())
     }
 
-    /// Writes a file in one go, chunk by chunk; a failure is on one of two sides.
-    fn rewrite(&mut self, file: &Small) -> Result<(Result<()>, Side)> {
-        let attributes = self.run.attributes(&file.path, &file.entry)?;
-        let Some(files) = self.files.as_mut() else { return Ok((Ok(()), Side::Target)) };
-        let mut new = match files.create(&file.path, &attributes) {
-            Ok(new) => new,
-            Err(error) => return Ok((Err(error), Side::Target)),
-        };
-        let rows = match tree::rows(self.run.reader, &file.entry.content, file.entry.size_bytes) {
-            Ok(rows) => rows,
-            Err(error) => return Ok((Err(error), Side::Stored)),
-        };
-        for row in rows {
-            self.run.monitor.check()?;
-            let chunk = row.and_then(|(id, bytes)| self.run.whole_chunk(&id, bytes));
-            let written = match chunk {
-                Ok(chunk) => new.write(&chunk),
-                Err(error) => return Ok((Err(error), Side::Stored)),
-            };
-            if let Err(error) = written {
-                return Ok((Err(error), Side::Target));
+    /// Compares a stretch of a file with what stands in its place, and fetches what is not there.
+    fn compare(&mut self, file: &Arc<Large<'m>>, rows: &[Row]) -> Result<()> {
+        let differing = file.compare(self.run, rows, &mut self.there)?;
+        if self.run.purpose == Purpose::Verify {
+            if !differing.is_empty() {
+                file.differs(self.run);
+            }
+            return file.release(self.run, self.files.as_mut());
+        }
+        let mut located = Vec::new();
+        for row in differing {
+            match self.run.locate(&row.id) {
+                Ok(at) => located.push((at, row)),
+                Err(error) => file.lose(self.run, &error, Side::Stored),
             }
         }
-        Ok((new.finish(&attributes), Side::Target))
+        located.sort_by_key(|(at, _)| (at.pack, at.offset));
+        let mut needed: Vec<Needed<'m>> = Vec::new();
+        for (at, Row { id, offset, bytes }) in located {
+            file.hold();
+            let want = Want::Part { file: Arc::clone(file), offset, bytes };
+            match needed.last_mut().filter(|last| last.id == id) {
+                // A chunk that the file has several times is fetched once.
+                Some(last) => last.wants.push(want),
+                None => needed.push(Needed { id, at, wants: vec![want] }),
+            }
+        }
+        let bounds = self.run.bounds;
+        fetches(needed, &bounds).try_for_each(|(pack, chunks)| self.fetch(pack, chunks))?;
+        file.release(self.run, self.files.as_mut())
     }
 
     fn settle(&self, file: &Small, done: Result<()>) -> Result<()> {
@@ -243,13 +346,16 @@ impl Run<'_> {
         self.monitor.event(Event::Entry { path: &file.path, bytes: file.entry.size_bytes });
     }
 
-    /// A chunk of content of exactly so many bytes.
-    fn whole_chunk(&self, id: &ChunkId, bytes: u64) -> Result<Vec<u8>> {
-        let chunk = self.reader.read(ChunkKind::Content, id)?;
-        if chunk.len() as u64 == bytes {
-            return Ok(chunk);
+    /// Where a chunk of content is.
+    ///
+    /// # Errors
+    /// `Damaged` when there is none.
+    pub fn locate(&self, id: &ChunkId) -> Result<Location> {
+        match self.reader.index().find(id) {
+            Some(at) if at.kind == ChunkKind::Content => Ok(at),
+            Some(_) => Err(Error::damaged("no chunk of content:", id.to_string())),
+            None => Err(Error::damaged("a chunk is missing:", id.to_string())),
         }
-        Err(Error::damaged("a chunk is not as long as the file says:", id.to_string()))
     }
 
     /// What an entry gets. Attributes that are stored elsewhere and cannot be read are told as lost, and the entry goes

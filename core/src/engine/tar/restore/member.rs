@@ -6,13 +6,14 @@ use super::super::path::{below, stored_name, tree_path};
 use super::super::reader::ArchiveReader;
 use super::super::selection::Wanted;
 use super::super::snapshot::{self, SnapshotWriter};
+use super::verification::Record;
 use super::{Replay, Waiting, of_one_path};
+use crate::engine::overwrite::Decision;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Event;
 use crate::spool::Spool;
 use crate::tree::attributes::{Attributes, FileKind};
 use crate::tree::directory::lossy;
-use crate::tree::target::Target;
 use std::borrow::Cow;
 use std::io::Read;
 
@@ -62,20 +63,45 @@ impl Apply<'_, '_, '_, '_> {
             let done = self.directory(&path, &place, listing.as_deref(), &member.attributes);
             return self.replay.of_one_path(&place, done);
         }
-        let Some(place) = place.filter(|place| self.replay.wanted.wants(place) == Wanted::Yes) else {
+        let Some(place) = place.filter(|place| self.replay.wants(place, false) == Wanted::Yes) else {
             return Ok(());
         };
-        self.find(&place);
+        self.find(&place, false);
         self.replay.forget_waiting(&place);
-        let done = match &member.kind {
-            MemberKind::HardLink(first) => self.hard_link(&place, tree_path(first)),
-            _ => self.replay.content(member, &place, archive, buffer),
-        };
+        let done = self.entry(member, &place, archive, buffer);
         self.replay.of_one_path(&place, done)
     }
 
+    /// Anything but a directory, where it is wanted; unless what stands there is to stay.
+    fn entry<R: Read>(
+        &mut self,
+        member: &Member,
+        place: &[u8],
+        archive: &mut ArchiveReader<R>,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let (kind, size_bytes) = kind_of(&member.kind);
+        match self.replay.decide(place, kind, size_bytes, &member.attributes)? {
+            Decision::Keep => return Ok(()),
+            Decision::Unchanged => {
+                if self.replay.stays(place, size_bytes.unwrap_or(0), &member.attributes)? {
+                    return Ok(());
+                }
+            }
+            Decision::Make | Decision::Replace | Decision::Enter => {}
+        }
+        self.replay.make_above(place)?;
+        match &member.kind {
+            MemberKind::HardLink(first) => self.hard_link(place, tree_path(first)),
+            _ => self.replay.content(member, place, archive, buffer),
+        }
+    }
+
     /// Notes that the last level has a wanted path.
-    fn find(&mut self, place: &[u8]) {
+    fn find(&mut self, place: &[u8], is_directory: bool) {
+        if self.last {
+            self.replay.match_patterns(place, is_directory);
+        }
         if self.last && !self.replay.wanted.is_everything() {
             let wanted = self.replay.wanted.paths().iter().filter(|wanted| below(place, wanted).is_some());
             self.replay.found.extend(wanted.cloned());
@@ -110,18 +136,20 @@ impl Apply<'_, '_, '_, '_> {
         listing: Option<&[u8]>,
         attributes: &Attributes,
     ) -> Result<()> {
-        let wanted = self.replay.wanted.wants(place);
+        let wanted = self.replay.wants(place, true);
         // A directory above what is wanted is as it is in the last level; a lower one may only have had what is gone since.
-        let made = wanted == Wanted::Yes || (wanted == Wanted::Above && self.last);
-        if made && let Some(target) = self.replay.target.as_deref_mut() {
+        let is_above = self.replay.chosen.is_above(place);
+        if wanted == Wanted::Yes || (wanted == Wanted::Above && self.last && is_above) {
             if place != path {
-                make_way(target, place)?;
+                self.replay.make_way(place)?;
             }
-            target.directory(place)?;
-            target.directory_attributes(place, attributes.clone())?;
+            self.replay.make_above(place)?;
+            self.replay.make_directory(place, attributes)?;
+        } else if wanted == Wanted::Perhaps && is_above {
+            self.replay.pass_through(place, attributes, self.last)?;
         }
         if wanted == Wanted::Yes {
-            self.find(place);
+            self.find(place, true);
             self.replay.job.monitor.event(Event::Directory { path: place });
         }
         match listing {
@@ -132,8 +160,11 @@ impl Apply<'_, '_, '_, '_> {
 
     fn hard_link(&mut self, place: &[u8], first: &[u8]) -> Result<()> {
         match self.replay.wanted_place(self.level, first, false) {
-            Some(existing) => self.replay.further_name(place, &existing),
-            None => {
+            // What stands there and is to stay is no name of what the backup has.
+            Some(existing) if !self.replay.policy.protects(&existing) => {
+                self.replay.further_name(place, &existing)
+            }
+            _ => {
                 let waiting = Waiting { level: self.level, first: first.to_vec() };
                 self.replay.waiting.insert(place.to_vec(), waiting);
                 Ok(())
@@ -159,6 +190,7 @@ impl Replay<'_, '_, '_> {
             }
             kind => self.special(kind, path, &member.attributes)?,
         }
+        self.policy.make(path)?;
         self.job.monitor.event(Event::Entry { path, bytes });
         Ok(())
     }
@@ -168,6 +200,7 @@ impl Replay<'_, '_, '_> {
         if let Some(target) = self.target.as_deref_mut() {
             target.hard_link(path, existing)?;
         }
+        self.policy.make(path)?;
         self.job.monitor.event(Event::Entry { path, bytes: 0 });
         Ok(())
     }
@@ -199,17 +232,22 @@ impl Replay<'_, '_, '_> {
         let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
         let mut file = target.file(path, &member.attributes)?;
         let whole = [(0, size_bytes)];
+        let regions = sparse.unwrap_or(&whole);
+        let mut hasher = self.written.is_some().then(blake3::Hasher::new);
         let mut position = 0;
-        for &(offset, length) in sparse.unwrap_or(&whole) {
+        for &(offset, length) in regions {
             if offset > position {
                 file.hole(offset - position)?;
             }
             let mut left = length;
             while left > 0 {
                 let step = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-                let read = archive.read(&mut buffer[..step]).map_err(of_the_stream)?;
+                let read = fill(archive, &mut buffer[..step]).map_err(of_the_stream)?;
                 if read == 0 {
                     return Err(of_the_stream(Error::damaged("too few bytes for", lossy(path))));
+                }
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&buffer[..read]);
                 }
                 file.write(&buffer[..read])?;
                 left -= read as u64;
@@ -219,19 +257,54 @@ impl Replay<'_, '_, '_> {
         if size_bytes > position {
             file.hole(size_bytes - position)?;
         }
-        file.finish(&member.attributes)
+        let (Some(written), Some(hasher)) = (&mut self.written, hasher) else {
+            return file.finish(&member.attributes);
+        };
+        let inode = file.inode()?;
+        file.finish(&member.attributes)?;
+        written.push(&Record { path, size_bytes, regions, inode, hash: hasher.finalize() })
+    }
+
+    /// Makes directories of whatever stands above a path that is a directory in a later level, and is moved there then.
+    fn make_way(&mut self, path: &[u8]) -> Result<()> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for above in slashes.map(|(end, _)| &path[..end]) {
+            let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
+            if !self.chosen.is_above(above) || self.policy.protects(above) {
+                continue;
+            }
+            if target.kind(above)?.is_some_and(|found| found.kind != FileKind::Directory) {
+                target.directory(above)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Makes directories of whatever stands above a path that is a directory in a later level, and is moved there then.
-fn make_way(target: &mut Target<'_>, path: &[u8]) -> Result<()> {
-    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    for (end, _) in slashes {
-        if target.kind(&path[..end])?.is_some_and(|found| found.kind != FileKind::Directory) {
-            target.directory(&path[..end])?;
+/// The type of a member, and its length when it is a file.
+fn kind_of(kind: &MemberKind) -> (FileKind, Option<u64>) {
+    match kind {
+        MemberKind::File { size_bytes, .. } => (FileKind::File, Some(*size_bytes)),
+        MemberKind::Directory { .. } => (FileKind::Directory, None),
+        MemberKind::Symlink(_) => (FileKind::Symlink, None),
+        // Of a file; how long that is stands elsewhere.
+        MemberKind::HardLink(_) => (FileKind::File, None),
+        MemberKind::Fifo => (FileKind::Fifo, None),
+        MemberKind::CharDevice(..) => (FileKind::CharDevice, None),
+        MemberKind::BlockDevice(..) => (FileKind::BlockDevice, None),
+    }
+}
+
+/// Reads as much as there is room for, so that runs of zeros are not cut into short ones.
+fn fill<R: Read>(archive: &mut ArchiveReader<R>, buffer: &mut [u8]) -> Result<usize> {
+    let mut had = 0;
+    while had < buffer.len() {
+        match archive.read(&mut buffer[had..])? {
+            0 => break,
+            more => had += more,
         }
     }
-    Ok(())
+    Ok(had)
 }
 
 /// Trouble with the stream is never trouble with one path.

@@ -90,6 +90,10 @@ impl Replay<'_, '_, '_> {
     }
 
     fn remove_empty(&mut self, path: &[u8]) -> Result<()> {
+        // The target itself stays.
+        if self.policy.protects(path) || !self.is_below_root(path) {
+            return Ok(());
+        }
         let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
         match target.names(path) {
             // Links that wait to be put below it stay in mind: they make it anew.
@@ -112,11 +116,27 @@ impl Replay<'_, '_, '_> {
         names.iter().for_each(|name| drop(self.waiting.remove(name)));
     }
 
+    /// Removes what stands at a path; but nothing that is left out of the restore, or that the policy has stay.
     pub(super) fn remove(&mut self, path: &[u8]) -> Result<()> {
         self.forget_waiting(path);
-        let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
-        let removed = target.remove(path);
+        self.policy.forget(path);
+        let Replay { target: Some(target), chosen, policy, .. } = self else { return Ok(()) };
+        let spared =
+            |path: &[u8], is_directory| chosen.excludes_entry(path, is_directory) || policy.protects(path);
+        let removed = if path == chosen.root() {
+            // That is the target, which stays; what is in it goes.
+            target.names(path).and_then(|names| {
+                names.iter().try_for_each(|name| target.remove_sparing(&join(path, name), &spared))
+            })
+        } else {
+            target.remove_sparing(path, &spared)
+        };
         self.of_one_path(path, removed)
+    }
+
+    /// Whether a path is not the target itself.
+    fn is_below_root(&self, path: &[u8]) -> bool {
+        path != self.chosen.root()
     }
 }
 
@@ -168,7 +188,7 @@ impl Apply<'_, '_, '_, '_> {
     /// `listing` is sorted.
     pub(super) fn purge(&mut self, path: &[u8], listing: &[u8]) -> Result<()> {
         // At level 0 there is nothing to compare with.
-        let strangers = self.replay.job.delete && self.last;
+        let strangers = self.replay.job.delete && self.last && self.replay.wants(path, true) == Wanted::Yes;
         if self.replay.previous.is_none() && !strangers {
             return Ok(());
         }
@@ -203,7 +223,8 @@ impl Apply<'_, '_, '_, '_> {
                 Some(code) => target.kind(&place)?.is_none_or(|found| fits(*code, &found)),
                 None => false,
             };
-            if !stays && self.replay.wanted.wants(&place) == Wanted::Yes {
+            let is_directory = target.kind(&place)?.is_some_and(|found| found.kind == FileKind::Directory);
+            if !stays && self.replay.wants(&place, is_directory) == Wanted::Yes {
                 self.replay.remove(&place)?;
             }
         }

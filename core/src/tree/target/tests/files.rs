@@ -40,10 +40,8 @@ fn no_thread_leaves_the_root_through_a_link() {
         let refused = files.create(path.as_bytes(), &attributes(0o600)).map(drop);
         assert_eq!(refused.unwrap_err().kind(), Kind::Invalid, "{path}");
     }
-    assert_eq!(
-        files.same(b"link/precious", 8, &attributes(0o600)).map(drop).unwrap_err().kind(),
-        Kind::Invalid
-    );
+    assert_eq!(files.there(b"link/precious").map(drop).unwrap_err().kind(), Kind::Invalid);
+    assert!(files.there(b"link").unwrap().is_none(), "a link was followed");
     fixture.assert_outside_is_untouched();
 }
 
@@ -77,7 +75,7 @@ fn a_length_no_file_can_have_is_refused() {
 }
 
 #[test]
-fn the_same_file_is_known_by_everything_but_its_content() {
+fn a_file_that_stays_gets_the_attributes_it_lacks() {
     let fixture = Fixture::new();
     let target = fixture.target();
     let mut files = target.files();
@@ -85,16 +83,129 @@ fn the_same_file_is_known_by_everything_but_its_content() {
     let mut file = files.create(b"d/f", &wanted).unwrap();
     file.write(b"content").unwrap();
     file.finish(&wanted).unwrap();
-    let mut is_same =
-        |path: &[u8], size, attributes: &Attributes| files.same(path, size, attributes).unwrap().is_some();
-    assert!(is_same(b"d/f", 7, &wanted));
-    assert!(!is_same(b"d/f", 8, &wanted) && !is_same(b"d/g", 7, &wanted) && !is_same(b"d", 7, &wanted));
-    assert!(!is_same(b"d/f", 7, &attributes(0o640)), "an attribute too many");
-    let other = Attributes { xattrs: vec![(b"user.a".to_vec(), b"2".to_vec())], ..wanted.clone() };
-    assert!(!is_same(b"d/f", 7, &other));
-    assert!(!is_same(b"d/f", 7, &Attributes { mode: 0o600, ..wanted.clone() }));
-    assert!(!is_same(b"d/f", 7, &Attributes { mtime: FileTime::new(1, 0), ..wanted.clone() }));
-    fs::hard_link(fixture.root().join("d/f"), fixture.root().join("other")).unwrap();
-    assert!(!is_same(b"d/f", 7, &wanted), "it has another name");
-    assert_eq!(fs::metadata(fixture.root().join("d/f")).unwrap().nlink(), 2);
+    assert!(files.there(b"d/g").unwrap().is_none() && files.there(b"d").unwrap().is_none());
+    let other = vec![(b"user.a".to_vec(), b"2".to_vec()), (b"user.b".to_vec(), b"1".to_vec())];
+    let inode = fs::metadata(fixture.root().join("d/f")).unwrap().ino();
+    for different in [
+        wanted.clone(),
+        attributes(0o640),
+        Attributes { xattrs: other, ..wanted.clone() },
+        Attributes { mode: 0o400, ..wanted.clone() },
+        Attributes { mtime: FileTime::new(1, 5), ..wanted.clone() },
+    ] {
+        let there = files.there(b"d/f").unwrap().unwrap();
+        files.put_right(&there, b"d/f", &different);
+        assert_eq!(there.is_unchanged(), different == wanted, "something was set that was right");
+        let there = files.reread(b"d/f").unwrap().unwrap();
+        assert!(files.has_attributes(&there, &different));
+        assert!(different == wanted || !files.has_attributes(&there, &wanted));
+    }
+    let found = fs::metadata(fixture.root().join("d/f")).unwrap();
+    assert_eq!((found.ino(), fs::read(fixture.root().join("d/f")).unwrap()), (inode, b"content".to_vec()));
+    assert_eq!(fixture.monitor.problems(), []);
+}
+
+#[test]
+fn what_is_taken_over_from_another_file_keeps_its_holes() {
+    let fixture = Fixture::new();
+    let target = fixture.target();
+    let mut files = target.files();
+    let mut old = files.create(b"old", &attributes(0o600)).unwrap();
+    let content: Vec<u8> = (0..1 << 18).map(|index| (index % 251) as u8).collect();
+    old.write(&content).unwrap();
+    old.hole(4 << 20).unwrap();
+    old.write(&content).unwrap();
+    old.finish(&attributes(0o600)).unwrap();
+    let there = files.there(b"old").unwrap().unwrap();
+    let size = there.found.size_bytes;
+    let mut new = files.create(b"new", &attributes(0o600)).unwrap();
+    new.copy_from(&there.file, 1000..size - 5).unwrap();
+    let error = new.copy_from(&there.file, size - 5..size + 1).unwrap_err();
+    assert_eq!(error.kind(), Kind::Changed, "{error}");
+    new.set_length(size).unwrap();
+    new.finish(&attributes(0o600)).unwrap();
+    let (old, new) = (fixture.root().join("old"), fixture.root().join("new"));
+    let (mut wanted, found) = (fs::read(old).unwrap(), fs::read(&new).unwrap());
+    wanted[..1000].fill(0);
+    assert!(found[..found.len() - 5] == wanted[..wanted.len() - 5]);
+    assert!(fs::metadata(new).unwrap().blocks() * 512 < 1 << 20, "the hole was filled");
+}
+
+#[test]
+fn long_runs_of_zeros_take_no_room_when_that_is_wanted() {
+    let fixture = Fixture::new();
+    for sparse in [false, true] {
+        let target = fixture.target_with(Options { sparse, ..Options::numeric(false) });
+        let mut content = vec![0; 2 << 20];
+        content[..10].fill(1);
+        content[1 << 20] = 1;
+        let mut file = target.files().create(b"zeros", &attributes(0o600)).unwrap();
+        content.chunks(300_000).for_each(|piece| file.write(piece).unwrap());
+        file.hole(1 << 20).unwrap();
+        file.finish(&attributes(0o600)).unwrap();
+        content.resize(3 << 20, 0);
+        let path = fixture.root().join("zeros");
+        assert!(fs::read(&path).unwrap() == content);
+        let taken = fs::metadata(&path).unwrap().blocks() * 512;
+        assert_eq!(taken < 512 << 10, sparse, "{taken} bytes");
+
+        let mut file = target.files().create(b"placed", &attributes(0o600)).unwrap();
+        for (number, piece) in content.chunks(1 << 18).enumerate() {
+            file.write_at((number << 18) as u64, piece).unwrap();
+        }
+        file.set_length(content.len() as u64).unwrap();
+        file.finish(&attributes(0o600)).unwrap();
+        let path = fixture.root().join("placed");
+        assert!(fs::read(&path).unwrap() == content);
+        assert_eq!(fs::metadata(&path).unwrap().blocks() * 512 < 512 << 10, sparse);
+    }
+}
+
+#[test]
+fn below_a_base_nothing_else_can_be_named() {
+    let fixture = Fixture::new();
+    let mut target = fixture.target();
+    target.set_base(b"a/b").unwrap();
+    target.directory(b"a/b").unwrap();
+    target.directory_attributes(b"a/b", attributes(0o711)).unwrap();
+    target.directory(b"a/b/c").unwrap();
+    target.directory_attributes(b"a/b/c", attributes(0o705)).unwrap();
+    target.files().create(b"a/b/c/f", &attributes(0o600)).unwrap().finish(&attributes(0o600)).unwrap();
+    target.hard_link(b"a/b/g", b"a/b/c/f").unwrap();
+    assert_eq!(target.names(b"a/b").unwrap(), [b"c".to_vec(), b"g".to_vec()]);
+    assert!(matches!(target.standing(b"a/b/g"), Ok(Standing::Entry(_))));
+    assert_eq!(target.standing(b"a/b/g/below").unwrap(), Standing::Blocked);
+    assert_eq!(target.standing(b"a/b/d/e").unwrap(), Standing::Nothing);
+    for outside in [&b"a"[..], b"", b"a/bc", b"g", b"/a/b/c"] {
+        assert_eq!(target.standing(outside).map(drop).unwrap_err().kind(), Kind::Invalid);
+        assert!(target.directory(outside).is_err() && target.remove(outside).is_err());
+        assert!(
+            target.names(outside).is_err() && target.directory_attributes(outside, attributes(0)).is_err()
+        );
+        assert!(target.files().create(outside, &attributes(0o600)).is_err());
+    }
+    target.finish().unwrap();
+    let mode = |path: &str| fs::metadata(fixture.root().join(path)).unwrap().mode() & 0o777;
+    assert_eq!((mode(""), mode("c"), mode("g")), (0o711, 0o705, 0o600));
+}
+
+#[test]
+fn what_is_spared_stays_with_the_directories_above_it() {
+    let fixture = Fixture::new();
+    let mut target = fixture.target();
+    for path in ["d/a/keep", "d/a/go", "d/b/go", "d/c/keep/below", "d/c/go", "d/keep"] {
+        let file = target.file(path.as_bytes(), &attributes(0o600)).unwrap();
+        file.finish(&attributes(0o600)).unwrap();
+    }
+    let spared =
+        |path: &[u8], is_directory: bool| path.ends_with(b"keep") && (is_directory || path != b"d/c/keep");
+    target.remove_sparing(b"d", &spared).unwrap();
+    let at = |path: &str| fixture.root().join(path).exists();
+    assert!(at("d/a/keep") && at("d/c/keep/below") && at("d/keep"));
+    assert!(!at("d/a/go") && !at("d/b") && !at("d/c/go"));
+    target.remove_sparing(b"d/keep", &spared).unwrap();
+    assert!(at("d/keep"));
+    target.remove(b"d").unwrap();
+    assert!(!at("d"));
+    assert_eq!(fixture.monitor.problems(), []);
 }

@@ -53,7 +53,7 @@ fn a_file_whose_chunk_is_missing_is_named_and_the_others_come_back() {
         // What a link must never be made to.
         std::fs::write(folder.path().join("lost1"), "older").unwrap();
         let error = backup
-            .restore_with(&root, folder.path(), Fixture::plan(&[]), 2, bounds, &events)
+            .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, bounds, &events)
             .expect_err("something is missing");
         assert_eq!(error.kind(), Kind::Damaged);
         assert!(error.to_string().contains("4 entries"), "{error}");
@@ -77,14 +77,14 @@ fn a_changed_byte_loses_only_what_it_is_in() {
         bytes[at] ^= 1;
         backup.storage.put(&name, &bytes, PutMode::Replace).unwrap();
         let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
-        let done = backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &events);
+        let done = backup.restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &events);
         let absent = backup.assert_part_of(&snapshot(folder.path()));
         assert_eq!(absent, events.lost(), "at {at}");
         assert_eq!(done.is_err(), !absent.is_empty(), "at {at}");
         assert!(absent.len() <= 3, "{absent:?}");
         lost += absent.len();
         let dry = Events::default();
-        assert_eq!(backup.read_with(&root, Fixture::plan(&[]), SMALL, &dry).is_err(), done.is_err());
+        assert_eq!(backup.read_with(&root, backup.plan(&paths(&[])), SMALL, &dry).is_err(), done.is_err());
         assert_eq!(dry.lost(), absent, "a dry run finds what a restore does");
     }
     assert!(lost > 0);
@@ -99,7 +99,7 @@ fn of_a_pack_that_is_cut_short_the_rest_comes_back() {
     backup.storage.put(&name, &whole[..whole.len() / 2], PutMode::Replace).unwrap();
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
     let error = backup
-        .restore_with(&root, folder.path(), Fixture::plan(&[]), 2, BOUNDS, &events)
+        .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, BOUNDS, &events)
         .expect_err("half of it is gone");
     assert_eq!(error.kind(), Kind::Damaged);
     let absent = backup.assert_part_of(&snapshot(folder.path()));
@@ -108,7 +108,7 @@ fn of_a_pack_that_is_cut_short_the_rest_comes_back() {
 
     backup.storage.delete(&name).unwrap();
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
-    let gone = backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &events);
+    let gone = backup.restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &events);
     assert_eq!(gone.expect_err("all content is gone").kind(), Kind::Damaged);
     let absent = backup.assert_part_of(&snapshot(folder.path()));
     assert_eq!(absent, events.lost());
@@ -129,7 +129,7 @@ fn entries_that_contradict_their_chunks_are_lost() {
     backup.entry("rows", Entry { size_bytes: 999, ..file(Content::Rows { depth: 0, rows }) });
     let root = backup.finish();
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
-    let done = backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, BOUNDS, &events);
+    let done = backup.restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, BOUNDS, &events);
     assert_eq!(done.expect_err("three files are lost").kind(), Kind::Damaged);
     assert_eq!(events.lost(), ["far outside", "outside", "rows"]);
     assert_eq!(backup.assert_part_of(&snapshot(folder.path())), ["far outside", "outside", "rows"]);
@@ -148,7 +148,8 @@ fn a_broken_node_loses_what_is_in_it_and_nothing_behind_it() {
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
     std::fs::create_dir(folder.path().join("many")).unwrap();
     std::fs::write(folder.path().join("many/stranger"), "x").unwrap();
-    let plan = Plan { delete: true, ..Fixture::plan(&[]) };
+    let all = paths(&[]);
+    let plan = Plan { delete: true, ..backup.plan(&all) };
     let done = backup.restore_with(&broken, folder.path(), plan, 2, BOUNDS, &events);
     assert_eq!(done.expect_err("a node is gone").kind(), Kind::Damaged);
     // Whether it is in the backup nobody knows.
@@ -157,10 +158,10 @@ fn a_broken_node_loses_what_is_in_it_and_nothing_behind_it() {
     assert!(!absent.is_empty() && absent.len() as u64 <= lost && !events.lost().is_empty());
     let there = "many/2499";
     assert!(!absent.contains(&there.to_owned()));
-    let part = [there.as_bytes().to_vec()];
+    let part = paths(&[there]);
     let folder = tempfile::tempdir().unwrap();
     backup
-        .restore_with(&broken, folder.path(), Fixture::plan(&part), 2, BOUNDS, &Events::default())
+        .restore_with(&broken, folder.path(), backup.plan(&part), 2, BOUNDS, &Events::default())
         .expect("what is wanted is sound");
     assert!(folder.path().join(there).exists());
 }

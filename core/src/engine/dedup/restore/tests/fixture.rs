@@ -32,13 +32,10 @@ pub const fn bounds(window_entries: usize) -> Bounds {
     }
 }
 
-/// Plans of tests.
-pub struct Fixture;
-
-impl Fixture {
-    pub fn plan(include: &[Vec<u8>]) -> Plan<'_> {
-        Plan { include, delete: false, read_data: true, keep_same: None }
-    }
+/// Wanted paths, as they are given.
+pub fn paths(include: &[&str]) -> Wanted {
+    let include = include.iter().map(|path| (path.as_bytes().to_vec(), path.as_bytes().to_vec()));
+    Wanted::new(Vec::new(), include.collect(), &[]).unwrap()
 }
 
 /// What a restored tree should have at a path.
@@ -109,6 +106,12 @@ impl Backup {
             Vault::create(Arc::new(storage.clone()), &Protection::None, "test", Timestamp(1_700_000_000))
                 .unwrap();
         Backup { storage, vault, chunks: Vec::new(), entries: Vec::new(), wanted: BTreeMap::new() }
+    }
+
+    /// Into a target that is empty, or replacing what is in the way.
+    pub fn plan<'p>(&'p self, wanted: &'p Wanted) -> Plan<'p> {
+        let keys = self.vault.keys();
+        Plan { wanted, overwrite: None, delete: false, read_data: true, verify: false, keys }
     }
 
     /// A chunk of content that [`Backup::finish`] stores.
@@ -407,7 +410,11 @@ impl Monitor for Events {
                 self.problems.lock().unwrap().push(format!("{path}: {error}"));
             }
             Event::Stored { bytes } => drop(self.stored.fetch_add(bytes, Ordering::Relaxed)),
-            Event::Warning(_) | Event::Directory { .. } => {}
+            Event::Warning(_)
+            | Event::Directory { .. }
+            | Event::Kept { .. }
+            | Event::Unchanged { .. }
+            | Event::Verified { .. } => {}
         }
     }
 

@@ -3,9 +3,9 @@
 use super::*;
 
 fn restored(backup: &Backup, root: &ChunkId, include: &[&str]) -> (Vec<String>, Vec<String>) {
-    let include: Vec<Vec<u8>> = include.iter().map(|path| path.as_bytes().to_vec()).collect();
+    let include = paths(include);
     let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
-    backup.restore_with(root, folder.path(), Fixture::plan(&include), 2, SMALL, &events).unwrap();
+    backup.restore_with(root, folder.path(), backup.plan(&include), 2, SMALL, &events).unwrap();
     let found = snapshot(folder.path());
     backup.assert_part_of(&found);
     (found.into_keys().filter(|path| !path.is_empty()).collect(), events.entries())
@@ -31,10 +31,8 @@ fn directories_above_a_part_are_as_they_were() {
     everything(&mut backup);
     let root = backup.finish();
     let folder = tempfile::tempdir().unwrap();
-    let include = [b"b/empty".to_vec()];
-    backup
-        .restore_with(&root, folder.path(), Fixture::plan(&include), 1, BOUNDS, &Events::default())
-        .unwrap();
+    let include = paths(&["b/empty"]);
+    backup.restore_with(&root, folder.path(), backup.plan(&include), 1, BOUNDS, &Events::default()).unwrap();
     let found = snapshot(folder.path());
     assert_eq!((found["b"].mode, found["b"].mtime), (0o555, file(Content::None).mtime));
 }
@@ -45,9 +43,9 @@ fn what_the_backup_does_not_have_is_told_before_anything_is_written() {
     everything(&mut backup);
     let root = backup.finish();
     let folder = tempfile::tempdir().unwrap();
-    let include = [b"a".to_vec(), b"a/never".to_vec(), b"b/empty/x".to_vec()];
+    let include = paths(&["a", "a/never", "b/empty/x"]);
     let error = backup
-        .restore_with(&root, folder.path(), Fixture::plan(&include), 1, BOUNDS, &Events::default())
+        .restore_with(&root, folder.path(), backup.plan(&include), 1, BOUNDS, &Events::default())
         .expect_err("two paths are not there");
     assert_eq!((error.kind(), error.subject()), (Kind::NotFound, "a/never, b/empty/x"));
     assert_eq!(snapshot(folder.path()).len(), 1);

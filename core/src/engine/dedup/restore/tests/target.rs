@@ -20,9 +20,9 @@ fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
     strangers();
     // A directory where the backup has a file, and the other way round.
     fs::create_dir_all(at("a/f00/full")).unwrap();
-    let part = [b"a".to_vec()];
-    let run = |include: &[Vec<u8>], delete| {
-        let plan = Plan { delete, ..Fixture::plan(include) };
+    let (part, all) = (paths(&["a"]), paths(&[]));
+    let run = |include: &Wanted, delete| {
+        let plan = Plan { delete, overwrite: Some(Overwrite::Always), ..backup.plan(include) };
         backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
     };
     run(&part, false);
@@ -34,7 +34,7 @@ fn strangers_go_only_when_that_is_asked_for_and_only_from_what_is_restored() {
     fs::set_permissions(at("b"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     strangers();
     fs::write(at("stranger"), "x").unwrap();
-    run(&[], true);
+    run(&all, true);
     backup.assert_restored(&snapshot(folder.path()));
 }
 
@@ -50,7 +50,8 @@ fn nothing_is_removed_in_a_directory_that_could_not_be_read() {
         fs::create_dir_all(folder.path().join(path)).unwrap();
         fs::write(folder.path().join(path).join("there"), "x").unwrap();
     }
-    let plan = Plan { delete: true, ..Fixture::plan(&[]) };
+    let all = paths(&[]);
+    let plan = Plan { delete: true, overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
     backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
     assert!(folder.path().join("unread/there").exists() && !folder.path().join("a/there").exists());
 }
@@ -63,7 +64,9 @@ fn a_file_in_place_of_a_directory_gives_way() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), "a file").unwrap();
     std::os::unix::fs::symlink("/", folder.path().join("b")).unwrap();
-    backup.restore_with(&root, folder.path(), Fixture::plan(&[]), 2, SMALL, &Events::default()).unwrap();
+    backup
+        .restore_with(&root, folder.path(), backup.plan(&paths(&[])), 2, SMALL, &Events::default())
+        .unwrap();
     backup.assert_restored(&snapshot(folder.path()));
 }
 
@@ -73,7 +76,8 @@ fn what_is_there_already_stays_and_what_differs_is_written_anew() {
     everything(&mut backup);
     let root = backup.finish();
     let folder = tempfile::tempdir().unwrap();
-    let plan = Plan { keep_same: Some(backup.vault.keys()), ..Fixture::plan(&[]) };
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
     let run = || {
         let events = Events::default();
         backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
@@ -114,4 +118,58 @@ fn what_is_there_already_stays_and_what_differs_is_written_anew() {
     let after = paths.map(inode);
     assert!(after[1] != before[1] && after[4] != before[4], "what was changed was not written anew");
     assert!(after[2] == before[2] && after[3] == before[3] && after[5..] == before[5..]);
+}
+
+#[test]
+fn a_chunk_that_a_file_has_many_times_is_fetched_once_for_it() {
+    let mut backup = Backup::new();
+    backup.directory("", 0o755);
+    let (chunk, other) = (vec![1; 5000], vec![2; 4000]);
+    backup.large("f", &[vec![chunk.clone(); 30], vec![other], vec![chunk; 30]].concat(), &[]);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    for bounds in [BOUNDS, SMALL] {
+        // Of the old file only a chunk in the middle is right.
+        let old = [vec![3; 5000 * 30], vec![2; 4000], vec![3; 99]].concat();
+        fs::write(folder.path().join("f"), old).unwrap();
+        let events = Events::default();
+        backup.restore_with(&root, folder.path(), plan, 2, bounds, &events).unwrap();
+        backup.assert_restored(&snapshot(folder.path()));
+        let times = if bounds.window_chunks == BOUNDS.window_chunks { 1 } else { 13 };
+        assert!(events.stored() <= times * 5100, "{} bytes", events.stored());
+    }
+}
+
+#[test]
+fn a_file_with_holes_takes_over_what_is_the_same_and_keeps_its_holes() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let root = backup.finish();
+    let folder = tempfile::tempdir().unwrap();
+    let all = paths(&[]);
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &Events::default()).unwrap();
+    let path = folder.path().join("sparse");
+    let inode = || fs::metadata(&path).unwrap().ino();
+    let before = inode();
+    let change = |at: u64| {
+        use std::os::unix::fs::FileExt;
+        fs::File::options().write(true).open(&path).unwrap().write_all_at(b"!", at).unwrap();
+    };
+    // In a hole: nothing is fetched, but a new file is made. In its data: one chunk is fetched.
+    for (at, fetched) in [(500, 0..1), ((1 << 20) + 10, 1000..1200)] {
+        change(at);
+        let events = Events::default();
+        backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+        assert!(fetched.contains(&events.stored()), "{at}: {} bytes", events.stored());
+        backup.assert_restored(&snapshot(folder.path()));
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20, "the holes were filled");
+    }
+    let after = inode();
+    assert_ne!(before, after);
+    let events = Events::default();
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
+    assert_eq!((events.stored(), inode()), (0, after));
 }
