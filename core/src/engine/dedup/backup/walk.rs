@@ -4,11 +4,12 @@
 //! its content; a name is taken for another one of a file that was read only when that is still the same version.
 
 use super::Common;
+use super::ahead::Ahead;
 use super::large::{Outcome, StreamData};
 use super::look::{Looked, Seen, look};
 use super::parent::{Parent, is_same};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
-use super::small::{is_racy, problem};
+use super::small::{is_racy, is_too_long, left_out, problem};
 use crate::codec::borders::Borders;
 use crate::engine::Root;
 use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key, Names, Owner};
@@ -16,12 +17,12 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{
     BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES, TREE_PATH_BYTES,
 };
-use crate::monitor::{Event, Monitor};
+use crate::monitor::Event;
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
-use crate::tree::directory::{Directory, lossy, path_bytes};
+use crate::tree::directory::{Directory, path_bytes};
 use crate::tree::filter::Filter;
 use crate::tree::owner::Owners;
 use crate::tree::walk;
@@ -36,6 +37,7 @@ pub(super) struct Feed<'f> {
     pub(super) common: &'f Common<'f>,
     pub(super) work: &'f mut Sender<Work>,
     borders: &'f Borders,
+    ahead: Ahead<'f>,
     /// Rows that were not sent yet, and the small files among them.
     rows: Vec<Row>,
     files: Vec<SmallFile>,
@@ -78,9 +80,9 @@ pub(super) fn trees(
         if kinds[&root.name] {
             let directory = Directory::open(root.path)?;
             let options = walk::Options { filter, one_file_system };
-            let (clock, monitor) = (feed.common.clock, feed.common.monitor);
+            let (common, hints) = (feed.common, feed.ahead.hints());
             let mut tree = Tree { feed, parent, prefix: &root.name, here: None };
-            look(directory, &options, clock, monitor, &mut |seen| tree.take(seen))?;
+            look(directory, &options, common, hints, &mut |seen| tree.take(seen))?;
         } else {
             single(feed, root, parent)?;
         }
@@ -202,11 +204,17 @@ impl Tree<'_, '_, '_> {
 }
 
 impl<'f> Feed<'f> {
-    pub fn new(common: &'f Common<'f>, work: &'f mut Sender<Work>, borders: &'f Borders) -> Self {
+    pub fn new(
+        common: &'f Common<'f>,
+        work: &'f mut Sender<Work>,
+        borders: &'f Borders,
+        ahead: Ahead<'f>,
+    ) -> Self {
         Feed {
             common,
             work,
             borders,
+            ahead,
             rows: Vec::new(),
             files: Vec::new(),
             bundle_bytes: 0,
@@ -233,6 +241,7 @@ impl<'f> Feed<'f> {
         let files = std::mem::take(&mut self.files);
         self.bundle_bytes = 0;
         self.bundle_directories = 0;
+        self.ahead.send();
         self.work.send(Work::Rows { rows, files })
     }
 
@@ -471,6 +480,7 @@ impl<'f> Feed<'f> {
             self.bundle_directories += 1;
         }
         let directory = Arc::clone(&here.directory);
+        self.ahead.want(&directory, &row.name, metadata.size_bytes);
         self.bundle_bytes += metadata.size_bytes;
         let ends =
             self.borders.ends_bundle(&row.name, metadata.size_bytes, self.bundle_bytes, self.files.len() + 1);
@@ -479,18 +489,4 @@ impl<'f> Feed<'f> {
         let full = self.rows.len() >= ROWS_WAITING || self.bundle_directories >= BUNDLE_DIRECTORIES;
         if ends || full { self.flush() } else { Ok(()) }
     }
-}
-
-/// Whether a tree cannot hold this path. It is told then; what is in such a directory is lost with it.
-fn is_too_long(monitor: &dyn Monitor, directory: &[u8], name: &[u8]) -> bool {
-    let is_too_long = directory.len() + name.len() > TREE_PATH_BYTES;
-    if is_too_long {
-        problem(monitor, &join(directory, name), &Error::new(Kind::Limit, "too long a path"));
-    }
-    is_too_long
-}
-
-fn left_out(monitor: &dyn Monitor, path: &[u8]) {
-    let error = Error::new(Kind::Unsupported, "a socket, left out: only its owner can make it anew");
-    monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: false });
 }
