@@ -342,6 +342,29 @@ pub const RESTORE_PATHS: usize = 1 << 26;
 
 /// Patterns of what to restore, or of what not to.
 pub const RESTORE_PATTERNS: usize = 4096;
+/// Files that are looked at ahead after one was not in the system's cache.
+pub const AHEAD_FILES: usize = 2048;
+
+/// Files that are looked at ahead when nothing is known of the cache.
+pub const AHEAD_PROBES: usize = 128;
+
+/// Files of one hint.
+pub const AHEAD_HINT_FILES: usize = 16;
+
+/// Directories, or parts of them, that are looked at ahead after one was not in the cache.
+pub const AHEAD_DIRECTORIES: usize = 256;
+
+/// Directories of which one is asked for whether it is in the cache.
+pub const AHEAD_PROBED: usize = 8;
+
+/// Entries of a directory that are looked at together ahead.
+pub const AHEAD_BATCH: usize = 64;
+
+/// Entries of a sub-directory that are looked at ahead.
+pub const AHEAD_ENTRIES: usize = 4096;
+
+/// Hints that wait to be followed: each may hold the handle of a directory.
+pub const AHEAD_HINTS: usize = 256;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

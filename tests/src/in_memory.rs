@@ -182,6 +182,7 @@ impl World {
                 verify_compression: true,
                 parent: self.parent.clone(),
                 time: None,
+                readers: 2,
             },
         };
         backup::run(&repository, options, &scratch(), monitor, &clock)

@@ -22,6 +22,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Threads that read ahead, where nothing else is said.
+const READERS: usize = 8;
+
 /// Back up directories and files
 ///
 /// Every backup is whole by itself; what earlier ones have stored is not
@@ -97,8 +100,12 @@ pub struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Threads that read and compress [default: one for each core]
-    #[arg(long, value_name = "N", visible_alias = "read-concurrency")]
+    #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Threads that have files fetched from the disk before they are read, where the system's cache has not got them; 0 for none
+    /// [default: 8]
+    #[arg(long, value_name = "N")]
+    read_concurrency: Option<usize>,
     /// Send no more than so many KiB a second to the repository
     #[arg(long, value_name = "KIB")]
     limit_upload: Option<NonZeroU64>,
@@ -241,6 +248,7 @@ impl Arguments {
             verify_compression: !self.no_verify_compression,
             parent,
             time: self.time.map(|time| FileTime::new(time.0, 0)),
+            readers: self.read_concurrency.unwrap_or(READERS),
         };
         Ok((levels, snapshots))
     }
@@ -259,6 +267,7 @@ impl Arguments {
             (self.force, "--force"),
             (self.time.is_some(), "--time"),
             (self.no_verify_compression, "--no-verify-compression"),
+            (self.read_concurrency.is_some(), "--read-concurrency"),
         ])
     }
 

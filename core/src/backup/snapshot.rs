@@ -28,6 +28,8 @@ pub struct Settings {
     pub parent: Parent,
     /// The time the backup is said to be of; `None` for now.
     pub time: Option<FileTime>,
+    /// Threads that have files fetched into the system's cache before they are read, where they are not in it.
+    pub readers: usize,
 }
 
 /// Which earlier backup unchanged files are taken from, without being read.
@@ -126,6 +128,7 @@ impl Run<'_> {
             effort: options.snapshots.effort,
             verify_compression: options.snapshots.verify_compression,
             jobs: options.workers,
+            readers: options.snapshots.readers,
             dry_run: options.dry_run,
             monitor: self.monitor,
         };

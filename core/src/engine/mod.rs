@@ -203,6 +203,8 @@ pub struct ObjectBackup<'a> {
     pub verify_compression: bool,
     /// Threads that read, cut, hash and compress.
     pub jobs: usize,
+    /// Threads that have files fetched into the system's cache before they are read, where they are not in it.
+    pub readers: usize,
     /// Read everything, write nothing.
     pub dry_run: bool,
     /// Who is told.

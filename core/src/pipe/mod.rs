@@ -10,13 +10,16 @@
 //!   does not see it gets [`Kind::Stopped`], whatever happened to the other end.
 //! * **The cause is reported.** Of two failures the first in time counts, but [`Kind::Stopped`] is nobody's cause: it only
 //!   says that the other end has one.
+//! * **Hints are only hints.** What runs beside the work ([`beside`]) changes no result, and nobody waits for it before the end.
 //! * **No clocks.** Nothing polls and nothing times out: an end that goes away wakes the other by closing its channel.
 
+mod beside;
 mod block;
 mod queue;
 #[cfg(test)]
 mod tests;
 
+pub use beside::{Hints, beside};
 pub use block::{BlockReader, BlockWriter, Pool};
 pub use queue::{Receiver, Sender};
 

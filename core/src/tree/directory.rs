@@ -4,7 +4,7 @@
 use super::attributes::{FileKind, Metadata};
 use crate::error::{Error, Result};
 use crate::time::FileTime;
-use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -95,6 +95,13 @@ impl Directory {
         let statx = rustix::fs::statx(&self.handle, name, flags, StatxFlags::BASIC_STATS)
             .map_err(|e| Error::io("cannot stat", lossy(name), e))?;
         Ok(from_statx(&statx))
+    }
+
+    /// Whether the system finds the entry `name` without asking a disk or another machine; also where it cannot tell.
+    pub fn has_cached(&self, name: &[u8]) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat2(&self.handle, name, flags, Mode::empty(), ResolveFlags::CACHED);
+        !matches!(found, Err(Errno::AGAIN))
     }
 
     /// The target of the symbolic link `name`.

@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod attributes;
+pub mod cache;
 pub mod directory;
 pub mod filter;
 pub mod listing;

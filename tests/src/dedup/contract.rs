@@ -108,6 +108,8 @@ fn exit_statuses_tell_what_happened() {
         &["backup"][..],
         &["backup", "--engine", "none", "/"],
         &["backup", "--jobs", "x", "/"],
+        &["backup", "--read-concurrency", "-1", "/"],
+        &["backup", "--engine", "tar", "--no-encryption", "--read-concurrency", "2", "/"],
         &["backup", "--compression", "99", "/"],
         &["backup", place.repository().to_str().unwrap()],
         &["restore"],

@@ -8,10 +8,11 @@
 //!
 //! Small files are read by the workers, a bundle each: the walk decides by names and sizes alone which files share one, so it
 //! waits for no file. Large files are read by the walk, in blocks that end where a chunk does, and cut and stored by
-//! the workers. What the parent has unchanged travels as it is, and touches neither index nor content.
+//! the workers. Threads beside all this read ahead what is not in the system's cache ([`ahead`]). What the parent has unchanged travels as it is, and touches neither index nor content.
 //!
 //! Invariant: rows leave the workers in the order in which the walk found them, and every row has its content when it does.
 
+mod ahead;
 mod assemble;
 mod large;
 mod look;
@@ -28,10 +29,11 @@ use crate::codec::borders::Borders;
 use crate::codec::chunker::Chunker;
 use crate::engine::{Input, Made, ObjectBackup};
 use crate::error::Result;
-use crate::limits::{PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING};
+use crate::limits::{AHEAD_HINTS, PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING, WORKERS_MAX};
 use crate::monitor::{Event, Monitor};
-use crate::pipe::{self, Pool, Sender};
+use crate::pipe::{self, Hints, Pool, Sender};
 use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, StoredPack, Vault, Writer};
+use ahead::{Ahead, Cold, Hint};
 use assemble::Assembler;
 use parent::Parent;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +122,7 @@ struct Common<'c> {
     reader: &'c Reader<'c>,
     chunker: Chunker,
     blocks: Pool,
+    cold: Cold,
     monitor: &'c dyn Monitor,
     clock: &'c (dyn Fn() -> crate::time::FileTime + Sync),
 }
@@ -146,19 +149,22 @@ fn read_and_assemble(
     let effort = job.effort;
     let verify = job.verify_compression;
     let workers = job.jobs.max(1);
+    let readers = job.readers.min(WORKERS_MAX);
     let common = Common {
         packs,
         reader,
         chunker: Chunker::new(&keys.subkey("chunker")),
         blocks: Pool::new(WORK_WAITING + workers + 2),
+        cold: Cold::new(),
         monitor: job.monitor,
         clock: job.clock,
     };
     let borders = Borders::new(&keys.subkey("bundles"));
     let nodes_key = keys.subkey("nodes");
     let common = &common;
-    let produce = |work: &mut Sender<row::Work>| {
-        let mut feed = walk::Feed::new(common, work, &borders);
+    let produce = |work: &mut Sender<row::Work>, hints: &Hints<Hint>| {
+        let ahead = Ahead::new(&common.cold, hints);
+        let mut feed = walk::Feed::new(common, work, &borders, ahead);
         match job.input {
             Input::Trees(roots) => {
                 let mut parent = Parent::open(reader, job.parent, common.monitor)?;
@@ -180,6 +186,9 @@ fn read_and_assemble(
         }
         assembler.finish()
     };
-    let (_, root) = pipe::run_mapped(WORK_WAITING, workers, produce, make_worker, assemble)?;
+    let read = |work: &mut Sender<row::Work>| {
+        pipe::beside(readers, AHEAD_HINTS, |hint| common.cold.follow(hint), |hints| produce(work, hints))
+    };
+    let (_, root) = pipe::run_mapped(WORK_WAITING, workers, read, make_worker, assemble)?;
     Ok(root)
 }

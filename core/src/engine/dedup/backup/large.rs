@@ -11,11 +11,11 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{CHUNK_MAX_BYTES, HOLES_KEPT, READ_BLOCK_BYTES};
 use crate::monitor::Event;
 use crate::tree::attributes::{FileKind, Metadata};
+use crate::tree::cache::read_once;
 use crate::tree::directory::{Directory, metadata_of};
 use crate::tree::{sparse, xattr};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 
 /// How often a file that changes is read.
 const READS: u32 = 2;
@@ -83,11 +83,13 @@ pub(super) struct FileData<'f> {
     data: std::vec::IntoIter<(u64, u64)>,
     /// Where the present stretch goes on, and what is left of it.
     at: (u64, u64),
+    /// Whether the file system knows readings that leave the cache as it is.
+    is_careful: bool,
 }
 
 impl<'f> FileData<'f> {
     pub fn new(file: &'f File, data: Vec<(u64, u64)>) -> Self {
-        FileData { file, data: data.into_iter(), at: (0, 0) }
+        FileData { file, data: data.into_iter(), at: (0, 0), is_careful: true }
     }
 }
 
@@ -104,7 +106,8 @@ impl Stretch for FileData<'_> {
                 continue;
             }
             let wanted = (buffer.len() - filled).min(usize::try_from(left).unwrap_or(usize::MAX));
-            match self.file.read_at(&mut buffer[filled..filled + wanted], offset) {
+            let room = &mut buffer[filled..filled + wanted];
+            match read_once(self.file, room, offset, &mut self.is_careful) {
                 // Shorter than it was: the look afterwards sees that it changed.
                 Ok(0) => self.at = (offset, 0),
                 Ok(count) => {

@@ -1,10 +1,13 @@
 //! The end of the walk that looks: lists directories and asks the system about every entry, ahead of the end that decides what
-//! to do with them ([`super::walk`]). Each of the two costs about as much, so that a backup without changes has two cores to run on.
+//! to do with them ([`super::walk`]). Each of the two costs about as much, so that a backup without changes has two cores to run on. Where the
+//! tree is not in the system's cache it hints at what comes next ([`super::ahead`]).
 
+use super::Common;
+use super::ahead::{Cold, Hint};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{LOOKED_ENTRIES, LOOKED_WAITING};
 use crate::monitor::Monitor;
-use crate::pipe::{self, Receiver, Sender};
+use crate::pipe::{self, Hints, Receiver, Sender};
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
 use crate::tree::directory::Directory;
@@ -46,12 +49,14 @@ pub(super) struct Looked {
 pub(super) fn look(
     root: Directory,
     options: &walk::Options<'_>,
-    clock: &(dyn Fn() -> FileTime + Sync),
-    monitor: &dyn Monitor,
+    common: &Common<'_>,
+    hints: &Hints<Hint>,
     take: &mut dyn FnMut(Seen) -> Result<()>,
 ) -> Result<()> {
+    let clock = common.clock;
     let produce = |seen: &mut Sender<Seen>| {
-        walk::walk(root, options, monitor, &mut Looker { seen, clock, before: clock() })
+        let mut looker = Looker { seen, clock, before: clock(), cold: &common.cold, hints };
+        walk::walk(root, options, common.monitor, &mut looker)
     };
     let consume = |seen: &mut Receiver<Seen>| {
         while let Some(seen) = seen.receive()? {
@@ -67,13 +72,17 @@ struct Looker<'l> {
     clock: &'l (dyn Fn() -> FileTime + Sync),
     /// Before the walk asked about the directory that it hands out next.
     before: FileTime,
+    cold: &'l Cold,
+    hints: &'l Hints<Hint>,
 }
 
 impl Visitor for Looker<'_> {
     fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let directory = Arc::new(visit.directory.duplicate()?);
+        self.cold.look_ahead(&directory, visit.listing, self.hints);
         self.seen.send(Seen::Directory {
             path: visit.path.to_vec(),
-            directory: Arc::new(visit.directory.duplicate()?),
+            directory,
             metadata: visit.metadata.clone(),
             began: self.before,
         })?;

@@ -105,10 +105,10 @@ fn directory(
         Ok(directory) => directory,
         Err(error) => return Ok(Some(error)),
     };
-    let (clock, monitor) = (feed.common.clock, feed.common.monitor);
+    let (common, hints) = (feed.common, feed.ahead.hints());
     let mut tree = Tree::new(feed, parent, &root.name);
     let mut has_begun = false;
-    let looked = look(directory, options, clock, monitor, &mut |seen| {
+    let looked = look(directory, options, common, hints, &mut |seen| {
         has_begun = true;
         tree.take(seen)
     });

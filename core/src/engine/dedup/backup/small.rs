@@ -5,10 +5,11 @@
 //! between is read once more; one that changed again is stored as it was read last, reported, and marked not whole.
 
 use super::Common;
+use super::ahead::Cold;
 use super::row::{Done, Row, SmallFile, Source, Work, entry_of, join};
 use crate::engine::dedup::tree::{Content, Kept};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES, RACY_SECONDS};
+use crate::limits::{BUNDLE_MAX_BYTES, BUNDLED_FILE_BYTES, RACY_SECONDS, TREE_PATH_BYTES};
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{ChunkKind, CompressionLevel, Encoder};
 use crate::time::FileTime;
@@ -16,7 +17,6 @@ use crate::tree::attributes::{FileKind, Metadata};
 use crate::tree::directory::{lossy, metadata_of};
 use crate::tree::xattr;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// How often a file that changes is read.
@@ -124,7 +124,7 @@ impl<'c> Worker<'c> {
     /// Reads one file to `buffer[at..]`, and what there is to know of it into its row; gives its length.
     fn file(&self, row: &mut Row, file: &SmallFile, buffer: &mut Vec<u8>, at: usize) -> Result<usize> {
         let handle = file.directory.open_file(&row.name)?;
-        let read = read_steadily(&handle, &file.metadata, self.common.clock, buffer, at)?;
+        let read = read_steadily(&handle, &file.metadata, self.common, buffer, at)?;
         let names = row.entry.names.take();
         let owner = Arc::clone(&row.entry.owner);
         row.entry = entry_of(&read.metadata, owner);
@@ -156,15 +156,15 @@ impl<'c> Worker<'c> {
 fn read_steadily(
     file: &File,
     seen: &Metadata,
-    clock: &dyn Fn() -> FileTime,
+    common: &Common<'_>,
     buffer: &mut Vec<u8>,
     at: usize,
 ) -> Result<Read> {
     let mut before = seen.clone();
     let mut read = 0;
     loop {
-        let began = clock();
-        let length_bytes = read_whole(file, before.size_bytes, buffer, at)?;
+        let began = (common.clock)();
+        let length_bytes = read_whole(file, before.size_bytes, &common.cold, buffer, at)?;
         let after = metadata_of(file).map_err(|e| Error::io("cannot stat", "", e))?;
         if after.kind != FileKind::File {
             return Err(Error::new(Kind::Changed, "replaced by something else while it was read"));
@@ -180,7 +180,13 @@ fn read_steadily(
 }
 
 /// Reads all of a file, of which `expected_bytes` are expected, to `buffer[at..]`; at most one byte more than [`GROWN_BYTES`].
-fn read_whole(file: &File, expected_bytes: u64, buffer: &mut Vec<u8>, at: usize) -> Result<usize> {
+fn read_whole(
+    file: &File,
+    expected_bytes: u64,
+    cold: &Cold,
+    buffer: &mut Vec<u8>,
+    at: usize,
+) -> Result<usize> {
     let expected = usize::try_from(expected_bytes).unwrap_or(usize::MAX).min(BUNDLED_FILE_BYTES as usize);
     // One more, so that the end of the file is seen by the same call.
     let mut room = expected + 1;
@@ -189,7 +195,7 @@ fn read_whole(file: &File, expected_bytes: u64, buffer: &mut Vec<u8>, at: usize)
         if buffer.len() < at + room {
             buffer.resize(at + room, 0);
         }
-        let count = match file.read_at(&mut buffer[at + length..at + room], length as u64) {
+        let count = match cold.read_at(file, &mut buffer[at + length..at + room], length as u64) {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::io("cannot read", "", error)),
@@ -227,4 +233,19 @@ pub(super) fn lost(monitor: &dyn Monitor, path: &[u8], error: &Error) -> bool {
 
 pub(super) fn problem(monitor: &dyn Monitor, path: &[u8], error: &Error) {
     monitor.event(Event::Problem { path: &lossy(path), error, lost: true });
+}
+
+/// Whether a tree cannot hold this path. It is told then; what is in such a directory is lost with it.
+pub(super) fn is_too_long(monitor: &dyn Monitor, directory: &[u8], name: &[u8]) -> bool {
+    let is_too_long = directory.len() + name.len() > TREE_PATH_BYTES;
+    if is_too_long {
+        problem(monitor, &join(directory, name), &Error::new(Kind::Limit, "too long a path"));
+    }
+    is_too_long
+}
+
+/// Tells that an entry is of a kind that no backup holds.
+pub(super) fn left_out(monitor: &dyn Monitor, path: &[u8]) {
+    let error = Error::new(Kind::Unsupported, "a socket, left out: only its owner can make it anew");
+    monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: false });
 }

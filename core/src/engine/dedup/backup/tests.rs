@@ -23,6 +23,7 @@ struct World {
     place: TempDir,
     vault: Vault,
     jobs: usize,
+    readers: usize,
 }
 
 /// Far ahead of every file, so that none is racy.
@@ -38,7 +39,7 @@ fn earlier() -> FileTime {
 impl World {
     fn new() -> World {
         let vault = Vault::create(Arc::new(Memory::new()), &Protection::None, "test", Timestamp(1)).unwrap();
-        World { place: tempfile::tempdir().unwrap(), vault, jobs: 2 }
+        World { place: tempfile::tempdir().unwrap(), vault, jobs: 2, readers: 2 }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -76,6 +77,7 @@ impl World {
             effort: CompressionLevel::Default,
             verify_compression: true,
             jobs: self.jobs,
+            readers: self.readers,
             dry_run: false,
             monitor,
         };
@@ -348,6 +350,40 @@ fn two_threads_or_one_make_the_same_tree() {
     assert_eq!(world.backup(None, later, &Quiet).root, first.root);
 }
 
+/// Writes every file out, and has the system drop it from its cache; as far as the file system does that.
+fn make_cold(path: &Path) {
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            make_cold(&entry.path());
+        } else {
+            let file = fs::File::open(entry.path()).unwrap();
+            file.sync_all().unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_in_the_cache_is_backed_up_the_same_with_and_without_reading_ahead() {
+    let world = World::new();
+    for number in 0..200 {
+        world.write(&format!("{}/{number}", number % 7), &noise(number as u8, 1 + 331 * number));
+    }
+    world.write("large", &noise(9, 3_000_000));
+    let mut roots = Vec::new();
+    let mut world = world;
+    for readers in [0, 1, 8] {
+        make_cold(world.place.path());
+        world.readers = readers;
+        let made = world.backup(None, later, &Quiet);
+        world.assert_holds_all(&made.root);
+        roots.push(made.root);
+    }
+    assert_eq!(roots[0], roots[1]);
+    assert_eq!(roots[0], roots[2]);
+}
+
 #[test]
 fn keys_are_in_the_order_of_the_walk() {
     let world = World::new();
@@ -466,6 +502,7 @@ fn files_that_grow_before_they_are_read_do_not_outgrow_a_chunk() {
         effort: CompressionLevel::Default,
         verify_compression: true,
         jobs: 1,
+        readers: 0,
         dry_run: false,
         monitor: &Quiet,
     };

@@ -5,22 +5,23 @@
 //! read stays in the tree with what is known of it, so that nothing takes it for removed; only what vanished is absent.
 
 use super::Common;
+use super::ahead::Ahead;
 use super::look::{Looked, Seen};
 use super::parent::{Parent, is_same};
 use super::row::{Row, SmallFile, Source, Work, entry_of, join};
-use super::small::{is_racy, lost, problem};
+use super::small::{is_racy, is_too_long, left_out, lost, problem};
 use crate::codec::borders::Borders;
 use crate::engine::dedup::tree::{self, Content, Entry, Kept, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{
     BUNDLE_DIRECTORIES, BUNDLED_FILE_BYTES, ROWS_WAITING, SPARSE_MIN_BYTES, TREE_PATH_BYTES,
 };
-use crate::monitor::{Event, Monitor};
+use crate::monitor::Event;
 use crate::pipe::Sender;
 use crate::repository::vault::ChunkId;
 use crate::time::FileTime;
 use crate::tree::attributes::{FileKind, Metadata};
-use crate::tree::directory::{Directory, lossy};
+use crate::tree::directory::Directory;
 use crate::tree::owner::Owners;
 use crate::tree::xattr;
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub(super) struct Feed<'f> {
     pub(super) common: &'f Common<'f>,
     pub(super) work: &'f mut Sender<Work>,
     borders: &'f Borders,
+    pub(super) ahead: Ahead<'f>,
     /// Rows that were not sent yet, and the small files among them.
     rows: Vec<Row>,
     files: Vec<SmallFile>,
@@ -113,11 +115,17 @@ impl<'t, 'f, 'p> Tree<'t, 'f, 'p> {
 }
 
 impl<'f> Feed<'f> {
-    pub fn new(common: &'f Common<'f>, work: &'f mut Sender<Work>, borders: &'f Borders) -> Self {
+    pub fn new(
+        common: &'f Common<'f>,
+        work: &'f mut Sender<Work>,
+        borders: &'f Borders,
+        ahead: Ahead<'f>,
+    ) -> Self {
         Feed {
             common,
             work,
             borders,
+            ahead,
             rows: Vec::new(),
             files: Vec::new(),
             bundle_bytes: 0,
@@ -144,6 +152,7 @@ impl<'f> Feed<'f> {
         let files = std::mem::take(&mut self.files);
         self.bundle_bytes = 0;
         self.bundle_directories = 0;
+        self.ahead.send();
         self.work.send(Work::Rows { rows, files })
     }
 
@@ -396,6 +405,7 @@ impl<'f> Feed<'f> {
             self.bundle_directories += 1;
         }
         let directory = Arc::clone(&here.directory);
+        self.ahead.want(&directory, &row.name, metadata.size_bytes);
         self.bundle_bytes += metadata.size_bytes;
         let ends =
             self.borders.ends_bundle(&row.name, metadata.size_bytes, self.bundle_bytes, self.files.len() + 1);
@@ -404,18 +414,4 @@ impl<'f> Feed<'f> {
         let full = self.rows.len() >= ROWS_WAITING || self.bundle_directories >= BUNDLE_DIRECTORIES;
         if ends || full { self.flush() } else { Ok(()) }
     }
-}
-
-/// Whether a tree cannot hold this path. It is told then; what is in such a directory is lost with it.
-fn is_too_long(monitor: &dyn Monitor, directory: &[u8], name: &[u8]) -> bool {
-    let is_too_long = directory.len() + name.len() > TREE_PATH_BYTES;
-    if is_too_long {
-        problem(monitor, &join(directory, name), &Error::new(Kind::Limit, "too long a path"));
-    }
-    is_too_long
-}
-
-fn left_out(monitor: &dyn Monitor, path: &[u8]) {
-    let error = Error::new(Kind::Unsupported, "a socket, left out: only its owner can make it anew");
-    monitor.event(Event::Problem { path: &lossy(path), error: &error, lost: false });
 }
