@@ -86,7 +86,7 @@ fn a_file_that_could_not_be_read_stays_in_the_target_and_is_read_again() {
     assert!(refused.stderr.contains("could not be read when it was made"), "{refused:?}");
     let archive =
         verb(&place, "dump", &["latest", "-o", place.path().join("targets/x.tar").to_str().unwrap()]);
-    assert!(archive.expect(0).of_type("warning").iter().any(|line| line.to_string().contains("secret")));
+    assert!(archive.expect(3).of_type("problem").iter().any(|line| line.to_string().contains("secret")));
     assert_eq!(verb(&place, "stats", &["latest"]).expect(0).summary()["errors"], 4);
     check_is_clean(&place);
 
