@@ -161,7 +161,11 @@ fn write_zeros(mut bytes: u64, out: &mut dyn Write) -> std::io::Result<()> {
 
 fn tell_unless_whole(path: &[u8], entry: &Entry, monitor: &dyn Monitor) {
     if !entry.whole {
-        let text = format!("not whole in this backup, as it changed while it was read: {}", lossy(path));
+        let why = match entry.kind {
+            FileKind::Directory => "since what was in it could not be read, or was left out",
+            _ => "as it changed while it was read",
+        };
+        let text = format!("not whole in this backup, {why}: {}", lossy(path));
         monitor.event(Event::Warning(&text));
     }
 }

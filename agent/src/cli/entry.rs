@@ -29,13 +29,20 @@ pub fn shown(path: &[u8], entry: Option<&Entry>) -> String {
         (_, true) => text + "/",
         _ => text,
     };
-    if entry.is_some_and(is_unreadable) { text + UNREADABLE } else { text }
+    match entry {
+        Some(entry) if entry.is_unread() => text + UNREADABLE,
+        Some(entry) if is_unreadable(entry) => text + NOT_WHOLE,
+        _ => text,
+    }
 }
 
 /// The mark of what could not be read when it was backed up.
 const UNREADABLE: &str = " (unreadable)";
 
-/// Whether it, or what is in it, could not be read when it was backed up.
+/// The mark of a directory of which it is not known what was in it.
+const NOT_WHOLE: &str = " (not whole)";
+
+/// Whether it, or what is in it, could not be read (or, on another file system, was left out) when it was backed up.
 pub fn is_unreadable(entry: &Entry) -> bool {
     entry.is_unread() || (entry.kind == FileKind::Directory && !entry.whole)
 }

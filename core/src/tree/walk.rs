@@ -45,6 +45,8 @@ pub struct Visit<'a> {
     pub listing: &'a Listing,
     /// Whether it is on another file system and therefore handed out empty.
     pub mount_point: bool,
+    /// Whether what is in it is no part of the tree, for that reason or another, so that nothing follows from its being empty.
+    pub closed: bool,
 }
 
 /// Receives the directories of a tree. An error it returns ends the walk.
@@ -94,6 +96,7 @@ struct Found {
     metadata: Metadata,
     listing: Listing,
     mount_point: bool,
+    closed: bool,
 }
 
 struct Walk<'a> {
@@ -144,29 +147,30 @@ impl Walk<'_> {
     fn look_into(&self, directory: Directory, metadata: Metadata) -> Result<Found> {
         let mount_point = self.options.one_file_system && metadata.device != self.root_device;
         if mount_point {
-            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point });
+            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point, closed: true });
         }
         if self.options.filter.is_repository(&metadata) {
             let error = Error::new(Kind::Unsupported, "the repository itself, left out");
             let path = lossy(&self.path);
             self.monitor.event(Event::Problem { path: &path, error: &error, lost: false });
-            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point });
+            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point, closed: true });
         }
         let mut listing = Listing::read(&directory)?;
         listing.resolve(|name| directory.stat(name).map_or(FileKind::File, |metadata| metadata.kind));
         self.options.filter.apply(&directory, &self.path, &mut listing);
-        Ok(Found { directory, metadata, listing, mount_point })
+        Ok(Found { directory, metadata, listing, mount_point, closed: false })
     }
 
     /// Hands out the directory at `path`, and makes it the innermost one.
     fn visit(&mut self, found: Found) -> Result<()> {
-        let Found { directory, metadata, listing, mount_point } = found;
+        let Found { directory, metadata, listing, mount_point, closed } = found;
         let visit = Visit {
             directory: &directory,
             path: &self.path,
             metadata: &metadata,
             listing: &listing,
             mount_point,
+            closed,
         };
         self.visitor.directory(&visit, self.monitor)?;
         let children = listing.directories();

@@ -360,3 +360,43 @@ fn a_level_that_could_not_read_a_file_deletes_no_older_one() {
         set_mode(&place.source().join(name), 0o755).unwrap();
     }
 }
+
+/// A mount point that a backup stays out of is empty in the tree; that says nothing of what is mounted there.
+#[test]
+fn a_file_system_that_was_left_out_loses_nothing_to_a_restore_that_removes_strangers() {
+    let place = Place::new();
+    init(&place, &[]).expect(0);
+    place.write(&[("a", "1")]);
+    let mount = |point: &Path| {
+        fs::create_dir_all(point).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(point);
+        mount.status().is_ok_and(|status| status.success())
+    };
+    let unmount = |point: &Path| {
+        assert!(std::process::Command::new("umount").arg(point).status().unwrap().success());
+    };
+    let (inner, target) = (place.source().join("mounted"), place.target("t").join("mounted"));
+    if !mount(&inner) {
+        return not_run("needs root and the right to mount a tmpfs");
+    }
+    fs::write(inner.join("b"), "2").unwrap();
+    let made = backup(&place, &["--one-file-system"]);
+    unmount(&inner);
+    assert!(mount(&target));
+    fs::write(target.join("live"), "3").unwrap();
+    fs::write(place.target("t").join("stranger"), "4").unwrap();
+    let restored = restore(&place, "t", &["--overwrite", "--delete"]);
+    let live = fs::read_to_string(target.join("live"));
+    unmount(&target);
+    made.expect(0);
+    let warned = restored.expect(0).of_type("warning");
+    assert!(
+        warned.iter().any(|line| line.to_string().contains("nothing is removed in mounted")),
+        "{warned:?}"
+    );
+    assert_eq!(live.unwrap(), "3");
+    assert!(!place.target("t").join("stranger").exists());
+    assert!(place.target("t").join("a").exists());
+    assert_eq!(entry(&place, "mounted")["whole"], false);
+}

@@ -24,6 +24,8 @@ pub(super) enum Seen {
         metadata: Metadata,
         /// Before it was looked at.
         began: FileTime,
+        /// Whether what is in it is left out.
+        closed: bool,
     },
     /// Entries of the directory before, all but its sub-directories.
     Entries(Vec<Looked>),
@@ -85,6 +87,7 @@ impl Visitor for Looker<'_> {
             directory,
             metadata: visit.metadata.clone(),
             began: self.before,
+            closed: visit.closed,
         })?;
         let mut entries = Vec::new();
         for entry in visit.listing.iter().filter(|entry| entry.kind != Some(FileKind::Directory)) {

@@ -49,6 +49,14 @@ pub(super) struct Feed<'f> {
     present: Option<ChunkId>,
 }
 
+/// What was seen of a directory.
+struct Closable<'m> {
+    metadata: &'m Metadata,
+    began: FileTime,
+    /// Whether what is in it is left out.
+    closed: bool,
+}
+
 /// A directory whose entries are looked at.
 pub(super) struct Here {
     pub(super) path: Arc<[u8]>,
@@ -79,14 +87,15 @@ impl<'t, 'f, 'p> Tree<'t, 'f, 'p> {
 
     pub fn take(&mut self, seen: Seen) -> Result<()> {
         match seen {
-            Seen::Directory { path, directory, metadata, began } => {
+            Seen::Directory { path, directory, metadata, began, closed } => {
                 let path: Arc<[u8]> = Arc::from(join(self.prefix, &path));
                 self.here = None;
                 if is_too_long(self.feed.common.monitor, &path, b"") {
                     return Ok(());
                 }
                 let known = self.parent.entry(Key { directory: &path, name: b"" })?;
-                self.feed.directory(&path, &directory, &metadata, began, known)?;
+                let seen = Closable { metadata: &metadata, began, closed };
+                self.feed.directory(&path, &directory, &seen, known)?;
                 self.here = Some(Here::new(path, directory));
             }
             Seen::Entries(entries) => {
@@ -198,13 +207,13 @@ impl<'f> Feed<'f> {
         &mut self,
         path: &Arc<[u8]>,
         directory: &Directory,
-        metadata: &Metadata,
-        began: FileTime,
+        seen: &Closable<'_>,
         known: Option<Entry>,
     ) -> Result<()> {
+        let &Closable { metadata, began, closed } = seen;
         let same = known.as_ref().is_some_and(|known| is_same(known, metadata));
         let owner = self.owner(metadata.uid, metadata.gid);
-        let entry = match known {
+        let mut entry = match known {
             Some(known) if same => known,
             _ => {
                 let mut entry = entry_of(metadata, owner);
@@ -213,6 +222,8 @@ impl<'f> Feed<'f> {
                 entry
             }
         };
+        // That it is empty in the tree says nothing of what is in it.
+        entry.whole &= !closed;
         self.common.monitor.event(Event::Directory { path });
         self.push(Row { directory: Arc::clone(path), name: Vec::new(), entry, content: Source::Entry })
     }

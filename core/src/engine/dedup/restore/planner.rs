@@ -271,8 +271,9 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             } else {
                 // What was in it is not known, so nothing there is a stranger.
                 let path = lossy(path);
-                let text =
-                    format!("nothing is removed in {path}, which could not be read when it was backed up");
+                let text = format!(
+                    "nothing is removed in {path}: what was in it when it was backed up is not known"
+                );
                 self.run.monitor.event(Event::Warning(&text));
             }
         }
