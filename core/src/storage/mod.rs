@@ -127,6 +127,7 @@ pub trait Storage: Send + Sync {
 
     /// As [`Storage::put`], but gives the bytes back before the object is durable: it is, and can be seen, when what is
     /// returned has been finished, by any thread. The waiting for several objects overlaps then, and holds no memory.
+    /// A storage that can only fail for good once it has the bytes offers this; by default it is a whole [`Storage::put`].
     ///
     /// # Errors
     /// As [`Storage::put`].

@@ -13,7 +13,7 @@
 //! backoff and jitter*, AWS Architecture Blog 2015), so that clients that failed together do not come back together.
 //! Core has neither clock nor randomness: the caller passes in how to sleep, and the seed.
 
-use super::{Arrived, Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
+use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
 use crate::error::{Error, Kind, Result, Retry as Again};
 use crate::name::ObjectName;
 use std::collections::HashSet;
@@ -96,15 +96,6 @@ impl Retry {
         }
     }
 
-    /// Whether a name was taken by an attempt of ours that seemed to fail; gives `taken` back when it was not.
-    fn settle_who_created(&self, name: &ObjectName, bytes: &[u8], taken: Error) -> Result<()> {
-        match self.holds(name, bytes) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(taken),
-            Err(unreadable) => Err(unreadable.while_doing("cannot tell who created", name.to_string())),
-        }
-    }
-
     /// Whether the object holds exactly these bytes.
     fn holds(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
         Ok(self.inner.read(name, 0, bytes.len().saturating_add(1))? == bytes)
@@ -114,17 +105,11 @@ impl Retry {
 impl Storage for Retry {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.retrying(name.as_str(), |again| match self.inner.put(name, bytes, mode) {
-            Err(e) if again && e.kind() == Kind::AlreadyExists => self.settle_who_created(name, bytes, e),
-            other => other,
-        })
-    }
-
-    // What is underway is on the storage already: a failure to finish it is not one that passes.
-    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
-        self.retrying(name.as_str(), |again| match self.inner.begin_put(name, bytes, mode) {
-            Err(e) if again && e.kind() == Kind::AlreadyExists => {
-                self.settle_who_created(name, bytes, e).map(|()| Box::new(Arrived) as Box<dyn Underway>)
-            }
+            Err(e) if again && e.kind() == Kind::AlreadyExists => match self.holds(name, bytes) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(e),
+                Err(unreadable) => Err(unreadable.while_doing("cannot tell who created", name.to_string())),
+            },
             other => other,
         })
     }
