@@ -284,14 +284,15 @@ impl NewName {
     /// Gives the entry its wanted name, in place of whatever stands there.
     ///
     /// # Errors
-    /// As the system has it; the entry keeps the name it has.
+    /// `AlreadyExists` when that is a directory with something in it that is spared, of which nothing is removed then; otherwise
+    /// as the system has it. The entry keeps the name it has.
     pub fn publish(&self, settings: &Settings<'_>, directory: &Directory, path: &[u8]) -> Result<()> {
         let Some(temporary) = &self.temporary else { return Ok(()) };
         let rename =
             || rustix::fs::renameat(directory, temporary.as_slice(), directory, self.wanted.as_slice());
         let renamed = match rename() {
             Err(Errno::ISDIR) => {
-                removal::remove(settings, directory, &self.wanted, path, &|_, _| false)?;
+                removal::make_room(settings, directory, &self.wanted, path)?;
                 rename()
             }
             other => other,

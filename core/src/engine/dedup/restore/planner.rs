@@ -348,7 +348,14 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
                 None => target.remove_sparing(&place, &spared),
                 Some(None) => Ok(()),
                 Some(Some(is_directory)) => target.kind(&place).and_then(|found| match found {
-                    Some(found) if (found.kind == FileKind::Directory) != *is_directory => {
+                    // A directory that holds what is spared is in the way as it is: the entry fails, and none of it goes.
+                    Some(found) if !*is_directory && found.kind == FileKind::Directory => {
+                        if target.holds(&place, &spared)? {
+                            return Ok(());
+                        }
+                        target.remove_sparing(&place, &spared)
+                    }
+                    Some(found) if *is_directory && found.kind != FileKind::Directory => {
                         target.remove_sparing(&place, &spared)
                     }
                     _ => Ok(()),
