@@ -7,15 +7,13 @@ use super::apply::{Place, Settings, State};
 use super::removal;
 use super::walker::Folder;
 use crate::error::{Error, Kind, Result};
-use crate::limits::READ_BYTES;
 use crate::tree::attributes::{Attributes, FileKind};
 use crate::tree::directory::{Directory, lossy, metadata_of};
 use crate::tree::sparse;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
-use std::ops::Range;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -129,46 +127,6 @@ impl<'m> FileTarget<'m> {
     fn write_data_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         sparse::data(offset, bytes)
             .try_for_each(|(at, piece)| self.file.write_all_at(piece, at).map_err(|e| self.cannot_write(e)))
-    }
-
-    /// Takes a stretch over from another file, where that holds data; its holes are holes. File systems that can share blocks
-    /// share them. From any thread, as [`FileTarget::write_at`].
-    ///
-    /// # Errors
-    /// As [`FileTarget::write`]; `Changed` when the other file ends before the stretch does.
-    pub fn copy_from(&self, source: &File, stretch: Range<u64>) -> Result<()> {
-        let mut at = stretch.start;
-        while let Some(data) = sparse::data_in(source, at..stretch.end) {
-            self.copy_data(source, data.clone())?;
-            at = data.end;
-        }
-        Ok(())
-    }
-
-    fn copy_data(&self, source: &File, data: Range<u64>) -> Result<()> {
-        let (mut from, mut to) = (data.start, data.start);
-        while !self.settings.options.sparse && from < data.end {
-            let left = usize::try_from(data.end - from).unwrap_or(usize::MAX);
-            match rustix::fs::copy_file_range(source, Some(&mut from), &self.file, Some(&mut to), left) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
-                // Between these two file systems, or by this kernel, nothing is copied so.
-                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => break,
-                Err(e) => return Err(self.cannot_write(e.into())),
-            }
-        }
-        let mut buffer = Vec::new();
-        while from < data.end {
-            let left = usize::try_from(data.end - from).unwrap_or(usize::MAX);
-            buffer.resize(left.min(READ_BYTES), 0);
-            source.read_exact_at(&mut buffer, from).map_err(|e| {
-                let kind = if e.kind() == ErrorKind::UnexpectedEof { Kind::Changed } else { Kind::Io };
-                Error::new(kind, "cannot read what stands in the target:").on(lossy(&self.path)).because(e)
-            })?;
-            self.write_at(from, &buffer)?;
-            from += buffer.len() as u64;
-        }
-        Ok(())
     }
 
     /// What the file is known by: device and inode.

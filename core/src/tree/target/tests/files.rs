@@ -106,29 +106,29 @@ fn a_file_that_stays_gets_the_attributes_it_lacks() {
 }
 
 #[test]
-fn what_is_taken_over_from_another_file_keeps_its_holes() {
+fn a_file_that_was_compared_gets_attributes_only_while_its_path_is_that_file() {
     let fixture = Fixture::new();
     let target = fixture.target();
     let mut files = target.files();
-    let mut old = files.create(b"old", &attributes(0o600)).unwrap();
-    let content: Vec<u8> = (0..1 << 18).map(|index| (index % 251) as u8).collect();
-    old.write(&content).unwrap();
-    old.hole(4 << 20).unwrap();
-    old.write(&content).unwrap();
-    old.finish(&attributes(0o600)).unwrap();
-    let there = files.there(b"old").unwrap().unwrap();
-    let size = there.found.size_bytes;
-    let mut new = files.create(b"new", &attributes(0o600)).unwrap();
-    new.copy_from(&there.file, 1000..size - 5).unwrap();
-    let error = new.copy_from(&there.file, size - 5..size + 1).unwrap_err();
+    let make = |name: &[u8], content: &[u8]| {
+        let mut new = target.files().create(name, &attributes(0o600)).unwrap();
+        new.write(content).unwrap();
+        new.finish(&attributes(0o600)).unwrap();
+    };
+    make(b"f", b"compared");
+    make(b"other", b"another");
+    let there = files.there(b"f").unwrap().unwrap();
+    files.put_right_compared(&there.found, b"f", &attributes(0o640)).unwrap();
+    let there = files.there(b"f").unwrap().unwrap();
+    assert_eq!(there.found.mode & 0o7777, 0o640);
+    fs::rename(fixture.root().join("other"), fixture.root().join("f")).unwrap();
+    let error = files.put_right_compared(&there.found, b"f", &attributes(0o604)).unwrap_err();
     assert_eq!(error.kind(), Kind::Changed, "{error}");
-    new.set_length(size).unwrap();
-    new.finish(&attributes(0o600)).unwrap();
-    let (old, new) = (fixture.root().join("old"), fixture.root().join("new"));
-    let (mut wanted, found) = (fs::read(old).unwrap(), fs::read(&new).unwrap());
-    wanted[..1000].fill(0);
-    assert!(found[..found.len() - 5] == wanted[..wanted.len() - 5]);
-    assert!(fs::metadata(new).unwrap().blocks() * 512 < 1 << 20, "the hole was filled");
+    fs::remove_file(fixture.root().join("f")).unwrap();
+    let error = files.put_right_compared(&there.found, b"f", &attributes(0o604)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Changed, "{error}");
+    assert_eq!(there.file.metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(fixture.monitor.problems(), []);
 }
 
 #[test]

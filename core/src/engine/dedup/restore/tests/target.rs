@@ -211,3 +211,25 @@ fn a_directory_that_holds_what_is_excluded_does_not_give_way_to_anything() {
         assert_eq!(left, 0, "an unfinished entry is left");
     }
 }
+
+#[test]
+fn trouble_with_one_name_of_a_file_costs_no_other_name() {
+    let mut backup = Backup::new();
+    backup.directory("", 0o755);
+    let mut linked = backup.small_entry(b"shared");
+    linked.inode = 77;
+    linked.names = Some(Names { device: 0, links: 4 });
+    // No file system has such names: they cannot even be looked at.
+    let (first, middle) = ("a".repeat(300), "c".repeat(300));
+    for path in [&first, "b", &middle, "d"] {
+        backup.entry(path, linked.clone());
+    }
+    let root = backup.finish();
+    let (folder, events, all) = (tempfile::tempdir().unwrap(), Events::default(), paths(&[]));
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap_err();
+    assert_eq!(events.lost(), [first, middle]);
+    assert_eq!(events.entries(), ["b", "d"]);
+    let inode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().ino();
+    assert_eq!(inode("b"), inode("d"));
+}
