@@ -112,7 +112,8 @@ impl<'m> Target<'m> {
         }
     }
 
-    /// Starts a regular file. Under its final name where that is free, otherwise beside it until it is finished.
+    /// Starts a regular file. Under its final name where that is free (and [`Options::whole_names`] is off), otherwise beside it until
+    /// it is finished.
     ///
     /// `expected` is what [`FileTarget::finish`] will most likely be given: the right owner and mode from the start save
     /// system calls, wrong ones do no harm.
@@ -190,7 +191,7 @@ impl<'m> Target<'m> {
         let link = |name: &[u8]| {
             rustix::fs::linkat(&source.directory, existing_name, &folder.directory, name, AtFlags::empty())
         };
-        let (is_same, new) = NewName::make(name, |name| match link(name) {
+        let (is_same, new) = NewName::make(name, &mut |name| match link(name) {
             Err(Errno::EXIST) if is_inode(&folder.directory, name, &inode) => Ok(true),
             other => other.map(|()| false),
         })
@@ -228,14 +229,15 @@ impl<'m> Target<'m> {
         removal::remove(&self.settings, &folder.directory, name, path, spared)
     }
 
-    /// Whether a directory, or something in it, is `spared`.
+    /// Whether a directory, or something in it, is spared ([`Target::spare`]).
     ///
     /// # Errors
     /// When it cannot be looked into; `Interrupted`.
-    pub fn holds(&mut self, path: &[u8], spared: Spared<'_>) -> Result<bool> {
+    pub fn holds_spared(&mut self, path: &[u8]) -> Result<bool> {
         let (parent, name) = self.base.split(path)?;
+        let Some(spare) = self.settings.spare.get() else { return Ok(false) };
         let Some(folder) = self.walker.find(parent)? else { return Ok(false) };
-        removal::holds(&self.settings, &folder.directory, name, path, spared)
+        removal::holds(&self.settings, &folder.directory, name, path, spare)
     }
 
     /// Moves an entry within the root; missing directories above its new place are made.
@@ -316,7 +318,9 @@ impl<'m> Target<'m> {
         let (parent, name) = self.base.split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         let directory = &folder.directory;
-        let ((), new) = NewName::make(name, |name| make(directory, name))
+        let beside = self.settings.options.whole_names;
+        let new_name = if beside { NewName::make_beside } else { NewName::make };
+        let ((), new) = new_name(name, &mut |name| make(directory, name))
             .map_err(|e| Error::io("cannot create", lossy(path), e))?;
         let born = match folder.birth(|| directory.stat(new.current())) {
             Ok(born) => born,

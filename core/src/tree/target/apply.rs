@@ -37,6 +37,9 @@ pub struct Options {
     pub gid_of: Lookup,
     /// Long runs of zeros take no room on disk, also where they are data.
     pub sparse: bool,
+    /// Whether nothing has its final name before it is whole, even where that is free: for whoever keeps what he finds under a name,
+    /// so that he never keeps what a killed run had begun.
+    pub whole_names: bool,
 }
 
 impl Options {
@@ -48,6 +51,7 @@ impl Options {
             uid_of: Box::new(|_| None),
             gid_of: Box::new(|_| None),
             sparse: false,
+            whole_names: false,
         }
     }
 

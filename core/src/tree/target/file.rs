@@ -53,7 +53,8 @@ impl<'m> FileTarget<'m> {
             .is_some_and(|born| !born.inherits && settings.keeps_owner(born.uid, born.gid, expected));
         let asked = expected.mode & if stays { 0o777 } else { 0o700 };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (handle, name) = NewName::make(name, |name| {
+        let make = if settings.options.whole_names { NewName::make_beside } else { NewName::make };
+        let (handle, name) = make(name, &mut |name| {
             rustix::fs::openat(&folder.directory, name, flags, Mode::from_raw_mode(asked))
         })
         .map_err(cannot)?;
@@ -202,7 +203,7 @@ impl Drop for FileTarget<'_> {
     }
 }
 
-/// The name of a new entry: the wanted one where it was free, a temporary one beside it otherwise.
+/// The name of a new entry: the wanted one where it was free and may be taken at once, a temporary one beside it otherwise.
 pub(super) struct NewName {
     wanted: Vec<u8>,
     temporary: Option<Vec<u8>>,
@@ -212,13 +213,21 @@ impl NewName {
     /// Makes an entry with `make`, which fails with `EEXIST` for a name that is taken.
     pub fn make<T>(
         wanted: &[u8],
-        mut make: impl FnMut(&[u8]) -> Result<T, Errno>,
+        make: &mut dyn FnMut(&[u8]) -> Result<T, Errno>,
     ) -> Result<(T, NewName), Errno> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         match make(wanted) {
             Err(Errno::EXIST) => {}
             other => return other.map(|made| (made, NewName { wanted: wanted.to_vec(), temporary: None })),
         }
+        NewName::make_beside(wanted, make)
+    }
+
+    /// As [`NewName::make`], under a temporary name in any case.
+    pub fn make_beside<T>(
+        wanted: &[u8],
+        make: &mut dyn FnMut(&[u8]) -> Result<T, Errno>,
+    ) -> Result<(T, NewName), Errno> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         for _ in 0..ATTEMPTS {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name =

@@ -355,7 +355,7 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
                 Some(Some(is_directory)) => target.kind(&place).and_then(|found| match found {
                     // A directory that holds what is spared is in the way as it is: the entry fails, and none of it goes.
                     Some(found) if !*is_directory && found.kind == FileKind::Directory => {
-                        if target.holds(&place, &spared)? {
+                        if target.holds_spared(&place)? {
                             return Ok(());
                         }
                         target.remove_sparing(&place, &spared)

@@ -132,6 +132,31 @@ fn a_file_that_was_compared_gets_attributes_only_while_its_path_is_that_file() {
 }
 
 #[test]
+fn nothing_has_its_name_before_it_is_whole_where_that_is_wanted() {
+    let fixture = Fixture::new();
+    for whole_names in [false, true] {
+        let mut target = fixture.target_with(Options { whole_names, ..Options::numeric(false) });
+        let path = fixture.root().join("f");
+        let mut file = target.files().create(b"f", &attributes(0o600)).unwrap();
+        file.write(b"half").unwrap();
+        assert_eq!(path.exists(), !whole_names);
+        file.write(b" and half").unwrap();
+        file.finish(&attributes(0o600)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"half and half");
+        target.symlink(b"link", b"f", &attributes(0o777)).unwrap();
+        let mut names = target.names(b"").unwrap();
+        names.sort();
+        assert_eq!(names, [b"f".to_vec(), b"link".to_vec()]);
+        target.remove(b"f").unwrap();
+        target.remove(b"link").unwrap();
+        // What is given up leaves nothing either.
+        drop(target.files().create(b"f", &attributes(0o600)).unwrap());
+        assert!(target.names(b"").unwrap().is_empty());
+    }
+    assert_eq!(fixture.monitor.problems(), []);
+}
+
+#[test]
 fn long_runs_of_zeros_take_no_room_when_that_is_wanted() {
     let fixture = Fixture::new();
     for sparse in [false, true] {
