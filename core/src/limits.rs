@@ -387,6 +387,8 @@ const _: () = assert!(PACK_CHUNKS * 42 + 4096 < INDEX_DOCUMENT_BYTES / 4);
 // 64 digits, quotes and a comma for each id, in two lists; and room for the rest.
 const _: () = assert!(SEEN_IDS as u64 * 67 * 2 + 4096 < SMALL_OBJECT_BYTES);
 const _: () = assert!(CHUNK_MIN_BYTES < CHUNK_AVERAGE_BYTES && CHUNK_AVERAGE_BYTES < CHUNK_MAX_BYTES);
+// A block is read behind what is left of the one before, which is less than a chunk at most: otherwise nothing would be read.
+const _: () = assert!(READ_BLOCK_BYTES > CHUNK_MAX_BYTES);
 // The average is used as a number of bits.
 const _: () = assert!(CHUNK_AVERAGE_BYTES.is_power_of_two() && CHUNK_AVERAGE_BYTES.ilog2() < u64::BITS - 1);
 const _: () = assert!(BUNDLE_MIN_BYTES < BUNDLE_MAX_BYTES && BUNDLE_SPAN_BYTES > BUNDLE_FILE_MIN_BYTES);

@@ -221,8 +221,9 @@ impl Run<'_> {
 
 fn settings(options: &Options<'_>) -> target::Options {
     let owners = rustix::process::geteuid().is_root();
+    let whole_names = options.overwrite.is_some_and(Overwrite::keeps);
     if options.numeric_owner {
-        return target::Options { sparse: options.sparse, ..target::Options::numeric(owners) };
+        return target::Options { sparse: options.sparse, whole_names, ..target::Options::numeric(owners) };
     }
     let users = Arc::new(Owners::new());
     let groups = Arc::clone(&users);
@@ -232,6 +233,7 @@ fn settings(options: &Options<'_>) -> target::Options {
         uid_of: Box::new(move |name| users.uid_of(name)),
         gid_of: Box::new(move |name| groups.gid_of(name)),
         sparse: options.sparse,
+        whole_names,
     }
 }
 

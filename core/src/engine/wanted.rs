@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::RESTORE_PATTERNS;
 use crate::tree::directory::lossy;
 use crate::tree::filter::Filter;
+use crate::tree::target::Spare;
 use std::collections::BTreeSet;
 
 const NO_SUCH_PATH: &str =
@@ -172,6 +173,13 @@ impl Chosen {
     pub fn excludes_entry(&self, path: &[u8], is_directory: bool) -> bool {
         let Some(exclude) = &self.exclude else { return false };
         self.relative(path).is_some_and(|path| !path.is_empty() && exclude.excludes(path, is_directory))
+    }
+
+    /// The same, to be taken along; `None` when nothing is left out.
+    pub fn exclusion(&self) -> Option<Spare> {
+        self.exclude.as_ref()?;
+        let chosen = self.clone();
+        Some(Box::new(move |path, is_directory| chosen.excludes_entry(path, is_directory)))
     }
 
     /// Whether an entry is left out, or a directory above it.

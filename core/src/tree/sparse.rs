@@ -46,7 +46,7 @@ fn next_region(file: &File, from: u64) -> Result<Option<(u64, u64)>, Errno> {
 
 /// The first stretch of data inside of a stretch of a file; `None` when all of it is a hole. Where the file system cannot tell,
 /// everything is data.
-pub fn data_in(file: &File, stretch: Range<u64>) -> Option<Range<u64>> {
+fn data_in(file: &File, stretch: Range<u64>) -> Option<Range<u64>> {
     if stretch.is_empty() {
         return None;
     }

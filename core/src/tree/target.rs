@@ -16,7 +16,7 @@ mod removal;
 mod there;
 mod walker;
 
-pub use apply::{Lookup, Options};
+pub use apply::{Lookup, Options, Spare};
 pub use file::FileTarget;
 pub use files::Files;
 pub use removal::Spared;
@@ -73,12 +73,19 @@ impl<'m> Target<'m> {
         Ok(())
     }
 
+    /// From here on nothing of which `spare` says so, by its path in the backup, is removed to make room for an entry of another
+    /// type: that entry fails. To be said once, before anything is made; what is said later is not heeded.
+    pub fn spare(&self, spare: Spare) {
+        self.settings.spare.get_or_init(|| spare);
+    }
+
     /// Makes a directory, or takes the one that is there; anything else that stands there is replaced, links among them.
     ///
     /// Until it is given its attributes it is its owner's alone; one that was there and bars its owner is opened up.
     ///
     /// # Errors
-    /// `Invalid` for a path that is none, or when something stands in the way above; otherwise as the system has it.
+    /// `Invalid` for a path that is none, or when something stands in the way above; `AlreadyExists` when what would have to give
+    /// way is, or holds, something that is spared ([`Target::spare`]); otherwise as the system has it.
     pub fn directory(&mut self, path: &[u8]) -> Result<()> {
         let place = self.base.place(path)?;
         if place.is_empty() {
@@ -95,6 +102,9 @@ impl<'m> Target<'m> {
         match self.walker.walk(place, Missing::Fail) {
             Ok(there) => self.open_up(&there.directory).map_err(cannot),
             Err(stop) if stop.is_blocked() => {
+                if self.settings.spare.get().is_some_and(|spare| spare(path, false)) {
+                    return Err(removal::in_the_way(path));
+                }
                 rustix::fs::unlinkat(&folder.directory, name, AtFlags::empty()).map_err(cannot)?;
                 make().map_err(cannot)
             }
@@ -102,7 +112,8 @@ impl<'m> Target<'m> {
         }
     }
 
-    /// Starts a regular file. Under its final name where that is free, otherwise beside it until it is finished.
+    /// Starts a regular file. Under its final name where that is free (and [`Options::whole_names`] is off), otherwise beside it until
+    /// it is finished.
     ///
     /// `expected` is what [`FileTarget::finish`] will most likely be given: the right owner and mode from the start save
     /// system calls, wrong ones do no harm.
@@ -180,7 +191,7 @@ impl<'m> Target<'m> {
         let link = |name: &[u8]| {
             rustix::fs::linkat(&source.directory, existing_name, &folder.directory, name, AtFlags::empty())
         };
-        let (is_same, new) = NewName::make(name, |name| match link(name) {
+        let (is_same, new) = NewName::make(name, &mut |name| match link(name) {
             Err(Errno::EXIST) if is_inode(&folder.directory, name, &inode) => Ok(true),
             other => other.map(|()| false),
         })
@@ -216,6 +227,17 @@ impl<'m> Target<'m> {
         let (parent, name) = self.base.split(path)?;
         let Some(folder) = self.walker.find(parent)? else { return Ok(()) };
         removal::remove(&self.settings, &folder.directory, name, path, spared)
+    }
+
+    /// Whether a directory, or something in it, is spared ([`Target::spare`]).
+    ///
+    /// # Errors
+    /// When it cannot be looked into; `Interrupted`.
+    pub fn holds_spared(&mut self, path: &[u8]) -> Result<bool> {
+        let (parent, name) = self.base.split(path)?;
+        let Some(spare) = self.settings.spare.get() else { return Ok(false) };
+        let Some(folder) = self.walker.find(parent)? else { return Ok(false) };
+        removal::holds(&self.settings, &folder.directory, name, path, spare)
     }
 
     /// Moves an entry within the root; missing directories above its new place are made.
@@ -296,7 +318,9 @@ impl<'m> Target<'m> {
         let (parent, name) = self.base.split(path)?;
         let folder = self.walker.open(parent, Missing::Create)?;
         let directory = &folder.directory;
-        let ((), new) = NewName::make(name, |name| make(directory, name))
+        let beside = self.settings.options.whole_names;
+        let new_name = if beside { NewName::make_beside } else { NewName::make };
+        let ((), new) = new_name(name, &mut |name| make(directory, name))
             .map_err(|e| Error::io("cannot create", lossy(path), e))?;
         let born = match folder.birth(|| directory.stat(new.current())) {
             Ok(born) => born,

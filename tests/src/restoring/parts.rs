@@ -237,3 +237,30 @@ fn a_link_whose_first_name_is_left_out_has_the_content() {
         assert!(!target.join("docs/a.txt").exists());
     }
 }
+
+#[test]
+fn what_is_excluded_is_not_destroyed_by_a_file_that_would_take_the_place_of_its_directory() {
+    for world in worlds().into_iter().map(filled) {
+        for delete in [false, true] {
+            let target = world.beside(&format!("target {delete}"));
+            write(&target.join("a.txt/deep/keep.o"), "kept", BACKED_UP);
+            write(&target.join("a.txt/other"), "kept", BACKED_UP);
+            write(&target.join("b.log/other"), "nothing excluded", BACKED_UP);
+            let failed = restored(&world, &target, |options| {
+                options.path = b"docs".to_vec();
+                options.exclude = vec!["*.o".to_owned()];
+                options.overwrite = Some(Overwrite::Always);
+                options.delete = delete;
+            });
+            let error = failed.unwrap_err();
+            assert_eq!(error.kind(), Kind::Io, "{}: {error}", world.engine);
+            for path in ["a.txt/deep/keep.o", "a.txt/other"] {
+                assert_eq!(fs::read(target.join(path)).unwrap(), b"kept", "{}: {delete}", world.engine);
+            }
+            for path in ["b.log", "sub/c.txt", "skip/e.txt"] {
+                let source = world.source().join("docs").join(path);
+                assert_eq!(what(&target.join(path)), what(&source), "{}: {path}", world.engine);
+            }
+        }
+    }
+}

@@ -139,6 +139,9 @@ fn run_bounded(
     let mut target = target;
     if let Some(target) = target.as_deref_mut() {
         target.set_base(chosen.root())?;
+        if let Some(excluded) = chosen.exclusion() {
+            target.spare(excluded);
+        }
     }
     let (losses, dry) = (Losses::default(), target.is_none());
     let mut run = Run { purpose: Purpose::Write, plan, chosen, reader, monitor, bounds, dry, losses };

@@ -44,6 +44,9 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
     let mut target = target;
     if let Some(target) = target.as_deref_mut() {
         target.set_base(chosen.root())?;
+        if let Some(excluded) = chosen.exclusion() {
+            target.spare(excluded);
+        }
     }
     let written = (job.verify && target.is_some()).then(|| Written::new(job.scratch));
     let renames = (0..chain.levels()).map(|level| first_renames(chain, level)).collect::<Result<Vec<_>>>()?;

@@ -15,10 +15,14 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, U
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Finds the number behind the name of a user or a group on this system.
 pub type Lookup = Box<dyn Fn(&[u8]) -> Option<u32> + Send + Sync>;
+
+/// Says of a path, and whether it is a directory, that it is never removed to make room.
+pub type Spare = Box<dyn Fn(&[u8], bool) -> bool + Send + Sync>;
 
 /// How owners are given.
 pub struct Options {
@@ -33,6 +37,9 @@ pub struct Options {
     pub gid_of: Lookup,
     /// Long runs of zeros take no room on disk, also where they are data.
     pub sparse: bool,
+    /// Whether nothing has its final name before it is whole, even where that is free: for whoever keeps what he finds under a name,
+    /// so that he never keeps what a killed run had begun.
+    pub whole_names: bool,
 }
 
 impl Options {
@@ -44,6 +51,7 @@ impl Options {
             uid_of: Box::new(|_| None),
             gid_of: Box::new(|_| None),
             sparse: false,
+            whole_names: false,
         }
     }
 
@@ -80,6 +88,8 @@ pub(super) struct State {
 pub(super) struct Settings<'m> {
     pub options: Options,
     pub monitor: &'m dyn Monitor,
+    /// What is not removed to make room, where that was said.
+    pub spare: OnceLock<Spare>,
     /// Whether permissions do not stop this process.
     pub is_root: bool,
     /// Bits the kernel takes from the mode of new entries; `None` when that could not be found out.
@@ -102,7 +112,14 @@ struct Owned {
 impl<'m> Settings<'m> {
     pub fn new(options: Options, monitor: &'m dyn Monitor) -> Self {
         let is_root = rustix::process::geteuid().is_root();
-        Settings { options, monitor, is_root, umask: read_umask(), reported: AtomicBool::new(false) }
+        Settings {
+            options,
+            monitor,
+            spare: OnceLock::new(),
+            is_root,
+            umask: read_umask(),
+            reported: AtomicBool::new(false),
+        }
     }
 
     /// The mode an entry has that was made with `asked`, where that is certain.

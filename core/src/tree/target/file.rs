@@ -7,15 +7,13 @@ use super::apply::{Place, Settings, State};
 use super::removal;
 use super::walker::Folder;
 use crate::error::{Error, Kind, Result};
-use crate::limits::READ_BYTES;
 use crate::tree::attributes::{Attributes, FileKind};
 use crate::tree::directory::{Directory, lossy, metadata_of};
 use crate::tree::sparse;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
-use std::ops::Range;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -55,7 +53,8 @@ impl<'m> FileTarget<'m> {
             .is_some_and(|born| !born.inherits && settings.keeps_owner(born.uid, born.gid, expected));
         let asked = expected.mode & if stays { 0o777 } else { 0o700 };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (handle, name) = NewName::make(name, |name| {
+        let make = if settings.options.whole_names { NewName::make_beside } else { NewName::make };
+        let (handle, name) = make(name, &mut |name| {
             rustix::fs::openat(&folder.directory, name, flags, Mode::from_raw_mode(asked))
         })
         .map_err(cannot)?;
@@ -131,46 +130,6 @@ impl<'m> FileTarget<'m> {
             .try_for_each(|(at, piece)| self.file.write_all_at(piece, at).map_err(|e| self.cannot_write(e)))
     }
 
-    /// Takes a stretch over from another file, where that holds data; its holes are holes. File systems that can share blocks
-    /// share them. From any thread, as [`FileTarget::write_at`].
-    ///
-    /// # Errors
-    /// As [`FileTarget::write`]; `Changed` when the other file ends before the stretch does.
-    pub fn copy_from(&self, source: &File, stretch: Range<u64>) -> Result<()> {
-        let mut at = stretch.start;
-        while let Some(data) = sparse::data_in(source, at..stretch.end) {
-            self.copy_data(source, data.clone())?;
-            at = data.end;
-        }
-        Ok(())
-    }
-
-    fn copy_data(&self, source: &File, data: Range<u64>) -> Result<()> {
-        let (mut from, mut to) = (data.start, data.start);
-        while !self.settings.options.sparse && from < data.end {
-            let left = usize::try_from(data.end - from).unwrap_or(usize::MAX);
-            match rustix::fs::copy_file_range(source, Some(&mut from), &self.file, Some(&mut to), left) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
-                // Between these two file systems, or by this kernel, nothing is copied so.
-                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => break,
-                Err(e) => return Err(self.cannot_write(e.into())),
-            }
-        }
-        let mut buffer = Vec::new();
-        while from < data.end {
-            let left = usize::try_from(data.end - from).unwrap_or(usize::MAX);
-            buffer.resize(left.min(READ_BYTES), 0);
-            source.read_exact_at(&mut buffer, from).map_err(|e| {
-                let kind = if e.kind() == ErrorKind::UnexpectedEof { Kind::Changed } else { Kind::Io };
-                Error::new(kind, "cannot read what stands in the target:").on(lossy(&self.path)).because(e)
-            })?;
-            self.write_at(from, &buffer)?;
-            from += buffer.len() as u64;
-        }
-        Ok(())
-    }
-
     /// What the file is known by: device and inode.
     ///
     /// # Errors
@@ -244,7 +203,7 @@ impl Drop for FileTarget<'_> {
     }
 }
 
-/// The name of a new entry: the wanted one where it was free, a temporary one beside it otherwise.
+/// The name of a new entry: the wanted one where it was free and may be taken at once, a temporary one beside it otherwise.
 pub(super) struct NewName {
     wanted: Vec<u8>,
     temporary: Option<Vec<u8>>,
@@ -254,13 +213,21 @@ impl NewName {
     /// Makes an entry with `make`, which fails with `EEXIST` for a name that is taken.
     pub fn make<T>(
         wanted: &[u8],
-        mut make: impl FnMut(&[u8]) -> Result<T, Errno>,
+        make: &mut dyn FnMut(&[u8]) -> Result<T, Errno>,
     ) -> Result<(T, NewName), Errno> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         match make(wanted) {
             Err(Errno::EXIST) => {}
             other => return other.map(|made| (made, NewName { wanted: wanted.to_vec(), temporary: None })),
         }
+        NewName::make_beside(wanted, make)
+    }
+
+    /// As [`NewName::make`], under a temporary name in any case.
+    pub fn make_beside<T>(
+        wanted: &[u8],
+        make: &mut dyn FnMut(&[u8]) -> Result<T, Errno>,
+    ) -> Result<(T, NewName), Errno> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         for _ in 0..ATTEMPTS {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name =
@@ -284,14 +251,15 @@ impl NewName {
     /// Gives the entry its wanted name, in place of whatever stands there.
     ///
     /// # Errors
-    /// As the system has it; the entry keeps the name it has.
+    /// `AlreadyExists` when that is a directory with something in it that is spared, of which nothing is removed then; otherwise
+    /// as the system has it. The entry keeps the name it has.
     pub fn publish(&self, settings: &Settings<'_>, directory: &Directory, path: &[u8]) -> Result<()> {
         let Some(temporary) = &self.temporary else { return Ok(()) };
         let rename =
             || rustix::fs::renameat(directory, temporary.as_slice(), directory, self.wanted.as_slice());
         let renamed = match rename() {
             Err(Errno::ISDIR) => {
-                removal::remove(settings, directory, &self.wanted, path, &|_, _| false)?;
+                removal::make_room(settings, directory, &self.wanted, path)?;
                 rename()
             }
             other => other,

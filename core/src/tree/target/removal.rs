@@ -4,9 +4,10 @@
 //! entered from. Depth costs neither stack nor more than [`OPEN_DIRECTORIES`] handles.
 
 use super::apply::Settings;
-use super::walker::{PRIVATE, names, open_to_change};
+use super::walker::{PRIVATE, Walker, names, open_to_change};
 use crate::error::{Error, Kind, Result};
 use crate::limits::OPEN_DIRECTORIES;
+use crate::tree::attributes::FileKind;
 use crate::tree::directory::{Directory, lossy};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -48,6 +49,72 @@ pub(super) fn remove(
         removal.advance();
     }
     removal.failure.map_or(Ok(()), Err)
+}
+
+/// Removes a directory in whose place something else is to be; but nothing of it when something in it is spared.
+///
+/// # Errors
+/// `AlreadyExists` for one with something in it that is spared; when it cannot be told; as [`remove`].
+pub(super) fn make_room(settings: &Settings<'_>, parent: &Directory, name: &[u8], path: &[u8]) -> Result<()> {
+    let Some(spare) = settings.spare.get() else {
+        return remove(settings, parent, name, path, &|_, _| false);
+    };
+    if holds(settings, parent, name, path, spare)? {
+        return Err(in_the_way(path));
+    }
+    // What came since then is spared all the same.
+    remove(settings, parent, name, path, spare)
+}
+
+/// What is said of an entry in whose place another cannot be made, for the sake of what is spared.
+pub(super) fn in_the_way(path: &[u8]) -> Error {
+    let error = Error::new(Kind::AlreadyExists, "what stands in the way is, or holds, what is excluded:");
+    error.on(lossy(path)).hint("move it away, or restore without that --exclude")
+}
+
+/// Whether a directory, or something in it, is spared. Nothing is changed to find out.
+///
+/// # Errors
+/// When a directory cannot be looked into; `Interrupted`.
+pub(super) fn holds(
+    settings: &Settings<'_>,
+    parent: &Directory,
+    name: &[u8],
+    path: &[u8],
+    spared: Spared<'_>,
+) -> Result<bool> {
+    if spared(path, true) {
+        return Ok(true);
+    }
+    let mut walker = Walker::new(parent.duplicate()?);
+    // Below `parent`; `path` is where that is.
+    let above = path.len().saturating_sub(name.len());
+    let mut todo = vec![name.to_vec()];
+    while let Some(below) = todo.pop() {
+        settings.monitor.check()?;
+        let Some(folder) = walker.find(&below)? else { continue };
+        let directory = &folder.directory;
+        let cannot = |e: Errno| Error::io("cannot list", lossy(path), e);
+        for name in names(directory).map_err(cannot)? {
+            let entry = [&below, &b"/"[..], &name].concat();
+            let place = [&path[..above], &entry].concat();
+            if spared(&place, false) {
+                return Ok(true);
+            }
+            match directory.stat(&name) {
+                Ok(found) if found.kind == FileKind::Directory => {
+                    if spared(&place, true) {
+                        return Ok(true);
+                    }
+                    todo.push(entry);
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == Kind::NotFound => {}
+                Err(e) => return Err(e.while_doing("cannot stat", lossy(&place))),
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Says of a path, and whether it is a directory, that it is to stay, with all below it. A name that need not be a directory to

@@ -125,6 +125,26 @@ impl Files<'_> {
             && self.settings.has_xattrs(&there.file, &attributes.xattrs)
     }
 
+    /// Gives a file that was compared, and stays, what it lacks of its attributes, as [`Files::put_right`] does; but only if it still
+    /// is what stands at its path, as it was `found`.
+    ///
+    /// # Errors
+    /// `Changed` when it is not; as [`Files::there`].
+    pub fn put_right_compared(
+        &mut self,
+        found: &Metadata,
+        path: &[u8],
+        attributes: &Attributes,
+    ) -> Result<()> {
+        match self.there(path)?.filter(|there| found.same_version(&there.found)) {
+            Some(there) => {
+                self.put_right(&there, path, attributes);
+                Ok(())
+            }
+            None => Err(Error::new(Kind::Changed, "was changed while it was compared:").on(lossy(path))),
+        }
+    }
+
     /// Gives a file that stays what it lacks of its attributes. Not for one with further names: those would change with it.
     pub fn put_right(&self, there: &There, path: &[u8], attributes: &Attributes) {
         if !self.has_attributes(there, attributes) {

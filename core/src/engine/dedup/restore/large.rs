@@ -4,10 +4,10 @@
 //!
 //! Where a file stands in the target that is to be replaced, it is compared chunk by chunk, and only what differs is fetched. It is
 //! not written into, since a run that is killed would leave half of the one and half of the other: a new file is made beside
-//! it, which takes over from it what is the same (without copying where the file system can share blocks), and then its
-//! name. Nothing is made when nothing differs.
+//! it, which takes over from it what is the same, and then its name. Nothing is made when nothing differs. What is taken over is
+//! written from the memory in which it was compared: no time of change has to be relied on, and nothing between.
 
-use super::super::tree::{Entry, Hole};
+use super::super::tree::{self, Entry, Hole};
 use super::losses::{Side, concerns_one};
 use super::{Purpose, Run};
 use crate::error::{Error, Kind, Result};
@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 /// A file of several chunks.
 pub(super) struct Large<'m> {
     path: Vec<u8>,
-    /// Without its content, which may be long.
+    /// With its content, which may be long, only where something stands in its place.
     entry: Entry,
     attributes: Attributes,
     places: Places,
@@ -131,7 +131,7 @@ impl<'m> Large<'m> {
                 return Ok(differing);
             }
             if self.is_there(run, there, row, buffer) {
-                let done = self.take_over(there, row.offset..row.offset.saturating_add(row.bytes));
+                let done = self.take_over(row, buffer);
                 self.settle(run, done)?;
             } else {
                 differing.push(*row);
@@ -156,11 +156,12 @@ impl<'m> Large<'m> {
         read.is_ok() && run.plan.keys.chunk_id(ChunkKind::Content, buffer) == row.id
     }
 
-    /// Takes a stretch of what stands there into the new file; or only remembers it, while it may be that none is needed.
-    fn take_over(&self, there: &There, stretch: Range<u64>) -> Result<()> {
+    /// Takes a row that stands there, as it was read, into the new file; or only remembers it, while it may be that none is needed.
+    fn take_over(&self, row: &Row, bytes: &[u8]) -> Result<()> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Writing(file) => self.copy(there, file, stretch),
+            State::Writing(file) => self.places.each(row.offset, bytes, |at, piece| file.write_at(at, piece)),
             State::Waiting => {
+                let stretch = row.offset..row.offset.saturating_add(row.bytes);
                 let mut same = self.same.lock().unwrap_or_else(PoisonError::into_inner);
                 match same.last_mut().filter(|last| last.end == stretch.start) {
                     Some(last) => last.end = stretch.end,
@@ -172,17 +173,46 @@ impl<'m> Large<'m> {
         }
     }
 
-    fn copy(&self, there: &There, file: &FileTarget<'_>, stretch: Range<u64>) -> Result<()> {
-        let mut offset = stretch.start;
-        while offset < stretch.end {
-            // Cut at the holes, and so that the length is a number of this machine.
-            let length = usize::try_from(stretch.end - offset).unwrap_or(usize::MAX);
-            self.places.pieces(offset, length, |at, piece| {
-                file.copy_from(&there.file, at..at.saturating_add(piece as u64))
-            })?;
-            offset = offset.saturating_add(length as u64);
+    /// Takes over what was remembered as the same, and compares it once more: time has passed since.
+    fn take_over_same(
+        &self,
+        run: &Run<'_>,
+        there: &There,
+        file: &FileTarget<'_>,
+    ) -> Result<(), (Error, Side)> {
+        let mut same = std::mem::take(&mut *self.same.lock().unwrap_or_else(PoisonError::into_inner));
+        if same.is_empty() {
+            return Ok(());
+        }
+        same.sort_unstable_by_key(|stretch| stretch.start);
+        let mut same = same.into_iter().peekable();
+        let (mut offset, mut buffer) = (0_u64, Vec::new());
+        let stored = |error| (error, Side::Stored);
+        for row in tree::rows(run.reader, &self.entry.content, self.data_bytes()).map_err(stored)? {
+            let (id, bytes) = row.map_err(stored)?;
+            let row = Row { id, offset, bytes };
+            offset = offset.saturating_add(bytes);
+            while same.next_if(|stretch| stretch.end <= row.offset).is_some() {}
+            let Some(stretch) = same.peek() else { return Ok(()) };
+            if row.offset < stretch.start {
+                continue;
+            }
+            let done =
+                run.monitor.check().and_then(|()| match self.is_there(run, there, &row, &mut buffer) {
+                    true => self.places.each(row.offset, &buffer, |at, piece| file.write_at(at, piece)),
+                    false => Err(self.changed()),
+                });
+            done.map_err(|error| (error, Side::Target))?;
         }
         Ok(())
+    }
+
+    fn data_bytes(&self) -> u64 {
+        self.holes.iter().fold(self.entry.size_bytes, |left, hole| left.saturating_sub(hole.length))
+    }
+
+    fn changed(&self) -> Error {
+        Error::new(Kind::Changed, "was changed while it was compared:").on(lossy(&self.path))
     }
 
     fn open(&self, files: &mut Files<'m>) -> Result<()> {
@@ -242,10 +272,7 @@ impl<'m> Large<'m> {
         let kept = self.there.as_ref().is_some_and(|there| self.may_stay(there));
         let opened = match files {
             Some(files) if self.there.is_some() && !kept => self.open(files),
-            Some(files) if kept => {
-                self.put_right(files);
-                Ok(())
-            }
+            Some(files) if kept => self.put_right(files),
             _ => Ok(()),
         };
         self.settle(run, opened)?;
@@ -257,14 +284,13 @@ impl<'m> Large<'m> {
             }
         };
         let done = match state {
-            State::Writing(file) => self.finish(file),
+            State::Writing(file) => self.finish(run, file),
             State::Waiting | State::Lost | State::Done => Ok(()),
         };
-        let is_done = done.is_ok();
-        run.settle(&self.path, &self.entry, done, Side::Target)?;
-        if is_done {
-            run.monitor.event(Event::Entry { path: &self.path, bytes: self.entry.size_bytes });
+        if let Err((error, side)) = done {
+            return run.settle(&self.path, &self.entry, Err(error), side);
         }
+        run.monitor.event(Event::Entry { path: &self.path, bytes: self.entry.size_bytes });
         Ok(())
     }
 
@@ -276,10 +302,9 @@ impl<'m> Large<'m> {
             && self.has_the_rest(there)
     }
 
-    fn put_right(&self, files: &mut Files<'m>) {
-        if let Some(there) = &self.there {
-            files.put_right(there, &self.path, &self.attributes);
-        }
+    fn put_right(&self, files: &mut Files<'m>) -> Result<()> {
+        let Some(there) = &self.there else { return Ok(()) };
+        files.put_right_compared(&there.found, &self.path, &self.attributes)
     }
 
     /// Whether a file has the right length, and zeros where there are holes; and is what it was when it was compared.
@@ -293,17 +318,15 @@ impl<'m> Large<'m> {
         are_zeros && there.found.size_bytes == self.entry.size_bytes && there.is_unchanged()
     }
 
-    fn finish(&self, mut file: FileTarget<'m>) -> Result<()> {
+    fn finish(&self, run: &Run<'_>, mut file: FileTarget<'m>) -> Result<(), (Error, Side)> {
         if let Some(there) = &self.there {
-            let same = std::mem::take(&mut *self.same.lock().unwrap_or_else(PoisonError::into_inner));
-            same.into_iter().try_for_each(|stretch| self.copy(there, &file, stretch))?;
+            self.take_over_same(run, there, &file)?;
             if !there.is_unchanged() {
-                let what = "was changed while it was compared:";
-                return Err(Error::new(Kind::Changed, what).on(lossy(&self.path)));
+                return Err((self.changed(), Side::Target));
             }
         }
-        file.set_length(self.entry.size_bytes)?;
-        file.finish(&self.attributes)
+        let done = file.set_length(self.entry.size_bytes).and_then(|()| file.finish(&self.attributes));
+        done.map_err(|error| (error, Side::Target))
     }
 
     /// The end of a file that was compared and not written.
@@ -384,8 +407,69 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use super::super::losses::Losses;
+    use super::super::tests::fixture::{Backup, Events, file, paths};
+    use super::super::{BOUNDS, Plan};
     use super::*;
+    use crate::engine::Overwrite;
+    use crate::engine::dedup::tree::Content;
+    use crate::engine::wanted::Place;
+    use crate::monitor::Quiet;
+    use crate::repository::vault::{Index, Reader};
+    use crate::spool::Scratch;
+    use crate::tree::directory::metadata_of;
+    use crate::tree::target::{Options, Target};
     use proptest::prelude::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_taken_over_is_what_was_compared_though_no_time_tells_of_a_change() {
+        let mut backup = Backup::new();
+        let chunks = [vec![1; 5000], vec![2; 4000], vec![3; 3000]];
+        let rows: Vec<_> = chunks.iter().map(|chunk| (backup.put(chunk), chunk.len() as u64)).collect();
+        backup.directory("", 0o755);
+        backup.finish();
+        let reader = Reader::new(&backup.vault, Arc::new(Index::load(&backup.vault, &Quiet).unwrap()));
+        let (wanted, events) = (paths(&[]), Events::default());
+        let run = Run {
+            purpose: Purpose::Write,
+            plan: Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&wanted) },
+            chosen: wanted.choose(&mut |_| Ok(Place::Nothing)).unwrap(),
+            reader: &reader,
+            monitor: &events,
+            bounds: BOUNDS,
+            dry: false,
+            losses: Losses::default(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(folder.path());
+        let target = Target::open(folder.path(), &scratch, Options::numeric(false), &Quiet).unwrap();
+        let mut files = target.files();
+        let path = folder.path().join("f");
+        let old = [vec![1; 5000], vec![9; 4000], vec![3; 3000]].concat();
+        // Where the first chunk is changed after it was compared, and where nothing is.
+        for change in [true, false] {
+            std::fs::write(&path, &old).unwrap();
+            let entry = Entry { size_bytes: 12_000, ..file(Content::Rows { depth: 0, rows: rows.clone() }) };
+            let attributes = run.attributes(b"f", &entry).unwrap();
+            let there = files.there(b"f").unwrap();
+            let mut large = Large::new(b"f".to_vec(), entry, attributes, Vec::new()).beside(there);
+            let row = |number: usize, offset| Row { id: rows[number].0, offset, bytes: rows[number].1 };
+            let mut buffer = Vec::new();
+            let differing = large.compare(&run, &[row(0, 0), row(1, 5000)], &mut buffer).unwrap();
+            assert_eq!(differing, [row(1, 5000)]);
+            if change {
+                std::fs::File::options().write(true).open(&path).unwrap().write_all_at(b"!", 10).unwrap();
+                let there = large.there.as_mut().unwrap();
+                there.found = metadata_of(&there.file).unwrap();
+            }
+            large.write(&run, Some(&mut files), 5000, &chunks[1]).unwrap();
+            assert_eq!(large.compare(&run, &[row(2, 9000)], &mut buffer).unwrap(), []);
+            large.release(&run, Some(&mut files)).unwrap();
+            assert_eq!((events.lost(), events.entries().is_empty()), (vec!["f".to_owned()], change));
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), chunks.concat());
+    }
 
     proptest! {
         #[test]

@@ -239,7 +239,12 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         let offer = Offer { kind: entry.kind, size_bytes, mtime: entry.mtime, links };
         match policy.decide(target, path, offer) {
             Ok(decision) => Ok(Some(decision)),
-            failed => self.run.settle(path, entry, failed.map(drop), Side::Target).map(|()| None),
+            // Only of this name: the content may have, or get, another.
+            Err(error) if concerns_one(&error, Side::Target) => {
+                self.run.lose_part(path, &error, Side::Target);
+                Ok(None)
+            }
+            Err(error) => Err(error.while_doing("cannot restore", lossy(path))),
         }
     }
 
@@ -349,7 +354,14 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
                 None => target.remove_sparing(&place, &spared),
                 Some(None) => Ok(()),
                 Some(Some(is_directory)) => target.kind(&place).and_then(|found| match found {
-                    Some(found) if (found.kind == FileKind::Directory) != *is_directory => {
+                    // A directory that holds what is spared is in the way as it is: the entry fails, and none of it goes.
+                    Some(found) if !*is_directory && found.kind == FileKind::Directory => {
+                        if target.holds_spared(&place)? {
+                            return Ok(());
+                        }
+                        target.remove_sparing(&place, &spared)
+                    }
+                    Some(found) if *is_directory && found.kind != FileKind::Directory => {
                         target.remove_sparing(&place, &spared)
                     }
                     _ => Ok(()),
@@ -387,9 +399,13 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
             Err(error) => return self.run.settle(&path, entry, Err(error), Side::Stored),
         };
         let data_bytes = holes.iter().fold(entry.size_bytes, |left, hole| left.saturating_sub(hole.length));
-        let held = held_bytes(&path, entry) + holes.len() * 2 * size_of::<(u64, u64)>();
+        let mut held = held_bytes(&path, entry) + holes.len() * 2 * size_of::<(u64, u64)>();
         let mut shell = entry.clone();
-        shell.content = Content::None;
+        match &shell.content {
+            // Read once more, should a part of what is there be taken over.
+            Content::Rows { rows, .. } if there.is_some() => held += size_of_val(rows.as_slice()),
+            _ => shell.content = Content::None,
+        }
         let file = Arc::new(Large::new(path, shell, attributes, holes).beside(there));
         self.window.begin_large(held);
         let done = self.parts(&file, &entry.content, data_bytes);

@@ -1,7 +1,7 @@
 //! Restores from a real repository in memory: every kind of entry, parts, links, damage, and several windows and workers.
 
 mod damage;
-mod fixture;
+pub(super) mod fixture;
 mod part;
 mod target;
 mod verify;

@@ -6,7 +6,7 @@ use super::losses::{Side, concerns_one};
 use super::same;
 use super::window::{Job, Needed, Small, Want, end_of, fetches};
 use super::{Purpose, Run};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::monitor::Event;
 use crate::repository::vault::compression::Decoder;
 use crate::repository::vault::pack::{Location, PackRef};
@@ -85,15 +85,7 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
             self.run.monitor.check()?;
             let attributes = self.run.attributes(&file.path, &file.entry)?;
             let Some(files) = self.files.as_mut() else { return Ok(false) };
-            let done = files.there(&file.path).and_then(|there| match there {
-                Some(there) if found.same_version(&there.found) => {
-                    files.put_right(&there, &file.path, &attributes);
-                    Ok(())
-                }
-                _ => {
-                    Err(Error::new(Kind::Changed, "was changed while it was compared:").on(lossy(&file.path)))
-                }
-            });
+            let done = files.put_right_compared(&found, &file.path, &attributes);
             self.settle(file, done)?;
         }
         Ok(true)
@@ -245,10 +237,7 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
                 let there = if file.there { files.there(&file.path).ok().flatten() } else { None };
                 let there = there.filter(|there| there.found.links == 1);
                 match there.filter(|there| same::is_small(there, content, &mut self.there)) {
-                    Some(there) => {
-                        files.put_right(&there, &file.path, &attributes);
-                        Ok(())
-                    }
+                    Some(there) => files.put_right_compared(&there.found, &file.path, &attributes),
                     None => files.create(&file.path, &attributes).and_then(|mut new| {
                         new.write(content)?;
                         new.finish(&attributes)

@@ -219,11 +219,16 @@ impl Apply<'_, '_, '_, '_> {
         for name in target.names(path)? {
             let place = join(path, &name);
             let Some(target) = self.replay.target.as_deref_mut() else { return Ok(()) };
+            let found = target.kind(&place)?;
+            let is_directory = found.as_ref().is_some_and(|found| found.kind == FileKind::Directory);
             let stays = match kept.get(name.as_slice()) {
-                Some(code) => target.kind(&place)?.is_none_or(|found| fits(*code, &found)),
+                // A directory that holds what is excluded is in the way as it is: what would replace it fails, and says why.
+                Some(code) => {
+                    found.is_none_or(|found| fits(*code, &found))
+                        || (is_directory && target.holds_spared(&place).unwrap_or(true))
+                }
                 None => false,
             };
-            let is_directory = target.kind(&place)?.is_some_and(|found| found.kind == FileKind::Directory);
             if !stays && self.replay.wants(&place, is_directory) == Wanted::Yes {
                 self.replay.remove(&place)?;
             }

@@ -100,8 +100,7 @@ fn names_of_owners_come_before_numbers() {
     (wanted.uid, wanted.gid) = (1, 2);
     let lookup = || -> Lookup { Box::new(|name| (name == b"alice").then_some(777)) };
     for (numeric_owner, uid) in [(false, 777), (true, 1)] {
-        let options =
-            Options { numeric_owner, owners: true, uid_of: lookup(), gid_of: lookup(), sparse: false };
+        let options = Options { numeric_owner, uid_of: lookup(), gid_of: lookup(), ..Options::numeric(true) };
         let mut target = fixture.target_with(options);
         write(&mut target, b"file", b"", &wanted);
         let metadata = target.kind(b"file").unwrap().unwrap();

@@ -106,29 +106,54 @@ fn a_file_that_stays_gets_the_attributes_it_lacks() {
 }
 
 #[test]
-fn what_is_taken_over_from_another_file_keeps_its_holes() {
+fn a_file_that_was_compared_gets_attributes_only_while_its_path_is_that_file() {
     let fixture = Fixture::new();
     let target = fixture.target();
     let mut files = target.files();
-    let mut old = files.create(b"old", &attributes(0o600)).unwrap();
-    let content: Vec<u8> = (0..1 << 18).map(|index| (index % 251) as u8).collect();
-    old.write(&content).unwrap();
-    old.hole(4 << 20).unwrap();
-    old.write(&content).unwrap();
-    old.finish(&attributes(0o600)).unwrap();
-    let there = files.there(b"old").unwrap().unwrap();
-    let size = there.found.size_bytes;
-    let mut new = files.create(b"new", &attributes(0o600)).unwrap();
-    new.copy_from(&there.file, 1000..size - 5).unwrap();
-    let error = new.copy_from(&there.file, size - 5..size + 1).unwrap_err();
+    let make = |name: &[u8], content: &[u8]| {
+        let mut new = target.files().create(name, &attributes(0o600)).unwrap();
+        new.write(content).unwrap();
+        new.finish(&attributes(0o600)).unwrap();
+    };
+    make(b"f", b"compared");
+    make(b"other", b"another");
+    let there = files.there(b"f").unwrap().unwrap();
+    files.put_right_compared(&there.found, b"f", &attributes(0o640)).unwrap();
+    let there = files.there(b"f").unwrap().unwrap();
+    assert_eq!(there.found.mode & 0o7777, 0o640);
+    fs::rename(fixture.root().join("other"), fixture.root().join("f")).unwrap();
+    let error = files.put_right_compared(&there.found, b"f", &attributes(0o604)).unwrap_err();
     assert_eq!(error.kind(), Kind::Changed, "{error}");
-    new.set_length(size).unwrap();
-    new.finish(&attributes(0o600)).unwrap();
-    let (old, new) = (fixture.root().join("old"), fixture.root().join("new"));
-    let (mut wanted, found) = (fs::read(old).unwrap(), fs::read(&new).unwrap());
-    wanted[..1000].fill(0);
-    assert!(found[..found.len() - 5] == wanted[..wanted.len() - 5]);
-    assert!(fs::metadata(new).unwrap().blocks() * 512 < 1 << 20, "the hole was filled");
+    fs::remove_file(fixture.root().join("f")).unwrap();
+    let error = files.put_right_compared(&there.found, b"f", &attributes(0o604)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Changed, "{error}");
+    assert_eq!(there.file.metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(fixture.monitor.problems(), []);
+}
+
+#[test]
+fn nothing_has_its_name_before_it_is_whole_where_that_is_wanted() {
+    let fixture = Fixture::new();
+    for whole_names in [false, true] {
+        let mut target = fixture.target_with(Options { whole_names, ..Options::numeric(false) });
+        let path = fixture.root().join("f");
+        let mut file = target.files().create(b"f", &attributes(0o600)).unwrap();
+        file.write(b"half").unwrap();
+        assert_eq!(path.exists(), !whole_names);
+        file.write(b" and half").unwrap();
+        file.finish(&attributes(0o600)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"half and half");
+        target.symlink(b"link", b"f", &attributes(0o777)).unwrap();
+        let mut names = target.names(b"").unwrap();
+        names.sort();
+        assert_eq!(names, [b"f".to_vec(), b"link".to_vec()]);
+        target.remove(b"f").unwrap();
+        target.remove(b"link").unwrap();
+        // What is given up leaves nothing either.
+        drop(target.files().create(b"f", &attributes(0o600)).unwrap());
+        assert!(target.names(b"").unwrap().is_empty());
+    }
+    assert_eq!(fixture.monitor.problems(), []);
 }
 
 #[test]

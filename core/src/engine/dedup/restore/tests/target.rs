@@ -173,3 +173,63 @@ fn a_file_with_holes_takes_over_what_is_the_same_and_keeps_its_holes() {
     backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap();
     assert_eq!((events.stored(), inode()), (0, after));
 }
+
+#[test]
+fn a_directory_that_holds_what_is_excluded_does_not_give_way_to_anything() {
+    let mut backup = Backup::new();
+    everything(&mut backup);
+    let mut linked = backup.small_entry(b"shared");
+    linked.inode = 77;
+    linked.names = Some(Names { device: 0, links: 2 });
+    backup.entry("first", linked.clone());
+    backup.entry("second", linked);
+    let root = backup.finish();
+    let wanted = Wanted::new(Vec::new(), Vec::new(), &["*.o".to_owned()]).unwrap();
+    let blocked = ["a/f00", "fifo", "large", "link", "nothing", "second"];
+    for delete in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in blocked {
+            fs::create_dir_all(at(path).join("deep/er")).unwrap();
+            fs::write(at(path).join("deep/er/keep.o"), path).unwrap();
+            fs::write(at(path).join("other"), path).unwrap();
+        }
+        // Nothing in this one is excluded.
+        fs::create_dir_all(at("a/f01/deep")).unwrap();
+        fs::write(at("a/f01/deep/other"), "other").unwrap();
+        let events = Events::default();
+        let plan = Plan { delete, overwrite: Some(Overwrite::Always), ..backup.plan(&wanted) };
+        backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap_err();
+        assert_eq!(events.lost(), blocked, "delete: {delete}");
+        for path in blocked {
+            assert_eq!(fs::read(at(path).join("deep/er/keep.o")).unwrap(), path.as_bytes());
+            assert_eq!(fs::read(at(path).join("other")).unwrap(), path.as_bytes());
+            assert_eq!(fs::read_dir(at(path)).unwrap().count(), 2);
+        }
+        assert_eq!(fs::read(at("a/f01")).unwrap(), b"content of 1");
+        let left = snapshot(folder.path()).into_keys().filter(|path| path.contains(".tmp")).count();
+        assert_eq!(left, 0, "an unfinished entry is left");
+    }
+}
+
+#[test]
+fn trouble_with_one_name_of_a_file_costs_no_other_name() {
+    let mut backup = Backup::new();
+    backup.directory("", 0o755);
+    let mut linked = backup.small_entry(b"shared");
+    linked.inode = 77;
+    linked.names = Some(Names { device: 0, links: 4 });
+    // No file system has such names: they cannot even be looked at.
+    let (first, middle) = ("a".repeat(300), "c".repeat(300));
+    for path in [&first, "b", &middle, "d"] {
+        backup.entry(path, linked.clone());
+    }
+    let root = backup.finish();
+    let (folder, events, all) = (tempfile::tempdir().unwrap(), Events::default(), paths(&[]));
+    let plan = Plan { overwrite: Some(Overwrite::Always), ..backup.plan(&all) };
+    backup.restore_with(&root, folder.path(), plan, 2, SMALL, &events).unwrap_err();
+    assert_eq!(events.lost(), [first, middle]);
+    assert_eq!(events.entries(), ["b", "d"]);
+    let inode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().ino();
+    assert_eq!(inode("b"), inode("d"));
+}
