@@ -1,10 +1,10 @@
 //! Which processes there are on this machine: what a run announces of itself, and whether one that was announced is over.
 //!
 //! Invariant: a process counts as over only when its number was given out by the same kernel since the same start, in the same
-//! name space of processes, and when no process has that number now, or one that began at another time. Whatever is not known says
-//! nothing.
+//! name spaces of processes and of time, on a machine of the same name (one whose memory was copied has all else in common), and
+//! when no process has that number now, or one that began at another time. Whatever is not known says nothing.
 
-use crate::cli::Context;
+use crate::cli::{Context, host_name};
 use crate::seen;
 use icecore::repository::Repository;
 use icecore::repository::vault::{Announcement, Process};
@@ -40,13 +40,20 @@ pub fn end_what_is_over(context: &Context<'_>, repository: &Repository) {
     }
 }
 
-/// What says whose numbers of processes are meant: the start of the kernel and the name space. `None` where `/proc` shows those of
-/// another one.
+/// What says whose numbers of processes are meant, and whose times. `None` where `/proc` shows the processes of another name space.
 fn machine() -> Option<String> {
     began("self", getpid().as_raw_nonzero().get().unsigned_abs())?;
     let start = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    Some(format!("{} {}", start.trim(), space.to_str()?))
+    let space = |of: &str| std::fs::read_link(format!("/proc/self/ns/{of}")).ok();
+    // The kernel tells when a process began by the time of the name space of whoever reads it. Older ones have only one time.
+    let time = space("time").map(|time| time.to_string_lossy().into_owned()).unwrap_or_default();
+    Some(machine_of(start.trim(), space("pid")?.to_str()?, &time, &host_name()))
+}
+
+/// The same of its parts, the name of the machine by its hash: it may be long.
+fn machine_of(start: &str, processes: &str, time: &str, host: &str) -> String {
+    let host = blake3::hash(host.as_bytes()).to_hex();
+    format!("{start} {processes} {time} {}", &host[..16])
 }
 
 /// When a process began, in ticks of the kernel since its start.
@@ -79,6 +86,23 @@ mod tests {
         assert_eq!(began_of(&format!("17 (a) b (c)) S{fields}"), 17), Some(22));
         assert_eq!(began_of(&format!("17 (a) S{fields}"), 18), None);
         assert_eq!(began_of("17 (a) S 1 2", 17), None);
+    }
+
+    #[test]
+    fn another_name_or_another_time_is_another_machine() {
+        let this = machine_of("start", "pid:[1]", "time:[2]", "alpha");
+        for other in [
+            machine_of("start", "pid:[1]", "time:[2]", "beta"),
+            machine_of("start", "pid:[1]", "time:[3]", "alpha"),
+            machine_of("start", "pid:[1]", "", "alpha"),
+        ] {
+            assert_ne!(this, other);
+        }
+        let parts = machine().unwrap();
+        let time = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+        assert!(parts.contains(time.to_str().unwrap()), "{parts}");
+        let host = machine_of("", "", "", &host_name());
+        assert!(parts.ends_with(host.trim_start()), "{parts}");
     }
 
     #[test]

@@ -1,20 +1,34 @@
 //! What this machine remembers of each repository, so that one that went back to an older state is noticed: the ids of snapshots
 //! and removals that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`; and which repository stands at which place, in
 //! `…/icecore/places/HASH`, so that an unencrypted one that took the place of an encrypted one is not taken for it.
+//!
+//! Invariant: of two runs at once neither undoes what the other has remembered, where files can be locked: what was seen is read
+//! again and written under a lock, which is held for nothing else.
 
 use crate::cli::Context;
 use crate::output;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
-use icecore::repository::vault::{Rollback, Seen, Vault};
+use icecore::repository::vault::{ObjectId, Rollback, Seen, Vault};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::json;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The name of the file.
 const FILE: &str = "seen.json";
+
+/// The file that is locked while the other is read and written.
+const LOCK: &str = "seen.lock";
+
+/// How often the lock is tried, and how long is waited in between: others hold it for a moment, or have been stopped.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// How many steps back are named by commands that are not about them.
 const NAMED: usize = 3;
@@ -47,7 +61,7 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
         unprotected(context, reason);
         return Ok(0);
     };
-    let mut seen = match read(&folder, vault) {
+    let mut seen = match read(&folder, vault.id()) {
         Ok(seen) => seen,
         Err(error) => {
             let text = format!("what was seen of this repository before is forgotten: {error}");
@@ -57,13 +71,20 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
     };
     let before = seen.clone();
     // In this order: a removal is written before its snapshots go.
-    let snapshots = vault.snapshots()?;
-    let rollbacks = seen.notice(&snapshots, &vault.removals()?);
+    let (snapshots, removals) = (vault.snapshots()?, vault.removals()?);
+    let rollbacks = seen.notice(&snapshots, &removals);
+    let remember = |seen: &mut Seen| {
+        // What is told is by what was known before the storage was listed: another run may know of newer backups by now.
+        seen.notice(&snapshots, &removals);
+        if strictness == Strictness::Accept {
+            seen.accept(&rollbacks);
+        }
+    };
     if strictness == Strictness::Accept {
         seen.accept(&rollbacks);
     }
     if seen != before
-        && let Err(error) = keep(&folder, &seen)
+        && let Err(error) = update(&folder, vault.id(), &before, remember)
     {
         if strictness == Strictness::Accept {
             return Err(error);
@@ -208,19 +229,42 @@ fn state() -> Option<PathBuf> {
     Some(state.or_else(home)?.join("icecore"))
 }
 
-fn read(folder: &Path, vault: &Vault) -> Result<Seen> {
+fn read(folder: &Path, repository: ObjectId) -> Result<Seen> {
     let path = folder.join(FILE);
     let shown = || path.display().to_string();
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::new(vault.id())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Seen::new(repository)),
         Err(error) => return Err(Error::io("cannot read", shown(), error)),
     };
     let seen = Seen::parse(&bytes).map_err(|error| error.while_doing("cannot use", shown()))?;
-    if seen.repository() != vault.id() {
+    if seen.repository() != repository {
         return Err(Error::new(Kind::Damaged, "of another repository:").on(shown()));
     }
     Ok(seen)
+}
+
+/// Changes what was seen, as it is remembered now; where that cannot be read, as it was `before`.
+fn update(folder: &Path, repository: ObjectId, before: &Seen, change: impl FnOnce(&mut Seen)) -> Result<()> {
+    // Closing it ends the lock.
+    let _lock = lock(folder);
+    let mut seen = read(folder, repository).unwrap_or_else(|_| before.clone());
+    change(&mut seen);
+    keep(folder, &seen)
+}
+
+/// The lock of a folder; `None` where there is none to be had, which is no reason to remember nothing.
+fn lock(folder: &Path) -> Option<File> {
+    std::fs::create_dir_all(folder).ok()?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(LOCK_WAIT),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Writes what was seen anew.
@@ -241,4 +285,52 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
         std::fs::remove_file(&new).unwrap_or(());
     }
     written.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(repository: &str, snapshots: &[String]) -> Seen {
+        let none: [String; 0] = [];
+        let shape = json!({"version": 1, "repository": repository, "snapshots": snapshots, "removed": none});
+        Seen::parse(shape.to_string().as_bytes()).unwrap()
+    }
+
+    fn snapshots(seen: &Seen) -> Vec<String> {
+        let shape: serde_json::Value = serde_json::from_slice(&seen.encode().unwrap()).unwrap();
+        let ids = shape["snapshots"].as_array().unwrap();
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn of_runs_at_once_none_undoes_what_another_has_seen() {
+        const RUNS: u32 = 3;
+        const EACH: u32 = 15;
+        let folder = std::env::temp_dir().join(format!("icecore-seen-{}", std::process::id()));
+        let repository = "ab".repeat(32);
+        let before = seen(&repository, &[]);
+        let run = &|number: u32| {
+            for step in 0..EACH {
+                let change = |now: &mut Seen| {
+                    let mut ids = snapshots(now);
+                    // Others come in between where nothing keeps them out.
+                    std::thread::sleep(Duration::from_millis(1));
+                    ids.push(format!("{:064x}", number * EACH + step));
+                    *now = seen(&repository, &ids);
+                };
+                update(&folder, before.repository(), &before, change).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            for number in 0..RUNS {
+                scope.spawn(move || run(number));
+            }
+        });
+        let mut ids = snapshots(&read(&folder, before.repository()).unwrap());
+        std::fs::remove_dir_all(&folder).unwrap();
+        ids.sort();
+        let expected: Vec<String> = (0..RUNS * EACH).map(|id| format!("{id:064x}")).collect();
+        assert_eq!(ids, expected);
+    }
 }

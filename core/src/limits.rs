@@ -366,6 +366,10 @@ pub const AHEAD_ENTRIES: usize = 4096;
 /// Hints that wait to be followed: each may hold the handle of a directory.
 pub const AHEAD_HINTS: usize = 256;
 
+/// Paths of restored files that a level's verification did not find as they were written, and may yet find to be replaced by a
+/// later member of the same level; those beyond are told at once.
+pub const VERIFY_OPEN_PATHS: usize = 65_536;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

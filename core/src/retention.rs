@@ -61,6 +61,12 @@ impl ChainView {
         }
     }
 
+    /// How good it is, whatever its age.
+    fn grade(&self) -> (bool, bool) {
+        let worth = self.worth();
+        (worth.0, worth.1)
+    }
+
     /// Better chains are greater: complete before anything that can be restored before the rest, then the newest.
     fn worth(&self) -> (bool, bool, Option<Timestamp>) {
         let restorable = || self.backups.iter().filter(|backup| self.can_restore(backup));
@@ -321,11 +327,17 @@ fn day(time: DateTime) -> i64 {
 
 /// When nothing as good as the best chain stays, the best chain does.
 fn protect_last_good(chains: &[ChainView], plans: &mut [ChainPlan]) {
-    let grade = |chain: &ChainView| (chain.worth().0, chain.worth().1);
     let Some((best, chain)) = chains.iter().enumerate().max_by_key(|(_, chain)| chain.worth()) else {
         return;
     };
     let as_good =
-        chains.iter().zip(plans.iter()).any(|(one, plan)| plan.is_kept() && grade(one) >= grade(chain));
-    plans[best].last_good = !as_good && grade(chain).1;
+        chains.iter().zip(plans.iter()).any(|(one, plan)| plan.is_kept() && one.grade() >= chain.grade());
+    plans[best].last_good = !as_good && chain.grade().1;
+}
+
+/// Whether the chains of one series that are `going` have one that can be restored and is better than all that are `staying`:
+/// that is the one that a plan would not let go.
+pub fn is_last_good(going: &[ChainView], staying: &[ChainView]) -> bool {
+    let best = going.iter().map(ChainView::grade).max();
+    best.is_some_and(|best| best.1 && staying.iter().all(|one| one.grade() < best))
 }

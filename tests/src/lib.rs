@@ -17,6 +17,7 @@ mod dedup;
 mod exclude;
 mod failure;
 mod faults;
+mod forgetting;
 mod gnu_tar;
 mod guide;
 mod histories;

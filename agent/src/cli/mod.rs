@@ -176,7 +176,7 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf> {
 }
 
 /// The name of this machine.
-fn host_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

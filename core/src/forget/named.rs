@@ -1,14 +1,16 @@
 //! Forgetting the backups that a user names by their ids.
 //!
 //! Invariants: all are found before any goes, and nothing goes when one of them may not. Of levels only whole chains go, so every level
-//! of a chain has to be named. The last backup of a name stays unless it is said that it may go; a snapshot that cannot be read is of
-//! no name, and goes when it is named.
+//! of a chain has to be named, those that came after the first look too. The last good chain of a series stays, by the measure of
+//! [`crate::retention`], unless it is said that it may go; a snapshot that cannot be read is of no name, and goes when it is named.
 
-use super::{Report, Row, Unit, row_of};
+use super::{Report, Row, Unit, row_of, view};
 use crate::error::{Error, Kind, Result};
+use crate::name::BackupName;
 use crate::repository::select::{self as ids, Pickable};
 use crate::repository::vault::{ObjectId, Snapshot};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository};
+use crate::retention;
 use crate::select::{self, Filter};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
@@ -87,9 +89,9 @@ pub fn run(repository: &Repository, named: &Named, tell: &mut dyn FnMut(&Row)) -
     }
     let (chosen, others): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| chosen.contains(&candidate.id()));
-    let units = units(repository, chosen, &others)?;
+    let (units, staying) = units(repository, chosen, &others)?;
     if !named.allow_last {
-        refuse_the_last(&units, &others)?;
+        refuse_the_last(repository, &units, &others, &staying)?;
     }
     let mut report = Report { kept: others.len() as u64, ..Report::default() };
     let mut removed = Vec::new();
@@ -109,61 +111,96 @@ pub fn run(repository: &Repository, named: &Named, tell: &mut dyn FnMut(&Row)) -
     Ok(report)
 }
 
-/// What goes as a whole.
-fn units(repository: &Repository, chosen: Vec<Candidate>, others: &[Candidate]) -> Result<Vec<Unit>> {
+/// The chains of one engine and name.
+type Series = BTreeMap<(String, BackupName), Vec<Chain>>;
+
+/// What goes as a whole, and the chains that stay of every series of which one goes.
+fn units(
+    repository: &Repository,
+    chosen: Vec<Candidate>,
+    others: &[Candidate],
+) -> Result<(Vec<Unit>, Series)> {
     let mut units = Vec::new();
-    let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
+    let mut levels = Vec::new();
     for candidate in chosen {
         match candidate {
             Candidate::Snapshot(id, snapshot) => units.push(Unit::Snapshot(id, snapshot)),
             Candidate::Damaged(id) => units.push(Unit::Damaged(id)),
-            Candidate::Level(location) => {
-                let is_of_it = |other: &Candidate| match other {
-                    Candidate::Level(other) => {
-                        (&other.engine, &other.name, other.chain)
-                            == (&location.engine, &location.name, location.chain)
-                    }
-                    _ => false,
-                };
-                if let Some(left) = others.iter().find(|other| is_of_it(other)) {
-                    return Err(Error::invalid(
-                        "chains go as a whole, and one of its levels was not named:",
-                        format!("{left} ({})", left.id().short()),
-                    )
-                    .hint("name every level of it, or forget by rules such as --keep-last"));
-                }
-                let found = repository.chains(&location.engine, &location.name)?.chains;
-                let chain = found.into_iter().find(|chain| chain.start == location.chain);
-                let gone = || Error::new(Kind::NotFound, "was removed meanwhile:").on(location.to_string());
-                let chain = chain.ok_or_else(gone)?;
-                chains.insert(format!("{} {} {}", chain.engine, chain.name, chain.start.0), chain);
-            }
+            Candidate::Level(location) => levels.push(location),
         }
     }
-    units.extend(chains.into_values().map(Unit::Chain));
-    Ok(units)
+    let named: BTreeSet<BackupId> = levels.iter().map(BackupId::of).collect();
+    let mut series = Series::new();
+    let mut going: BTreeSet<(String, BackupName, Timestamp)> = BTreeSet::new();
+    for location in levels {
+        let is_of_it = |other: &Candidate| match other {
+            Candidate::Level(other) => {
+                (&other.engine, &other.name, other.chain)
+                    == (&location.engine, &location.name, location.chain)
+            }
+            _ => false,
+        };
+        if let Some(left) = others.iter().find(|other| is_of_it(other)) {
+            return Err(Error::invalid(
+                "chains go as a whole, and one of its levels was not named:",
+                format!("{left} ({})", left.id().short()),
+            )
+            .hint("name every level of it, or forget by rules such as --keep-last"));
+        }
+        let key = (location.engine.clone(), location.name.clone());
+        if !series.contains_key(&key) {
+            series.insert(key.clone(), repository.chains(&location.engine, &location.name)?.chains);
+        }
+        let found = series.entry(key.clone()).or_default();
+        if !going.insert((key.0, key.1, location.chain)) {
+            continue;
+        }
+        let Some(position) = found.iter().position(|chain| chain.start == location.chain) else {
+            return Err(Error::new(Kind::NotFound, "was removed meanwhile:").on(location.to_string()));
+        };
+        let chain = found.remove(position);
+        // A backup may have ended since the first look: nobody has named it.
+        let new = chain.backups.iter().map(|entry| chain.location(*entry));
+        if let Some(new) = new.into_iter().find(|new| !named.contains(&BackupId::of(new))) {
+            return Err(Error::new(Kind::Changed, "the chain has got another level meanwhile:")
+                .on(format!("{new} ({})", BackupId::of(&new).short()))
+                .hint("nothing was removed; name it as well if it is to go"));
+        }
+        units.push(Unit::Chain(chain));
+    }
+    Ok((units, series))
 }
 
-fn refuse_the_last(units: &[Unit], others: &[Candidate]) -> Result<()> {
+fn refuse_the_last(
+    repository: &Repository,
+    units: &[Unit],
+    others: &[Candidate],
+    staying: &Series,
+) -> Result<()> {
+    let refused = |series: String| {
+        Err(Error::invalid("that would leave no good backup of", series)
+            .hint("add --allow-last if it is meant"))
+    };
     for unit in units {
-        let (series, is_left) = match unit {
-            Unit::Damaged(_) => continue,
-            Unit::Chain(chain) => {
-                let is_left =
-                    |other: &Candidate| matches!(other, Candidate::Level(other) if other.name == chain.name);
-                (chain.name.to_string(), others.iter().any(is_left))
-            }
-            Unit::Snapshot(_, snapshot) => {
-                let is_left = |other: &Candidate| {
-                    matches!(other, Candidate::Snapshot(_, other)
-                        if other.host == snapshot.host && other.name == snapshot.name)
-                };
-                (select::series_of(snapshot).to_string(), others.iter().any(is_left))
-            }
+        let Unit::Snapshot(_, snapshot) = unit else { continue };
+        let is_left = |other: &Candidate| {
+            matches!(other, Candidate::Snapshot(_, other)
+                if other.host == snapshot.host && other.name == snapshot.name)
         };
-        if !is_left {
-            return Err(Error::invalid("that would leave no backup of", series)
-                .hint("add --allow-last if it is meant"));
+        if !others.iter().any(is_left) {
+            return refused(select::series_of(snapshot).to_string());
+        }
+    }
+    for ((engine, name), staying) in staying {
+        let going = units.iter().filter_map(|unit| match unit {
+            Unit::Chain(chain) if (&chain.engine, &chain.name) == (engine, name) => Some(chain),
+            _ => None,
+        });
+        let view_of = |chain: &Chain| view(repository, chain);
+        let staying = staying.iter().map(view_of).collect::<Result<Vec<_>>>()?;
+        let going = going.map(view_of).collect::<Result<Vec<_>>>()?;
+        if retention::is_last_good(&going, &staying) {
+            return refused(name.to_string());
         }
     }
     Ok(())

@@ -74,6 +74,9 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
     }
     replay.tell_what_is_missing(absent)?;
     replay.policy.tell_what_was_kept(job.monitor);
+    if let Some(written) = &replay.written {
+        written.tell_what_was_passed_over(job.monitor);
+    }
     replay.written.map_or(Ok(()), Written::into_result)
 }
 

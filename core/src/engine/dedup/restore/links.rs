@@ -32,22 +32,23 @@ struct Link {
 }
 
 impl Links {
-    /// Whether an entry will be a link, and so needs no content of its own.
-    pub fn take(&mut self, path: &[u8], entry: &Entry) -> bool {
-        let (Some(file), Some(names)) = (Identity::of(entry), entry.names) else { return false };
+    /// The name that an entry will be a link to, and so needs no content of its own; `None` where it is the first one.
+    pub fn take(&mut self, path: &[u8], entry: &Entry) -> Option<Arc<[u8]>> {
+        let (Some(file), Some(names)) = (Identity::of(entry), entry.names) else { return None };
         let Some(first) = self.firsts.get_mut(&file) else {
             let left = names.links.saturating_sub(1);
             if left > 0 {
                 self.firsts.insert(file, First { path: path.into(), left });
             }
-            return false;
+            return None;
         };
-        self.links.push(Link { path: path.to_vec(), first: Arc::clone(&first.path), file });
+        let name = Arc::clone(&first.path);
+        self.links.push(Link { path: path.to_vec(), first: Arc::clone(&name), file });
         first.left -= 1;
         if first.left == 0 {
             self.firsts.remove(&file);
         }
-        true
+        Some(name)
     }
 
     /// Makes the links.

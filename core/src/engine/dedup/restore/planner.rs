@@ -184,8 +184,8 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         if decision == Decision::Keep {
             return self.run.keep(&path);
         }
-        if self.links.take(&path, entry) {
-            return Ok(());
+        if let Some(first) = self.links.take(&path, entry) {
+            return if self.run.purpose == Purpose::Verify { self.is_link(&path, &first) } else { Ok(()) };
         }
         if entry.kind != FileKind::File {
             return self.special(&path, entry);
@@ -195,6 +195,23 @@ impl<'p, 'r, 'm> Planner<'p, 'r, 'm> {
         }
         self.file(path, entry, decision == Decision::Replace)?;
         self.flush_if_full()
+    }
+
+    /// Looks whether two names are those of one file; its content is read under the first.
+    fn is_link(&mut self, path: &[u8], first: &[u8]) -> Result<()> {
+        let Some(target) = self.target.as_deref_mut() else { return Ok(()) };
+        let mut inode = |path: &[u8]| {
+            let found = target.kind(path)?;
+            Ok(found.map(|found| (found.device, found.inode)))
+        };
+        match inode(path).and_then(|further| Ok((further, inode(first)?))) {
+            Ok((Some(further), Some(first))) if further == first => Ok(()),
+            Ok(_) => {
+                self.run.differs(path);
+                Ok(())
+            }
+            Err(error) => self.run.cannot_verify(path, &error),
+        }
     }
 
     /// What could not be read when it was backed up: there is nothing to write, and nothing that speaks against what is there.

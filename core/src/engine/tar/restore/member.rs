@@ -6,7 +6,7 @@ use super::super::path::{below, stored_name, tree_path};
 use super::super::reader::ArchiveReader;
 use super::super::selection::Wanted;
 use super::super::snapshot::{self, SnapshotWriter};
-use super::verification::Record;
+use super::verification::{Put, Record};
 use super::{Replay, Waiting, of_one_path};
 use crate::engine::overwrite::Decision;
 use crate::error::{Error, Kind, Result};
@@ -145,6 +145,7 @@ impl Apply<'_, '_, '_, '_> {
             }
             self.replay.make_above(place)?;
             self.replay.make_directory(place, attributes)?;
+            self.replay.put(place, Put::Directory)?;
         } else if wanted == Wanted::Perhaps && is_above {
             self.replay.pass_through(place, attributes, self.last)?;
         }
@@ -188,11 +189,19 @@ impl Replay<'_, '_, '_> {
                 bytes = *size_bytes;
                 self.file(member, path, *size_bytes, sparse.as_deref(), archive, buffer)?;
             }
-            kind => self.special(kind, path, &member.attributes)?,
+            kind => {
+                self.special(kind, path, &member.attributes)?;
+                self.put(path, Put::Special)?;
+            }
         }
         self.policy.make(path)?;
         self.job.monitor.event(Event::Entry { path, bytes });
         Ok(())
+    }
+
+    /// Notes what was put at a path, when files are to be verified.
+    fn put(&mut self, path: &[u8], what: Put) -> Result<()> {
+        self.written.as_mut().map_or(Ok(()), |written| written.put(path, what))
     }
 
     /// Another name of what stands at `existing`.
@@ -200,6 +209,7 @@ impl Replay<'_, '_, '_> {
         if let Some(target) = self.target.as_deref_mut() {
             target.hard_link(path, existing)?;
         }
+        self.put(path, Put::Special)?;
         self.policy.make(path)?;
         self.job.monitor.event(Event::Entry { path, bytes: 0 });
         Ok(())

@@ -1,17 +1,18 @@
 //! Reading what was written again. A stream goes by once, so the hash of each file is taken while it is written and kept in a
 //! temporary file; when a level ends, all of its files are read from the target and compared.
 //!
-//! Invariant: a record is passed over only when the file at its path is another one, which a later member put there and which has
-//! a record of its own.
+//! Invariant: a record is passed over in silence only when a later member of the level put something else there, which has a record
+//! of its own. Another file that somebody else put there is not compared, but told.
 
 use super::Replay;
 use crate::error::{Error, Kind, Result};
-use crate::limits::{PATH_BYTES, READ_BYTES, SPARSE_REGIONS};
+use crate::limits::{PATH_BYTES, READ_BYTES, SPARSE_REGIONS, VERIFY_OPEN_PATHS};
 use crate::monitor::{Event, Monitor};
 use crate::spool::{Scratch, Spool};
 use crate::tree::directory::lossy;
 use crate::tree::sparse;
 use crate::tree::target::{Files, There};
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
@@ -20,7 +21,31 @@ pub(super) struct Written {
     scratch: Scratch,
     spool: Spool,
     differing: u64,
+    passed_over: u64,
+    /// The first of those.
+    passed_over_first: Option<Vec<u8>>,
 }
+
+/// What a record without a file of its own is about, as long as no later member explains it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// Another file is there.
+    Other,
+    /// No file is there.
+    Gone,
+}
+
+/// What a member without content that is compared put at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    Directory,
+    /// A link of either sort, a pipe, a device.
+    Special,
+}
+
+/// In the place of the number of regions: a record of [`Put`].
+const DIRECTORY: u64 = u64::MAX;
+const SPECIAL: u64 = u64::MAX - 1;
 
 /// A file that was written.
 pub(super) struct Record<'a> {
@@ -36,7 +61,26 @@ pub(super) struct Record<'a> {
 
 impl Written {
     pub fn new(scratch: &Scratch) -> Written {
-        Written { spool: scratch.spool(), scratch: scratch.clone(), differing: 0 }
+        Written {
+            spool: scratch.spool(),
+            scratch: scratch.clone(),
+            differing: 0,
+            passed_over: 0,
+            passed_over_first: None,
+        }
+    }
+
+    /// Keeps that something without content that is compared was put at a path.
+    ///
+    /// # Errors
+    /// I/O of the temporary file.
+    pub fn put(&mut self, path: &[u8], what: Put) -> Result<()> {
+        let what = if what == Put::Directory { DIRECTORY } else { SPECIAL };
+        let mut bytes = Vec::with_capacity(72 + path.len());
+        [path.len() as u64, what, 0, 0, 0].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        bytes.extend([0; 32]);
+        bytes.extend(path);
+        self.spool.write_all(&bytes).map_err(|e| Error::io("cannot write", "a temporary file", e))
     }
 
     /// Keeps a record.
@@ -68,30 +112,78 @@ impl Written {
         spool.rewind()?;
         let mut records = BufReader::new(spool);
         let mut buffer = vec![0; READ_BYTES];
+        let mut open: BTreeMap<Vec<u8>, Open> = BTreeMap::new();
         while let Some(kept) = Kept::read(&mut records)? {
             monitor.check()?;
+            // Whatever was here before, and below what is no directory, had to go.
+            open.remove(&kept.path);
+            if kept.put != Some(Put::Directory) && !open.is_empty() {
+                let below = [&kept.path[..], b"/"].concat();
+                let inside = open.range(below.clone()..).map(|(path, _)| path);
+                let inside: Vec<_> = inside.take_while(|path| path.starts_with(&below)).cloned().collect();
+                for path in inside {
+                    open.remove(&path);
+                }
+            }
+            if kept.put.is_some() {
+                continue;
+            }
             let there = match files.reread(&kept.path) {
                 Ok(there) => there,
                 Err(error) if error.kind() == Kind::Denied => {
                     monitor.event(Event::Problem { path: &lossy(&kept.path), error: &error, lost: false });
                     continue;
                 }
+                // A link stands above it.
+                Err(error) if error.kind() == Kind::Invalid => None,
                 Err(error) => return Err(error),
             };
             let is_other = |there: &There| (there.found.device, there.found.inode) != kept.inode;
-            if there.as_ref().is_some_and(is_other) {
-                continue;
+            let found = match &there {
+                None => Some(Open::Gone),
+                Some(there) if is_other(there) => Some(Open::Other),
+                Some(_) => None,
+            };
+            match found {
+                Some(found) if open.len() < VERIFY_OPEN_PATHS => {
+                    open.insert(kept.path, found);
+                }
+                // Too many to wait for what explains them.
+                Some(found) => self.settle(&kept.path, found, monitor),
+                None if there.is_some_and(|there| kept.is(&there, &mut buffer)) => {
+                    monitor.event(Event::Verified { path: &kept.path });
+                }
+                None => self.settle(&kept.path, Open::Gone, monitor),
             }
-            if there.is_some_and(|there| kept.is(&there, &mut buffer)) {
-                monitor.event(Event::Verified { path: &kept.path });
-            } else {
-                let path = lossy(&kept.path);
+        }
+        open.iter().for_each(|(path, found)| self.settle(path, *found, monitor));
+        Ok(())
+    }
+
+    /// What nothing explains.
+    fn settle(&mut self, path: &[u8], found: Open, monitor: &dyn Monitor) {
+        match found {
+            Open::Other => {
+                self.passed_over += 1;
+                self.passed_over_first.get_or_insert_with(|| path.to_vec());
+            }
+            Open::Gone => {
+                let path = lossy(path);
                 let error = Error::damaged("what is read back is not what the backup has:", path.clone());
                 monitor.event(Event::Problem { path: &path, error: &error, lost: true });
                 self.differing += 1;
             }
         }
-        Ok(())
+    }
+
+    /// Tells how much was not compared since somebody else put other files there.
+    pub fn tell_what_was_passed_over(&self, monitor: &dyn Monitor) {
+        let Some(first) = &self.passed_over_first else { return };
+        let (count, first) = (self.passed_over, lossy(first));
+        let text = format!(
+            "not compared, since another file has taken the place of what was restored: {count} files, the first is {first}"
+        );
+        monitor.event(Event::Warning(&text));
     }
 
     /// How it went.
@@ -117,6 +209,8 @@ struct Kept {
     regions: Vec<(u64, u64)>,
     inode: (u64, u64),
     hash: blake3::Hash,
+    /// Nothing else is known then but the path.
+    put: Option<Put>,
 }
 
 impl Kept {
@@ -137,6 +231,11 @@ impl Kept {
         let mut next = || numbers.next().ok_or_else(broken);
         let (path, regions, size_bytes) = (next()?, next()?, next()?);
         let inode = (next()?, next()?);
+        let (put, regions) = match regions {
+            DIRECTORY => (Some(Put::Directory), 0),
+            SPECIAL => (Some(Put::Special), 0),
+            regions => (None, regions),
+        };
         if path > PATH_BYTES as u64 || regions > SPARSE_REGIONS as u64 {
             return Err(broken());
         }
@@ -145,7 +244,7 @@ impl Kept {
         let (path, regions) = bytes.split_at(path as usize);
         let regions = regions.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect();
         let hash = blake3::Hash::from_slice(hash).map_err(|_| broken())?;
-        Ok(Some(Kept { path: path.to_vec(), size_bytes, regions, inode, hash }))
+        Ok(Some(Kept { path: path.to_vec(), size_bytes, regions, inode, hash, put }))
     }
 
     /// Whether a file is what was written.
@@ -201,6 +300,60 @@ mod tests {
     use crate::tree::target::{Options, Target};
     use std::fs::{self, File};
     use std::os::unix::fs::MetadataExt;
+
+    /// Keeps the warnings.
+    #[derive(Default)]
+    struct Warned(std::sync::Mutex<Vec<String>>);
+
+    impl Monitor for Warned {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_later_member_replaced_is_no_problem_and_what_somebody_else_did_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(std::env::temp_dir());
+        let warned = Warned::default();
+        let monitor = Counting::new(&warned);
+        let mut target = Target::open(folder.path(), &scratch, Options::numeric(false), &monitor).unwrap();
+        let mut written = Written::new(&scratch);
+        let none = Attributes::default();
+        let file = |target: &mut Target<'_>, written: &mut Written, path: &[u8]| {
+            let mut file = target.file(path, &none).unwrap();
+            file.write(b"content").unwrap();
+            let inode = file.inode().unwrap();
+            file.finish(&none).unwrap();
+            let (regions, hash) = (&[(0, 7)][..], blake3::hash(b"content"));
+            written.push(&Record { path, size_bytes: 7, regions, inode, hash }).unwrap();
+        };
+        for path in [&b"twice"[..], b"link", b"folder", b"above/below", b"theirs", b"theirs too", b"same"] {
+            file(&mut target, &mut written, path);
+        }
+        file(&mut target, &mut written, b"twice");
+        target.remove(b"link").unwrap();
+        target.symlink(b"link", b"same", &none).unwrap();
+        written.put(b"link", Put::Special).unwrap();
+        target.remove(b"folder").unwrap();
+        target.directory(b"folder").unwrap();
+        written.put(b"folder", Put::Directory).unwrap();
+        target.remove(b"above").unwrap();
+        target.symlink(b"above", b"folder", &none).unwrap();
+        written.put(b"above", Put::Special).unwrap();
+        for name in ["theirs", "theirs too"] {
+            fs::write(folder.path().join("new"), "x").unwrap();
+            fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+        }
+        written.check(&mut target.files(), &monitor).unwrap();
+        assert_eq!((monitor.verified(), monitor.lost()), (2, 0));
+        written.tell_what_was_passed_over(&monitor);
+        let warnings = warned.0.lock().unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains("2 files, the first is theirs"), "{warnings:?}");
+        written.into_result().unwrap();
+    }
 
     #[test]
     fn a_byte_that_changed_since_is_found_and_another_file_is_passed_over() {

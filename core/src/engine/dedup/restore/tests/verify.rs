@@ -88,3 +88,43 @@ fn what_is_as_it_was_written_is_right_and_what_stays_is_passed_over() {
     assert!(stored > 0 && stored < 200, "{stored} bytes for one short file");
     assert_eq!(run(Some(Overwrite::Always)), (files, 0, 0, 0), "what was there was fetched");
 }
+
+/// Puts a copy in the place of a further name of a file when everything was written and nothing was read back.
+struct Parter<'e> {
+    events: &'e Events,
+    path: PathBuf,
+    entries_left: AtomicUsize,
+}
+
+impl Monitor for Parter<'_> {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Entry { .. }) && self.entries_left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let content = fs::read(&self.path).unwrap();
+            fs::remove_file(&self.path).unwrap();
+            fs::write(&self.path, content).unwrap();
+        }
+        self.events.event(event);
+    }
+}
+
+#[test]
+fn a_further_name_that_is_another_file_is_found() {
+    let mut backup = Backup::new();
+    backup.directory("", 0o755);
+    let mut linked = backup.small_entry(b"shared");
+    linked.inode = 77;
+    linked.names = Some(crate::engine::dedup::tree::Names { device: 0, links: 4 });
+    for path in ["a", "b", "c", "d"] {
+        backup.entry(path, linked.clone());
+    }
+    let root = backup.finish();
+    let all = paths(&[]);
+    let plan = Plan { verify: true, ..backup.plan(&all) };
+    let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
+    backup.restore_with(&root, folder.path(), plan, 1, BOUNDS, &events).unwrap();
+    assert_eq!(events.lost(), Vec::<String>::new());
+    let (folder, events) = (tempfile::tempdir().unwrap(), Events::default());
+    let parter = Parter { events: &events, path: folder.path().join("c"), entries_left: AtomicUsize::new(4) };
+    let error = backup.restore_with(&root, folder.path(), plan, 1, BOUNDS, &parter).unwrap_err();
+    assert_eq!((error.kind(), events.lost()), (Kind::Io, vec!["c".to_owned()]));
+}
