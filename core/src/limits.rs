@@ -315,6 +315,9 @@ pub const TREE_LIST_ROWS_MIN: usize = 64;
 /// Most rows of a list of chunks that is written.
 pub const TREE_LIST_ROWS_MAX: usize = 2048;
 
+/// What `check` reads of a pack at once.
+pub const CHECK_READ_BYTES: usize = 4 << 20;
+
 /// A file that was changed so many seconds before it was read, or less, counts as racy: file systems tell times in steps of up
 /// to two seconds, and the kernel's own clock for them lags behind by some milliseconds.
 pub const RACY_SECONDS: i64 = 2;

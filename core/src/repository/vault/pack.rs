@@ -179,6 +179,11 @@ pub fn read_trailer(trailer: &[u8], size_bytes: usize) -> Result<usize> {
     if sound { Ok(length) } else { Err(damaged()) }
 }
 
+/// Most bytes that the sealed table of so many chunks and the trailer take.
+pub fn table_room(chunks: usize) -> usize {
+    4 + chunks * ROW_BYTES + PACK_ALIGNMENT + TAG_BYTES + TRAILER_BYTES
+}
+
 /// Takes the opened table of a pack: its rows, whose blobs fill exactly what is before the table.
 ///
 /// # Errors
