@@ -2,12 +2,14 @@
 
 mod cli;
 mod exit;
+mod location;
 mod machine;
 mod output;
 mod password;
 mod progress;
 mod seen;
 mod signals;
+mod transfer;
 
 use clap::Parser;
 use icecore::error::{Error, Kind};

@@ -184,13 +184,21 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
             "kind": kind_name(error.kind()),
             "message": error.to_string(),
             "hint": error.advice(),
+            "may_pass": may_pass(error),
             "exit": status,
         }));
     }
     warning(&format!("icecore: {error}"));
+    if may_pass(error) {
+        warning("  this may pass: trying again later may help");
+    }
     if let Some(hint) = error.advice() {
         warning(&format!("  {hint}"));
     }
+}
+
+fn may_pass(error: &Error) -> bool {
+    error.retry() == icecore::error::Retry::Later
 }
 
 /// The stable name of an error kind in JSON.

@@ -276,6 +276,9 @@ pub const PACKS_WAITING: usize = 1;
 /// Packs that are on the storage and wait for the disk, without memory of their own, at a time.
 pub const PACKS_UNDERWAY: usize = 3;
 
+/// Packs that are sent to a storage far away at a time, each from memory of its own.
+pub const PACKS_SENT: usize = 4;
+
 /// Largest chunk that holds content, or what is too long for an entry of a tree.
 pub const TREE_CHUNK_BYTES: u64 = 16 << 20;
 

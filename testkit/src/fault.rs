@@ -12,6 +12,7 @@
 
 use icecore::name::ObjectName;
 use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
+use icecore::time::Timestamp;
 use icecore::{Error, Kind, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -221,6 +222,10 @@ impl Storage for Fault {
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
         self.counter.run("delete", name.as_str(), || self.inner.delete(name), nothing)
+    }
+
+    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
+        self.counter.run("clean_temporaries", "", || self.inner.clean_temporaries(before), nothing)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -9,5 +9,6 @@ pub mod handle;
 pub mod lie;
 pub mod manifest;
 pub mod random;
+pub mod servers;
 pub mod sha256;
 pub mod tree;

@@ -5,7 +5,7 @@ use icecore::Kind;
 use icecore::name::ObjectName;
 use icecore::storage::local::Local;
 use icecore::storage::memory::Memory;
-use icecore::storage::retry::{Policy, Retry};
+use icecore::storage::retry::{Patience, Policy, Retry};
 use icecore::storage::throttle::{Clock, Rates, Throttle};
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore_testkit::conformance;
@@ -44,7 +44,7 @@ fn memory_conforms() {
 }
 
 fn retrying(inner: Arc<dyn Storage>) -> Retry {
-    Retry::new(inner, Policy::default(), Box::new(|_| ()))
+    Retry::new(inner, Patience::new(Policy::default(), Arc::new(|_| Ok(()))))
 }
 
 #[test]

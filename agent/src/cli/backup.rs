@@ -106,9 +106,6 @@ pub struct Arguments {
     /// [default: 8]
     #[arg(long, value_name = "N")]
     read_concurrency: Option<usize>,
-    /// Send no more than so many KiB a second to the repository
-    #[arg(long, value_name = "KIB")]
-    limit_upload: Option<NonZeroU64>,
     #[command(flatten)]
     levels: LevelArguments,
 }
@@ -141,14 +138,14 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     arguments.paths.check()?;
     let mut filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
-    let place = arguments.repository.real_path()?;
+    let place = arguments.repository.folder()?;
     // A command is not started before the repository is known to be there.
     let mut wanted = arguments.paths.wanted()?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => arguments.paths.default_name(&wanted)?,
     };
-    if let Ok(metadata) = std::fs::metadata(&place) {
+    if let Some(Ok(metadata)) = place.as_deref().map(std::fs::metadata) {
         filter = filter.without_repository(metadata.dev(), metadata.ino());
     }
     let input = match &mut wanted {
@@ -157,7 +154,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         Wanted::Paths(paths) => {
             for path in paths.iter() {
-                if std::fs::canonicalize(path).is_ok_and(|source| source.starts_with(&place)) {
+                let is_within = |source: PathBuf| place.as_deref().is_some_and(|place| source.starts_with(place));
+                if std::fs::canonicalize(path).is_ok_and(is_within) {
                     let shown = path.display().to_string();
                     return Err(Error::invalid("the source is the repository, or a part of it:", shown));
                 }
@@ -278,16 +276,15 @@ impl Arguments {
                 "add --no-encryption if the repository may hold readable data, or leave out --engine",
             ));
         }
-        let rate = self.limit_upload.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
         if is_levels {
             return match self.init && !self.dry_run {
-                true => self.repository.create(rate),
-                false => self.repository.open_slowly(context, false, rate),
+                true => self.repository.create(context),
+                false => self.repository.open_on(context, false),
             };
         }
         let mut repository = match self.init && !self.dry_run {
-            true => self.repository.create(rate)?,
-            false => self.repository.open_slowly(context, true, rate)?,
+            true => self.repository.create(context)?,
+            false => self.repository.open(context)?,
         };
         if self.init && !self.dry_run {
             self.repository.create_vault(context, &mut repository, self.no_encryption)?;

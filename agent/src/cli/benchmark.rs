@@ -1,15 +1,16 @@
 //! `icecore benchmark`: how fast this machine and a storage are.
 
-use super::{Context, absolute};
+use super::Context;
+use crate::location::Location;
 use crate::output;
 use crate::progress::Terminal;
+use crate::transfer::TransferArguments;
 use clap::Args;
 use icecore::benchmark::{self, Row};
 use icecore::error::Result;
-use icecore::storage::Storage;
-use icecore::storage::local::Local;
+use icecore_remote::Intent;
 use serde_json::json;
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,11 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Measure this repository's storage too: a folder
+    /// Measure this repository's storage too
     #[arg(short = 'r', long = "repository", value_name = "REPO")]
-    repository: Option<PathBuf>,
+    repository: Option<OsString>,
+    #[command(flatten)]
+    transfer: TransferArguments,
     /// How long each step is repeated
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
@@ -37,13 +40,13 @@ pub struct Arguments {
 
 /// Prints a line for each measurement.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let folder = arguments.repository.as_deref().map(absolute).transpose()?;
-    let storage = folder.as_deref().map(Local::open).transpose()?;
+    let open = |place: &OsString| Location::parse(place)?.open(context, &arguments.transfer, Intent::Open);
+    let storage = arguments.repository.as_ref().map(open).transpose()?;
     let begun = Instant::now();
     let options = benchmark::Options {
         clock: &|| begun.elapsed(),
         at_least: Duration::from_secs_f64(arguments.seconds),
-        storage: storage.as_ref().map(|storage| storage as &dyn Storage),
+        storage: storage.as_deref(),
         objects: arguments.objects,
     };
     let monitor = Terminal::without_line(context.global, context.stop.clone());

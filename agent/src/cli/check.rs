@@ -64,7 +64,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let clean_older_than =
         arguments.clean.then(|| Timestamp(now().seconds - i64::from(arguments.grace) * 3600));
     if let Some(limit) = clean_older_than {
-        arguments.repository.storage()?.clean_temporaries(limit)?;
+        repository.storage().clean_temporaries(limit)?;
     }
     let options = check::Options {
         filter,
@@ -76,7 +76,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         clean_older_than,
         now: Timestamp(now().seconds),
         is_over: machine::is_over,
-        workers: cores(),
+        workers: arguments.repository.workers(&repository),
     };
     let mut found = |finding: &Finding| print(context, finding);
     let report = check::run(&repository, &options, &scratch(), &monitor, &mut found);

@@ -75,10 +75,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let live = live.transpose()?;
     let new = match (&live, &arguments.new) {
         (Some(path), _) => {
-            if let Ok(metadata) = arguments.repository.real_path().and_then(|place| {
-                std::fs::metadata(&place)
-                    .map_err(|e| Error::io("cannot look at", place.display().to_string(), e))
-            }) {
+            let place = arguments.repository.folder().ok().flatten();
+            if let Some(Ok(metadata)) = place.map(std::fs::metadata) {
                 filter = filter.without_repository(metadata.dev(), metadata.ino());
             }
             New::Live { path, filter: &filter, one_file_system: arguments.one_file_system }

@@ -91,7 +91,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         form: arguments.format.map(Format::form),
         directory_form: if is_zip(arguments.output.as_deref()) { Form::Zip } else { Form::Tar },
         archives: arguments.output.is_some() || !std::io::stdout().is_terminal(),
-        workers: cores(),
+        workers: arguments.repository.workers(&repository),
         scratch: scratch(),
     };
     let left_out = match &arguments.output {

@@ -27,7 +27,7 @@ pub struct Arguments {
 
 /// Makes it and says so.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let mut repository = arguments.repository.create(None)?;
+    let mut repository = arguments.repository.create(context)?;
     if repository.has_vault()? {
         return Err(Error::new(Kind::AlreadyExists, "there is a repository already in")
             .on(repository.storage().label())

@@ -1,61 +1,50 @@
 //! Which repository a command works on, and by what password.
 
-use super::{Context, absolute, entropy, host_name, now};
+use super::{Context, cores, entropy, host_name, now};
+use crate::location::Location;
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
+use crate::transfer::TransferArguments;
 use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
 use icecore::repository::vault::{Password, Protection};
 use icecore::select::Filter;
-use icecore::storage::Storage;
-use icecore::storage::local::Local;
-use icecore::storage::throttle::{Clock, Rates, Throttle};
+use icecore::storage::{Depth, Listed, Storage};
 use icecore::time::Timestamp;
-use std::num::NonZeroU64;
+use icecore_remote::Intent;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Which repository.
 #[derive(Args)]
 pub struct RepositoryArguments {
-    /// Where the backups are: a folder
-    #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY")]
-    repository: PathBuf,
+    /// Where the backups are: a folder, or an address such as sftp://host/folder
+    #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY", hide_env_values = true)]
+    repository: OsString,
     #[command(flatten)]
     password: PasswordArguments,
+    #[command(flatten)]
+    transfer: TransferArguments,
 }
 
 impl RepositoryArguments {
     /// Opens the repository, and its vault if it has one.
     pub fn open(&self, context: &Context<'_>) -> Result<Repository> {
-        self.open_on(context, Arc::new(self.storage()?), true)
+        self.open_on(context, true)
     }
 
     /// Opens the repository, and its vault if it has one and the filter lets any of it pass.
     pub fn open_for(&self, context: &Context<'_>, filter: &Filter) -> Result<Repository> {
-        self.open_on(context, Arc::new(self.storage()?), filter.accepts_engine(dedup::NAME))
+        self.open_on(context, filter.accepts_engine(dedup::NAME))
     }
 
-    /// As [`RepositoryArguments::open_for`], sending no faster than `rate`.
-    pub fn open_slowly(
-        &self,
-        context: &Context<'_>,
-        with_vault: bool,
-        rate: Option<NonZeroU64>,
-    ) -> Result<Repository> {
-        self.open_on(context, throttled(Arc::new(self.storage()?), rate), with_vault)
-    }
-
-    fn open_on(
-        &self,
-        context: &Context<'_>,
-        storage: Arc<dyn Storage>,
-        with_vault: bool,
-    ) -> Result<Repository> {
-        let mut repository = Repository::open(storage).map_err(|error| self.advise(error))?;
+    /// Opens the repository, and its vault only if that is asked for.
+    pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
+        let mut repository =
+            Repository::open(self.storage(context)?).map_err(|error| self.advise(error))?;
         if with_vault {
             self.open_vault(context, &mut repository)?;
         }
@@ -75,31 +64,48 @@ impl RepositoryArguments {
         // Whoever has a password takes what he stores to be protected by it, and what he reads to be his own.
         if repository.vault().is_some_and(|vault| !vault.is_encrypted()) && self.password.is_given()? {
             return Err(Error::invalid("a password was given, but this repository is not encrypted:", {
-                self.repository.display().to_string()
+                self.label()
             })
             .hint("if it should be, somebody has put another in its place; else leave out the password"));
         }
-        seen::recognise(context, &self.real_path()?, repository.vault())
+        seen::recognise(context, &self.location()?.identity()?, repository.vault())
     }
 
     /// Opens the storage below the repository.
-    pub fn storage(&self) -> Result<Local> {
-        match Local::open(&absolute(&self.repository)?) {
-            Err(error) if error.kind() == Kind::NotFound => Err(self.none()),
+    fn storage(&self, context: &Context<'_>) -> Result<Arc<dyn Storage>> {
+        match self.location()?.open(context, &self.transfer, Intent::Open) {
+            Err(error) if error.kind() == Kind::NotFound => Err(self.none(error)),
             opened => opened,
         }
     }
 
-    /// Makes the repository, or opens it when it is there already. A folder that is used for something else is left alone.
-    pub fn create(&self, rate: Option<NonZeroU64>) -> Result<Repository> {
+    fn location(&self) -> Result<Location> {
+        Location::parse(&self.repository)
+    }
+
+    /// Where it is, without secrets.
+    fn label(&self) -> String {
+        self.location().map_or_else(|_| "the repository".to_owned(), |location| location.to_string())
+    }
+
+    /// Threads that read a repository: where each request waits for an answer from far away, more than there are cores.
+    pub fn workers(&self, repository: &Repository) -> usize {
+        match repository.storage().capabilities().parallel {
+            true => cores().max(self.transfer.connections()),
+            false => cores(),
+        }
+    }
+
+    /// Makes the repository, or opens it when it is there already. A place that is used for something else is left alone.
+    pub fn create(&self, context: &Context<'_>) -> Result<Repository> {
+        let storage = self.location()?.open(context, &self.transfer, Intent::Create)?;
         // Looked at before the repository is: somebody else may be making it at this moment.
-        let foreign = self.foreign()?;
-        let storage = throttled(Arc::new(Local::create(&absolute(&self.repository)?)?), rate);
+        let foreign = is_foreign(storage.as_ref())?;
         match Repository::open(Arc::clone(&storage)) {
             Err(error) if error.kind() == Kind::NoRepository => {
                 if foreign {
                     return Err(Error::new(Kind::AlreadyExists, "no repository, and not empty:")
-                        .on(self.repository.display().to_string())
+                        .on(self.label())
                         .hint("name a folder for the repository alone; it need not be there yet"));
                 }
                 match Repository::create(Arc::clone(&storage), &entropy()?) {
@@ -131,7 +137,7 @@ impl RepositoryArguments {
             }
             made => {
                 made?;
-                seen::remember(&self.real_path()?, repository.vault());
+                seen::remember(&self.location()?.identity()?, repository.vault());
                 Ok(true)
             }
         }
@@ -153,61 +159,35 @@ impl RepositoryArguments {
         self.password.new_one(context, given)
     }
 
-    /// Whether the folder holds what is no part of a repository, nor of an empty file system.
-    fn foreign(&self) -> Result<bool> {
-        let entries = match std::fs::read_dir(absolute(&self.repository)?) {
-            Ok(entries) => entries,
-            // What it cannot be, making it will say.
-            Err(_) => return Ok(false),
-        };
-        let ours = |name: &[u8]| {
-            name.starts_with(b".") || [&b"lost+found"[..], b"data", b"metadata", b"dedup"].contains(&name)
-        };
-        Ok(entries.flatten().any(|entry| !ours(entry.file_name().as_encoded_bytes())))
+    /// The folder of a repository on this machine, by the names that lead to it without links.
+    pub fn folder(&self) -> Result<Option<PathBuf>> {
+        self.location()?.folder()
     }
 
-    /// The folder itself, by the names that lead to it without links.
-    pub fn real_path(&self) -> Result<PathBuf> {
-        std::fs::canonicalize(&self.repository)
-            .map_err(|e| Error::io("cannot find", self.repository.display().to_string(), e))
-    }
-
-    fn none(&self) -> Error {
-        self.advise(
-            Error::new(Kind::NoRepository, "there is no repository in")
-                .on(self.repository.display().to_string()),
-        )
+    fn none(&self, cause: Error) -> Error {
+        self.advise(Error::new(Kind::NoRepository, "there is no repository in").on(self.label()).because(cause))
     }
 
     fn advise(&self, error: Error) -> Error {
         if error.kind() == Kind::NoRepository {
-            error.hint("check the path given with -r, or make a repository there with: icecore init -r …")
+            error.hint("check the place given with -r, or make a repository there with: icecore init -r …")
         } else {
             error
         }
     }
 }
 
-/// A storage that is sent to no faster than so many bytes a second.
-fn throttled(storage: Arc<dyn Storage>, rate: Option<NonZeroU64>) -> Arc<dyn Storage> {
-    match rate {
-        None => storage,
-        Some(_) => {
-            let rates = Rates { up_bytes_per_second: rate, down_bytes_per_second: None };
-            Arc::new(Throttle::new(storage, rates, Arc::new(Running(Instant::now()))))
-        }
-    }
-}
-
-/// The time since the program began.
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, wait: Duration) {
-        std::thread::sleep(wait);
-    }
+/// Whether there is what is no part of a repository, nor of an empty file system.
+fn is_foreign(storage: &dyn Storage) -> Result<bool> {
+    let mut foreign = false;
+    storage.list(None, Depth::One, &mut |listed| {
+        let name = match &listed {
+            Listed::Object { name, .. } | Listed::Folder { name } => name.as_str(),
+            Listed::Stray { label } => label,
+        };
+        let ours = name.starts_with('.') || ["icecore", "lost+found", "data", "metadata", "dedup"].contains(&name);
+        foreign |= !ours;
+        Ok(())
+    })?;
+    Ok(foreign)
 }

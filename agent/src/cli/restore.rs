@@ -150,7 +150,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.details.narrow(arguments.series.filter())?;
     let repository = arguments.repository.open_for(context, &filter)?;
     let target = absolute(&arguments.target)?;
-    keep_apart(&arguments.repository.real_path()?, &target, arguments.delete)?;
+    if let Some(folder) = arguments.repository.folder()? {
+        keep_apart(&folder, &target, arguments.delete)?;
+    }
     let include: Vec<Vec<u8>> = arguments.include.iter().map(|path| path.as_bytes().to_vec()).collect();
     let options = restore::Options {
         filter,
@@ -167,7 +169,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         numeric_owner: arguments.numeric_owner,
         target: &target,
         dry_run: arguments.dry_run,
-        workers: cores(),
+        workers: arguments.repository.workers(&repository),
     };
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Restoring");

@@ -7,7 +7,7 @@
 //! The invariant: a file under an object's name is whole and durable. It is written without a name (`O_TMPFILE`), synced,
 //! linked to its name, and its folder synced; where a file system cannot do that, it is written under a temporary name and
 //! renamed (`staging`). A temporary file that a killed process left is never an object: listings show it as a stray, and
-//! [`Local::clean_temporaries`] removes it.
+//! [`Storage::clean_temporaries`] removes it.
 //!
 //! Files are made with mode 0600 and folders with 0700: a repository is its owner's alone.
 
@@ -60,27 +60,6 @@ impl Local {
     #[must_use]
     pub fn with_named_temporaries(self) -> Local {
         Local { root: Arc::new(self.root.without_nameless_files()) }
-    }
-
-    /// Removes temporary files last written before `before`, which killed processes left; returns how many.
-    ///
-    /// A file that is still being written counts as a left one when nothing was written to it since: leave it days.
-    ///
-    /// # Errors
-    /// As the system has it.
-    pub fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
-        let mut removed = 0;
-        listing::visit(&self.root, None, Depth::All, &mut |found| {
-            if found.is_temporary() && found.metadata.mtime.seconds < before.0 {
-                match rustix::fs::unlinkat(found.folder, found.raw_name, AtFlags::empty()) {
-                    Ok(()) => removed += 1,
-                    Err(Errno::NOENT) => {}
-                    Err(e) => return Err(Error::io("cannot remove", found.label(), e)),
-                }
-            }
-            Ok(())
-        })?;
-        Ok(removed)
     }
 
     /// The folder and what is known of the object in it.
@@ -186,8 +165,23 @@ impl Storage for Local {
         Ok(())
     }
 
+    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
+        let mut removed = 0;
+        listing::visit(&self.root, None, Depth::All, &mut |found| {
+            if found.is_temporary() && found.metadata.mtime.seconds < before.0 {
+                match rustix::fs::unlinkat(found.folder, found.raw_name, AtFlags::empty()) {
+                    Ok(()) => removed += 1,
+                    Err(Errno::NOENT) => {}
+                    Err(e) => return Err(Error::io("cannot remove", found.label(), e)),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new_is_atomic: true, parallel: true }
+        Capabilities { create_new_is_atomic: true, parallel: false }
     }
 
     fn label(&self) -> String {

@@ -107,7 +107,7 @@ impl Storage for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new_is_atomic: true, parallel: true }
+        Capabilities { create_new_is_atomic: true, parallel: false }
     }
 
     fn label(&self) -> String {

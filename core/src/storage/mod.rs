@@ -26,6 +26,7 @@ pub mod throttle;
 
 use crate::error::Result;
 use crate::name::ObjectName;
+use crate::time::Timestamp;
 
 /// Whether an object may replace one of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub struct Stat {
 pub struct Capabilities {
     /// [`PutMode::CreateNew`] is decided by the storage itself, atomically.
     pub create_new_is_atomic: bool,
-    /// Several requests at once are faster than one after the other.
+    /// Each request waits for an answer from far away: several at once take hardly longer than one.
     pub parallel: bool,
 }
 
@@ -180,6 +181,16 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `NotFound`, or as the storage has it.
     fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Removes what killed processes left of objects that they were writing (temporary files, unfinished uploads), last
+    /// written before `before`; gives how many. What is still being written counts as left when nothing was written since:
+    /// leave it days. By default nothing can be left.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    fn clean_temporaries(&self, _before: Timestamp) -> Result<u64> {
+        Ok(0)
+    }
 
     /// What this storage can do.
     fn capabilities(&self) -> Capabilities;

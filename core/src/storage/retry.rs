@@ -16,6 +16,7 @@
 use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
 use crate::error::{Error, Kind, Result, Retry as Again};
 use crate::name::ObjectName;
+use crate::time::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,24 +65,32 @@ impl Policy {
     }
 }
 
-/// How the decorator waits. May return early, when the user asked to stop.
-pub type Sleeper = Box<dyn Fn(Duration) + Send + Sync>;
+/// How to wait. `Interrupted` when the user asked to stop: nothing is tried again then.
+pub type Sleeper = Arc<dyn Fn(Duration) -> Result<()> + Send + Sync>;
 
-/// A storage whose passing failures are tried again.
-pub struct Retry {
-    inner: Arc<dyn Storage>,
+/// How often to try again, and how to wait. Storages use it for what only they can repeat: the parts of a long object.
+#[derive(Clone)]
+pub struct Patience {
     policy: Policy,
     sleeper: Sleeper,
 }
 
-impl Retry {
-    /// Decorates `inner`.
-    pub fn new(inner: Arc<dyn Storage>, policy: Policy, sleeper: Sleeper) -> Retry {
-        Retry { inner, policy, sleeper }
+impl Patience {
+    /// Tries again as `policy` says, and waits by `sleeper`.
+    pub fn new(policy: Policy, sleeper: Sleeper) -> Patience {
+        Patience { policy, sleeper }
     }
 
-    /// Repeats `attempt`, which is told whether an earlier one failed.
-    fn retrying<T>(&self, name: &str, mut attempt: impl FnMut(bool) -> Result<T>) -> Result<T> {
+    /// Never tries again.
+    pub fn none() -> Patience {
+        Patience::new(Policy { attempts: 1, ..Policy::default() }, Arc::new(|_| Ok(())))
+    }
+
+    /// Repeats `attempt`, which is told whether an earlier one failed, while its failures may pass. `name` spreads the waits.
+    ///
+    /// # Errors
+    /// The last failure; `Interrupted` when a wait was.
+    pub fn retrying<T>(&self, name: &str, mut attempt: impl FnMut(bool) -> Result<T>) -> Result<T> {
         let mut failures = 0;
         loop {
             let error = match attempt(failures > 0) {
@@ -92,8 +101,21 @@ impl Retry {
             if error.retry() == Again::Never || failures >= self.policy.attempts {
                 return Err(error);
             }
-            (self.sleeper)(self.policy.wait(failures, name));
+            (self.sleeper)(self.policy.wait(failures, name))?;
         }
+    }
+}
+
+/// A storage whose passing failures are tried again.
+pub struct Retry {
+    inner: Arc<dyn Storage>,
+    patience: Patience,
+}
+
+impl Retry {
+    /// Decorates `inner`.
+    pub fn new(inner: Arc<dyn Storage>, patience: Patience) -> Retry {
+        Retry { inner, patience }
     }
 
     /// Whether the object holds exactly these bytes.
@@ -104,7 +126,7 @@ impl Retry {
 
 impl Storage for Retry {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.retrying(name.as_str(), |again| match self.inner.put(name, bytes, mode) {
+        self.patience.retrying(name.as_str(), |again| match self.inner.put(name, bytes, mode) {
             Err(e) if again && e.kind() == Kind::AlreadyExists => match self.holds(name, bytes) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(e),
@@ -115,15 +137,15 @@ impl Storage for Retry {
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.retrying(name.as_str(), |_| self.inner.writer(name, mode))
+        self.patience.retrying(name.as_str(), |_| self.inner.writer(name, mode))
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.retrying(name.as_str(), |_| self.inner.read(name, offset, length_bytes))
+        self.patience.retrying(name.as_str(), |_| self.inner.read(name, offset, length_bytes))
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.retrying(name.as_str(), |_| self.inner.stat(name))
+        self.patience.retrying(name.as_str(), |_| self.inner.stat(name))
     }
 
     fn list(
@@ -135,7 +157,7 @@ impl Storage for Retry {
         let mut handed_on = HashSet::new();
         // An error of `row` is the caller's own: it goes back as it is, and nothing is tried again for it.
         let mut refused: Option<Error> = None;
-        let listed = self.retrying(prefix.map_or("", ObjectName::as_str), |_| {
+        let listed = self.patience.retrying(prefix.map_or("", ObjectName::as_str), |_| {
             let outcome = self.inner.list(prefix, depth, &mut |listed| {
                 if !handed_on.insert(fingerprint(&listed)) {
                     return Ok(());
@@ -154,10 +176,14 @@ impl Storage for Retry {
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.retrying(name.as_str(), |again| match self.inner.delete(name) {
+        self.patience.retrying(name.as_str(), |again| match self.inner.delete(name) {
             Err(e) if again && e.kind() == Kind::NotFound => Ok(()),
             other => other,
         })
+    }
+
+    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
+        self.patience.retrying("", |_| self.inner.clean_temporaries(before))
     }
 
     fn capabilities(&self) -> Capabilities {

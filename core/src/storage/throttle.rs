@@ -8,6 +8,7 @@
 use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::Result;
 use crate::name::ObjectName;
+use crate::time::Timestamp;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,6 +87,10 @@ impl Storage for Throttle {
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
         self.inner.delete(name)
+    }
+
+    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
+        self.inner.clean_temporaries(before)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -29,7 +29,7 @@ use crate::codec::borders::Borders;
 use crate::codec::chunker::Chunker;
 use crate::engine::{Input, Made, ObjectBackup};
 use crate::error::Result;
-use crate::limits::{AHEAD_HINTS, PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING, WORKERS_MAX};
+use crate::limits::{AHEAD_HINTS, PACKS_SENT, PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING, WORKERS_MAX};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::{self, Hints, Pool, Sender};
 use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, StoredPack, Vault, Writer};
@@ -47,7 +47,11 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     let reader = Reader::new(vault, Arc::clone(&job.index));
     let monitor = job.monitor;
     let dry_run = job.dry_run;
-    // One pack is written at a time, while others wait for the disk, without their bytes.
+    // Close by, one pack is written at a time, while others wait for the disk, without their bytes; far away, several are sent.
+    let underway = match vault.storage().capabilities().parallel {
+        true => PACKS_SENT,
+        false => PACKS_UNDERWAY,
+    };
     let store = |packs: &mut pipe::Receiver<Pack>| {
         let write = |underway: &mut Sender<StoredPack>| {
             while let Some(pack) = packs.receive()? {
@@ -64,7 +68,7 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
             }
             Ok(())
         };
-        pipe::run_mapped(PACKS_WAITING, PACKS_UNDERWAY, write, make_settling, tell)
+        pipe::run_mapped(PACKS_WAITING, underway, write, make_settling, tell)
     };
     let produce = |packs: &mut Sender<Pack>| {
         let sender = Mutex::new(packs);

@@ -69,10 +69,18 @@ pub struct Put {
     pub full: Option<Pack>,
 }
 
-/// A pack that the storage has taken and may still lose.
+/// A pack that the storage has not got for good yet.
 pub struct StoredPack {
     described: DescribedPack,
-    underway: Box<dyn Underway>,
+    way: Way,
+}
+
+/// How far it is.
+enum Way {
+    /// The storage has its bytes, and may still lose them.
+    Taken(Box<dyn Underway>),
+    /// Sending takes long, and several are sent at once: its bytes go when it is settled.
+    Waits(Vec<u8>),
 }
 
 fn cannot_store(pack: &DescribedPack, error: Error) -> Error {
@@ -193,7 +201,7 @@ impl<'v> Writer<'v> {
         self.settle(self.begin_store(pack)?).map(drop)
     }
 
-    /// Gives a pack to the storage; it counts as stored when it has been given to [`Writer::settle`].
+    /// Gives a pack to the storage, or gets it ready for that; it counts as stored when it has been given to [`Writer::settle`].
     ///
     /// # Errors
     /// As the storage has it. The writer is then only good for dropping.
@@ -203,14 +211,17 @@ impl<'v> Writer<'v> {
 
     fn give(&self, pack: Pack) -> Result<StoredPack> {
         let (bytes, described) = pack.close(self.vault.keys())?;
+        if self.vault.storage().capabilities().parallel {
+            return Ok(StoredPack { described, way: Way::Waits(bytes) });
+        }
         let name = Folder::Packs.object(described.id())?;
         let underway = self.vault.storage().begin_put(&name, &bytes, PutMode::CreateNew);
         let underway = underway.map_err(|error| cannot_store(&described, error))?;
         self.recycle(bytes);
-        Ok(StoredPack { described, underway })
+        Ok(StoredPack { described, way: Way::Taken(underway) })
     }
 
-    /// Waits until a pack is durable, and writes an index when one is due; gives the bytes the pack takes. Several threads
+    /// Stores a pack, or waits until it is durable, and writes an index when one is due; gives the bytes the pack takes. Several threads
     /// may do this at a time.
     ///
     /// # Errors
@@ -220,8 +231,17 @@ impl<'v> Writer<'v> {
     }
 
     fn settle_pack(&self, pack: StoredPack) -> Result<u64> {
-        let StoredPack { described, underway } = pack;
-        underway.finish().map_err(|error| cannot_store(&described, error))?;
+        let StoredPack { described, way } = pack;
+        let stored = match way {
+            Way::Taken(underway) => underway.finish(),
+            Way::Waits(bytes) => {
+                let name = Folder::Packs.object(described.id())?;
+                let put = self.vault.storage().put(&name, &bytes, PutMode::CreateNew);
+                self.recycle(bytes);
+                put
+            }
+        };
+        stored.map_err(|error| cannot_store(&described, error))?;
         let size_bytes = u64::from(described.size_bytes);
         self.added_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         let due = lock(&self.durable).add(described);

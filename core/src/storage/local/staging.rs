@@ -192,7 +192,7 @@ impl Drop for Writer {
             return;
         }
         if let Some(temporary) = &self.temporary {
-            // There is nobody to tell; what stays is a stray that `Local::clean_temporaries` removes.
+            // There is nobody to tell; what stays is a stray that `clean_temporaries` removes.
             rustix::fs::unlinkat(&self.folder, temporary, AtFlags::empty()).ok();
         }
         self.root.remove_empty_folders(split(self.name.as_str()).0);

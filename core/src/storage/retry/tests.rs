@@ -71,8 +71,11 @@ fn bench(failures: u32, after_doing: bool) -> Bench {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&waits);
     let policy = Policy { attempts: 4, ..Policy::default() };
-    let sleeper: Sleeper = Box::new(move |wait| log.lock().unwrap().push(wait));
-    Bench { memory, storage: Retry::new(Arc::new(flaky), policy, sleeper), waits }
+    let sleeper: Sleeper = Arc::new(move |wait| {
+        log.lock().unwrap().push(wait);
+        Ok(())
+    });
+    Bench { memory, storage: Retry::new(Arc::new(flaky), Patience::new(policy, sleeper)), waits }
 }
 
 fn name(text: &str) -> ObjectName {

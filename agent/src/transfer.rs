@@ -1,0 +1,139 @@
+//! How a storage is used: how long to wait for it, how often to try again, how fast to send.
+
+use crate::cli::Context;
+use clap::Args;
+use icecore::error::{Error, Result};
+use icecore::storage::Storage;
+use icecore::storage::retry::{Patience, Policy, Retry};
+use icecore::storage::throttle::{Clock, Rates, Throttle};
+use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The password of a server that has no variables of its own.
+const PASSWORD_VARIABLE: &str = "ICECORE_STORAGE_PASSWORD";
+
+/// How often a wait looks whether the user wants to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How a storage is used.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Repositories elsewhere")]
+pub struct TransferArguments {
+    /// Give a server up that neither sends nor takes a byte for so long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..), display_order = 90)]
+    timeout: u32,
+    /// Try again so often what a server fails to do
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=100), display_order = 91)]
+    retries: u32,
+    /// Use so many connections at most
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64), display_order = 92)]
+    connections: u32,
+    /// Send no more than so many KiB a second to the repository
+    #[arg(long, value_name = "KIB", display_order = 93)]
+    limit_upload: Option<NonZeroU64>,
+    /// Fetch no more than so many KiB a second from the repository
+    #[arg(long, value_name = "KIB", display_order = 94)]
+    limit_download: Option<NonZeroU64>,
+}
+
+impl TransferArguments {
+    /// The storage at an address, tried again and throttled as was asked for.
+    ///
+    /// # Errors
+    /// As [`icecore_remote::open`].
+    pub fn connect(&self, context: &Context<'_>, address: &Address, intent: Intent) -> Result<Arc<dyn Storage>> {
+        let access = self.access(context);
+        let patience = access.patience.clone();
+        let open = |_| icecore_remote::open(address, &access, intent);
+        let storage = patience.retrying(&address.to_string(), open)?;
+        Ok(Arc::new(Retry::new(self.throttled(context, storage), patience)))
+    }
+
+    /// A storage that is used no faster than was asked for.
+    pub fn throttled(&self, context: &Context<'_>, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        let rate = |kib: Option<NonZeroU64>| kib.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
+        let rates = Rates {
+            up_bytes_per_second: rate(self.limit_upload),
+            down_bytes_per_second: rate(self.limit_download),
+        };
+        if rates == Rates::default() {
+            return storage;
+        }
+        let clock = Running { begun: Instant::now(), stop: Arc::clone(&context.stop) };
+        Arc::new(Throttle::new(storage, rates, Arc::new(clock)))
+    }
+
+    /// Requests that are under way at a time, where each waits for an answer from far away.
+    pub fn connections(&self) -> usize {
+        self.connections as usize
+    }
+
+    fn access(&self, context: &Context<'_>) -> Access {
+        let idle = Duration::from_secs(u64::from(self.timeout));
+        let stop = Arc::clone(&context.stop);
+        let policy = Policy {
+            attempts: self.retries + 1,
+            seed: u64::from(std::process::id()),
+            ..Policy::default()
+        };
+        let global = context.global.clone();
+        Access {
+            variable: Arc::new(|name| std::env::var_os(name)),
+            home: std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
+            user: user_name(),
+            password: Arc::new(password),
+            timeouts: Timeouts { connect: idle.min(Timeouts::default().connect), idle },
+            connections: self.connections(),
+            patience: Patience::new(policy, Arc::new(move |wait| sleep(wait, &stop))),
+            warn: Arc::new(move |text| crate::output::remark(&global, &format!("icecore: {text}"))),
+        }
+    }
+}
+
+fn password() -> Result<Option<Secret>> {
+    let value = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty());
+    let text = |value: std::ffi::OsString| {
+        value.into_string().map_err(|_| Error::invalid("not text:", PASSWORD_VARIABLE))
+    };
+    Ok(value.map(text).transpose()?.map(Secret::new))
+}
+
+fn user_name() -> Option<String> {
+    let by_variable = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    by_variable("USER").or_else(|| by_variable("LOGNAME"))
+}
+
+/// Waits, unless the user asks to stop.
+fn sleep(wait: Duration, stop: &AtomicBool) -> Result<()> {
+    let end = Instant::now() + wait;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::interrupted());
+        }
+        match end.checked_duration_since(Instant::now()) {
+            None => return Ok(()),
+            Some(left) => std::thread::sleep(left.min(LOOK)),
+        }
+    }
+}
+
+/// The time since the program began.
+struct Running {
+    begun: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Clock for Running {
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn sleep(&self, wait: Duration) {
+        // Whoever asked to stop is heard where the bytes come from.
+        sleep(wait, &self.stop).unwrap_or(());
+    }
+}

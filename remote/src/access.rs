@@ -1,0 +1,85 @@
+//! What a driver may know of its surroundings: it reads neither the environment nor files in a home on its own.
+
+use icecore::error::Result;
+use icecore::storage::retry::Patience;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A password, key or token: never printed, wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// Takes it.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(Arc::new(Zeroizing::new(text.into())))
+    }
+
+    /// What it is: for the server that asks for it, and nobody else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
+/// How long a driver waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For a server that neither sends nor takes a byte.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { connect: Duration::from_secs(20), idle: Duration::from_secs(60) }
+    }
+}
+
+/// The slowest line that is not taken for a dead one, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
+
+impl Timeouts {
+    /// How long an operation that moves so many bytes may take in all.
+    pub fn whole(&self, bytes: usize) -> Duration {
+        self.connect + self.idle + Duration::from_secs(bytes as u64 / SLOWEST)
+    }
+}
+
+/// What a driver may know and use.
+#[derive(Clone)]
+pub struct Access {
+    /// The environment.
+    pub variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    /// The folder of the user's own configuration.
+    pub home: Option<PathBuf>,
+    /// What the user is called on this machine.
+    pub user: Option<String>,
+    /// The password for a server that wants one and whose own variables and files do not say it.
+    pub password: Arc<dyn Fn() -> Result<Option<Secret>> + Send + Sync>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Most connections at a time.
+    pub connections: usize,
+    /// For what only the driver can try again.
+    pub patience: Patience,
+    /// Tells the user what he should know and what is no error.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Access {
+    /// A variable of the environment that is text and not empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        (self.variable)(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
+    }
+}

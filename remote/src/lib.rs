@@ -1,0 +1,67 @@
+//! Storages at the other end of a network: one driver a file, one list of them ([`STORAGES`]).
+//!
+//! A driver keeps the contract of [`icecore::storage`]; the conformance suite runs over each, against real servers. What is
+//! the same for all stands here once: addresses ([`address`]), what a driver may know of its surroundings ([`access`]), the
+//! bridge from blocking calls to asynchronous ones, with a deadline for each ([`bridge`]), and the naming of errors
+//! ([`named`]). Whoever opens a storage puts `Retry` around it; what only a driver can repeat (the parts of a long object) it
+//! repeats itself, with the patience it is given.
+
+pub mod access;
+pub mod address;
+mod bridge;
+mod named;
+
+pub use access::{Access, Secret, Timeouts};
+pub use address::Address;
+
+use icecore::error::{Error, Result};
+use icecore::storage::Storage;
+use std::sync::Arc;
+
+/// Whether the place may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// It must be there: `NotFound` otherwise.
+    Open,
+    /// It is made when it is missing (a folder, a bucket, a container).
+    Create,
+}
+
+/// One kind of storage.
+pub struct Driver {
+    /// What addresses begin with, before `:`.
+    pub schemes: &'static [&'static str],
+    /// How an address is written, for people.
+    pub form: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Connects. The driver has shown that server, credentials and place are right before it returns.
+    pub open: fn(&Address, &Access, Intent) -> Result<Arc<dyn Storage>>,
+}
+
+/// All of them.
+pub const STORAGES: &[&Driver] = &[];
+
+/// The driver for addresses that begin with `scheme`.
+pub fn driver(scheme: &str) -> Option<&'static Driver> {
+    STORAGES.iter().copied().find(|driver| driver.schemes.contains(&scheme))
+}
+
+/// Opens the storage at an address. Every error of it names the storage, and what was to be done to which object.
+///
+/// # Errors
+/// `Unsupported` for a scheme that no driver has, `Invalid` for an address that is wrong, `NotFound` when there is no such
+/// place and it is not to be made, `Denied`, or as the server has it.
+pub fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
+    let driver = driver(address.scheme()).ok_or_else(|| unknown(address))?;
+    let storage = (driver.open)(address, access, intent)
+        .map_err(|error| error.while_doing("cannot open", address.to_string()))?;
+    Ok(Arc::new(named::Named::new(storage)))
+}
+
+fn unknown(address: &Address) -> Error {
+    let forms: Vec<&str> = STORAGES.iter().map(|driver| driver.form).collect();
+    Error::new(icecore::Kind::Unsupported, "no kind of storage is called")
+        .on(format!("{}:", address.scheme()))
+        .hint(format!("a path, or one of {}", forms.join(", ")))
+}

@@ -1,0 +1,153 @@
+//! Real servers for tests: started on loopback, on free ports, with all they write below a folder of the test's own, and
+//! stopped by their process group when the test ends, however it ends.
+//!
+//! Programs of the system are found in PATH. What is written in Python has an environment of its own below
+//! `target/servers`, which `scripts/test` makes from `testkit/servers/NAME.txt`. A server that is not installed is an error
+//! that says so: a test says "not run" then, and fails where CI is set.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take until it answers.
+const START: Duration = Duration::from_secs(60);
+/// How long it may take to end when it is asked to.
+const STOP: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a server is not there.
+#[derive(Debug)]
+pub struct NotInstalled(pub String);
+
+/// A server that runs until this is dropped.
+pub struct Server {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `command`, whose output goes to `folder/NAME.log`, and waits until `is_ready`.
+    ///
+    /// # Panics
+    /// When it ends by itself or is not ready in time, with what it said.
+    pub fn start(name: &str, command: Command, folder: &Path, is_ready: &dyn Fn() -> bool) -> Server {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::create(&log).expect("a log can be made");
+        let errors = output.try_clone().expect("a log has two handles");
+        let child = tied(&command).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let mut server = Server { child, name: name.to_owned(), log };
+        let end = Instant::now() + START;
+        while !is_ready() {
+            let ended = server.child.try_wait().expect("its state can be asked for");
+            assert!(ended.is_none(), "{name} ended: {ended:?}\n{}", server.said());
+            assert!(Instant::now() < end, "{name} is not ready\n{}", server.said());
+            std::thread::sleep(LOOK);
+        }
+        server
+    }
+
+    /// The id of its process, which leads a group.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read(&self.log).map_or_else(|e| e.to_string(), |said| String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        self.child.wait().expect("it can be waited for");
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let group = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        // It may have ended by itself.
+        if let Some(group) = group {
+            rustix::process::kill_process_group(group, signal).unwrap_or(());
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        let end = Instant::now() + STOP;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+        // Children that outlived it, too.
+        self.signal(rustix::process::Signal::KILL);
+        self.child.wait().map(drop).unwrap_or(());
+        if std::thread::panicking() {
+            let said = self.said();
+            let tail = said.len().saturating_sub(4000);
+            let tail = (tail..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+            std::io::stderr().write_all(format!("{} said:\n{}\n", self.name, &said[tail..]).as_bytes()).unwrap_or(());
+        }
+    }
+}
+
+/// A command as the leader of a group, which the system ends when this process does.
+fn tied(command: &Command) -> Command {
+    let mut tied = Command::new("setpriv");
+    tied.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(key, value),
+            None => tied.env_remove(key),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        tied.current_dir(folder);
+    }
+    tied.process_group(0);
+    tied
+}
+
+/// A port of loopback that nobody listens to at this moment.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Whether somebody listens to a port of loopback.
+pub fn answers(port: u16) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok()
+}
+
+/// A program of the system.
+///
+/// # Errors
+/// When it is not installed.
+pub fn program(name: &str) -> Result<PathBuf, NotInstalled> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin", "/usr/lib/openssh"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .ok_or_else(|| NotInstalled(format!("{name} is not installed; scripts/test installs it")))
+}
+
+/// The folder of the programs of a Python environment that `testkit/servers/NAME.txt` describes.
+///
+/// # Errors
+/// When it has not been made.
+pub fn python(name: &str) -> Result<PathBuf, NotInstalled> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").to_owned();
+    let folder = std::env::var_os("ICECORE_TEST_SERVERS").map_or_else(|| root.join("target/servers"), PathBuf::from);
+    let bin = folder.join(name).join("bin");
+    match bin.join("python").exists() && folder.join(name).join("installed.txt").exists() {
+        true => Ok(bin),
+        false => Err(NotInstalled(format!("{name} is not installed; scripts/test installs it"))),
+    }
+}
