@@ -1,5 +1,6 @@
 //! The program `icecore`: reads the command line and the environment, calls the library, and says how it went.
 
+mod cache;
 mod cli;
 mod exit;
 mod location;

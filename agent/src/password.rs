@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 
 /// The environment's own word for it.
 const VARIABLE: &str = "ICECORE_PASSWORD";
-const FILE_VARIABLE: &str = "ICECORE_PASSWORD_FILE";
-const COMMAND_VARIABLE: &str = "ICECORE_PASSWORD_COMMAND";
+/// That of a repository that is copied from.
+const SOURCE_VARIABLE: &str = "ICECORE_FROM_PASSWORD";
 
 /// The longest password.
 const PASSWORD_BYTES: u64 = 64 << 10;
@@ -31,6 +31,32 @@ pub struct PasswordArguments {
     /// keep them together, \\ takes the next character as it is [env: ICECORE_PASSWORD_COMMAND]
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<OsString>,
+    /// The variable of the environment that says it otherwise; so do that with `_FILE` behind it, and that with `_COMMAND`.
+    #[arg(skip = VARIABLE)]
+    variable: &'static str,
+}
+
+/// By what password the repository opens that is copied from.
+#[derive(clap::Args)]
+pub struct SourcePasswordArguments {
+    /// Read the password of the repository that is copied from from this file [env: ICECORE_FROM_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with = "from_password_command")]
+    from_password_file: Option<PathBuf>,
+    /// Take the password of that repository from what this command prints, as with --password-command
+    /// [env: ICECORE_FROM_PASSWORD_COMMAND]
+    #[arg(long, value_name = "COMMAND")]
+    from_password_command: Option<OsString>,
+}
+
+impl SourcePasswordArguments {
+    /// The same, as for any repository.
+    pub fn arguments(&self) -> PasswordArguments {
+        PasswordArguments {
+            password_file: self.from_password_file.clone(),
+            password_command: self.from_password_command.clone(),
+            variable: SOURCE_VARIABLE,
+        }
+    }
 }
 
 /// What a new password is for.
@@ -56,7 +82,7 @@ impl PasswordArguments {
     pub fn current(&self, context: &Context<'_>) -> Result<Password> {
         match self.from()? {
             Some(from) => from.read(),
-            None => prompt::ask(context, "Password: ")?.map_or_else(|| Err(no_way()), checked),
+            None => prompt::ask(context, self.question())?.map_or_else(|| Err(no_way(self.variable)), checked),
         }
     }
 
@@ -81,6 +107,13 @@ impl PasswordArguments {
         self.from().map(|from| from.is_some())
     }
 
+    fn question(&self) -> &'static str {
+        match self.variable {
+            SOURCE_VARIABLE => "Password of the repository that is copied from: ",
+            _ => "Password: ",
+        }
+    }
+
     /// An option beats the environment.
     fn from(&self) -> Result<Option<From>> {
         if let Some(file) = &self.password_file {
@@ -89,14 +122,16 @@ impl PasswordArguments {
         if let Some(command) = &self.password_command {
             return Ok(Some(From::Command(command.clone())));
         }
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let name = self.variable;
+        let variable =
+            |end| std::env::var_os(format!("{name}{end}")).filter(|value: &OsString| !value.is_empty());
         let mut from: Vec<From> = Vec::new();
-        from.extend(variable(VARIABLE).map(From::Value));
-        from.extend(variable(FILE_VARIABLE).map(|file| From::File(file.into())));
-        from.extend(variable(COMMAND_VARIABLE).map(From::Command));
+        from.extend(variable("").map(From::Value));
+        from.extend(variable("_FILE").map(|file| From::File(file.into())));
+        from.extend(variable("_COMMAND").map(From::Command));
         if from.len() > 1 {
             return Err(Error::invalid("several variables of the environment say what the password is", "")
-                .hint(format!("set one of {VARIABLE}, {FILE_VARIABLE} and {COMMAND_VARIABLE}")));
+                .hint(format!("set one of {name}, {name}_FILE and {name}_COMMAND")));
         }
         Ok(from.pop())
     }
@@ -112,7 +147,7 @@ pub fn from_file(path: &Path) -> Result<Password> {
 
 /// Keeps the password out of the environment of a process that is started.
 pub fn hide_from(command: &mut Command) {
-    command.env_remove(VARIABLE);
+    command.env_remove(VARIABLE).env_remove(SOURCE_VARIABLE);
 }
 
 impl From {
@@ -184,18 +219,21 @@ fn checked(bytes: Vec<u8>) -> Result<Password> {
 }
 
 fn type_twice(context: &Context<'_>) -> Result<Password> {
-    let first = prompt::ask(context, "New password: ")?.ok_or_else(no_way)?;
-    let second = prompt::ask(context, "The same again: ")?.ok_or_else(no_way)?;
+    let first = prompt::ask(context, "New password: ")?.ok_or_else(|| no_way(VARIABLE))?;
+    let second = prompt::ask(context, "The same again: ")?.ok_or_else(|| no_way(VARIABLE))?;
     if first != second {
         return Err(Error::invalid("the two passwords are not the same", ""));
     }
     checked(first)
 }
 
-fn no_way() -> Error {
-    Error::invalid("a password is needed, and nobody can be asked for it here", "").hint(format!(
-        "set {VARIABLE}, {FILE_VARIABLE} or {COMMAND_VARIABLE}, or say --password-file or --password-command"
-    ))
+fn no_way(variable: &str) -> Error {
+    let options = match variable {
+        SOURCE_VARIABLE => "--from-password-file or --from-password-command",
+        _ => "--password-file or --password-command",
+    };
+    Error::invalid("a password is needed, and nobody can be asked for it here", "")
+        .hint(format!("set {variable}, {variable}_FILE or {variable}_COMMAND, or say {options}"))
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod view;
 pub mod backup;
 pub mod benchmark;
 pub mod check;
+pub mod copy;
 pub mod diff;
 pub mod dump;
 pub mod find;

@@ -318,6 +318,15 @@ pub const TREE_LIST_ROWS_MIN: usize = 64;
 /// Most rows of a list of chunks that is written.
 pub const TREE_LIST_ROWS_MAX: usize = 2048;
 
+/// Packs with metadata of a vault far away that are no longer are copied whole when anything is read of them.
+pub const CACHED_WHOLE_BYTES: u32 = 2 << 20;
+
+/// What the copies of objects of one vault far away may take, unless somebody says otherwise.
+pub const CACHE_BYTES: u64 = 1 << 30;
+
+/// Documents (indexes, snapshots …) that are fetched at a time from a storage far away.
+pub const DOCUMENTS_FETCHED: usize = 8;
+
 /// What `check` reads of a pack at once.
 pub const CHECK_READ_BYTES: usize = 4 << 20;
 

@@ -3,6 +3,7 @@
 //! What judges a restore is written apart from what restores: [`manifest`] and [`freezer`] use nothing of `icecore`.
 
 pub mod conformance;
+pub mod far;
 pub mod fault;
 pub mod freezer;
 pub mod handle;

@@ -11,9 +11,11 @@ mod program;
 mod running;
 
 mod attack;
+mod copying;
 mod corpus;
 mod damage;
 mod dedup;
+mod elsewhere;
 mod exclude;
 mod failure;
 mod faults;

@@ -54,7 +54,9 @@ const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;
 /// Prints a line for each finding; fails when a backup is damaged.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
-    let repository = arguments.repository.open_for(context, &filter)?;
+    let mut repository = arguments.repository.open_for(context, &filter)?;
+    // What is there is what counts.
+    repository.set_cache(None)?;
     let strictness = match arguments.accept_rollback {
         true => seen::Strictness::Accept,
         false => seen::Strictness::Report,

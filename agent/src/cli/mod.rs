@@ -3,6 +3,7 @@
 mod backup;
 mod benchmark;
 mod check;
+mod copy;
 mod diff;
 mod dump;
 mod entry;
@@ -81,6 +82,7 @@ enum Command {
     Diff(diff::Arguments),
     Dump(dump::Arguments),
     Check(check::Arguments),
+    Copy(Box<copy::Arguments>),
     Forget(forget::Arguments),
     Info(info::Arguments),
     Stats(stats::Arguments),
@@ -106,6 +108,7 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
         Command::Diff(command) => diff::run(&context, command),
         Command::Dump(command) => dump::run(&context, command),
         Command::Check(command) => check::run(&context, command),
+        Command::Copy(command) => copy::run(&context, command),
         Command::Forget(command) => forget::run(&context, command),
         Command::Info(command) => info::run(&context, command),
         Command::Stats(command) => stats::run(&context, command),

@@ -1,6 +1,7 @@
 //! Which repository a command works on, and by what password.
 
 use super::{Context, cores, entropy, host_name, now};
+use crate::cache::CacheArguments;
 use crate::location::Location;
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
@@ -28,9 +29,21 @@ pub struct RepositoryArguments {
     password: PasswordArguments,
     #[command(flatten)]
     transfer: TransferArguments,
+    #[command(flatten)]
+    cache: CacheArguments,
 }
 
 impl RepositoryArguments {
+    /// Another repository, which is used in the same way.
+    pub fn another(&self, repository: &OsString, password: PasswordArguments) -> RepositoryArguments {
+        RepositoryArguments {
+            repository: repository.clone(),
+            password,
+            transfer: self.transfer.clone(),
+            cache: self.cache.clone(),
+        }
+    }
+
     /// Opens the repository, and its vault if it has one.
     pub fn open(&self, context: &Context<'_>) -> Result<Repository> {
         self.open_on(context, true)
@@ -68,7 +81,8 @@ impl RepositoryArguments {
             })
             .hint("if it should be, somebody has put another in its place; else leave out the password"));
         }
-        seen::recognise(context, &self.location()?.identity()?, repository.vault())
+        seen::recognise(context, &self.location()?.identity()?, repository.vault())?;
+        self.cache.apply(context, repository)
     }
 
     /// Opens the storage below the repository.
@@ -84,7 +98,7 @@ impl RepositoryArguments {
     }
 
     /// Where it is, without secrets.
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         self.location().map_or_else(|_| "the repository".to_owned(), |location| location.to_string())
     }
 

@@ -4,12 +4,12 @@
 use super::{Options, Report, paths};
 use crate::engine::{Made, ObjectBackup, ObjectEngine};
 use crate::error::Result;
-use crate::monitor::{Counting, Event, Monitor, Quiet};
+use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
 use crate::repository::vault::id::ID_BYTES;
 use crate::repository::vault::{
-    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault, Writer, index,
+    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault,
 };
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
@@ -62,7 +62,7 @@ pub(super) fn run(
         vault.begin_session(&options.host, options.process.clone(), Timestamp(options.now.seconds))?;
     let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
     let outcome = run.carry_out(options);
-    if outcome.is_err() && index_what_was_stored(vault).is_err() {
+    if outcome.is_err() && vault.index_what_was_stored().is_err() {
         // The session stays announced, as that of a killed run does: the next run looks for what this one has stored.
         return outcome;
     }
@@ -71,18 +71,6 @@ pub(super) fn run(
         monitor.event(Event::Warning(&format!("the end of this run could not be noted: {error}")));
     }
     outcome
-}
-
-/// Tells others of the packs that a run has stored before it failed or was interrupted, so that the next one goes on from there.
-fn index_what_was_stored(vault: &Vault) -> Result<()> {
-    // Not the monitor of the run, which was told to stop: this is what stopping in good order means.
-    let mut index = Index::load(vault, &Quiet)?;
-    let orphans = index::orphans(vault, &index)?;
-    if orphans.packs.is_empty() {
-        return Ok(());
-    }
-    index.adopt(orphans.packs)?;
-    Writer::new(vault, Arc::new(index)).finish()
 }
 
 struct Run<'a> {

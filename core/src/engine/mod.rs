@@ -238,6 +238,37 @@ pub struct Examination<'a> {
     pub monitor: &'a dyn Monitor,
 }
 
+/// Trees to be copied from one vault to another.
+pub struct Transfer<'a> {
+    /// Where they are.
+    pub from: &'a Vault,
+    /// Where the chunks of that vault are.
+    pub from_index: Arc<Index>,
+    /// Where they go.
+    pub to: &'a Vault,
+    /// Where the chunks of that one are.
+    pub to_index: Arc<Index>,
+    /// The roots of the trees.
+    pub roots: &'a [ChunkId],
+    /// Roots of trees that are in both: each there is a copy of the one here, made before. What they share with `roots` is not
+    /// fetched again.
+    pub copied: &'a [(ChunkId, ChunkId)],
+    /// Threads that fetch.
+    pub workers: usize,
+    /// Read everything, write nothing.
+    pub dry_run: bool,
+    /// Who is told.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// What became of a [`Transfer`].
+pub struct Transferred {
+    /// The copy of each tree: durable; or why there is none.
+    pub trees: Vec<Result<Made>>,
+    /// Bytes that were added to the vault.
+    pub added_bytes: u64,
+}
+
 /// A chunk that a backup needs and that cannot be had.
 #[derive(Debug)]
 pub struct Flaw {
@@ -282,6 +313,12 @@ pub trait ObjectEngine: Send + Sync {
         root: &ChunkId,
         target: Option<&mut Target<'_>>,
     ) -> Result<()>;
+
+    /// Copies trees, and all they refer to, from one vault to another, which may have other keys. Chunks are not compressed anew.
+    ///
+    /// # Errors
+    /// As either storage has it; `Interrupted`. What concerns one tree is told of that tree.
+    fn transfer(&self, job: Transfer<'_>) -> Result<Transferred>;
 
     /// Whether all that some backups need is there: every tree is read, each of its nodes once, and every chunk it refers to is
     /// looked up.

@@ -32,8 +32,10 @@ use crate::name::ObjectName;
 use crate::storage::Storage;
 use crate::time::Timestamp;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
+use vault::cache::Cache;
 use vault::{Password, Protection, Vault};
 
 /// A place in a storage where backups live.
@@ -93,6 +95,19 @@ impl Repository {
             return Vault::refuse_remains(&*self.storage);
         }
         self.vault = Some(Arc::new(Vault::open(Arc::clone(&self.storage), password)?));
+        Ok(())
+    }
+
+    /// Keeps copies of what is small and often read of the deduplicated part in a folder close by, of so many bytes in all; or no
+    /// longer does, with `None`. Nothing happens while that part is not open.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn set_cache(&mut self, cache: Option<(&Path, u64)>) -> Result<()> {
+        let cache = cache.map(|(folder, limit_bytes)| Cache::open(folder, limit_bytes)).transpose()?;
+        if let Some(vault) = self.vault.as_mut().and_then(Arc::get_mut) {
+            vault.set_cache(cache);
+        }
         Ok(())
     }
 

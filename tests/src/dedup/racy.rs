@@ -1,10 +1,9 @@
 //! Files that change in a way that a look at size and times does not show: never taken for unchanged.
 
-use super::{backup, cheap_place, check_is_clean, restored};
+use super::{backup, cheap_place, check_is_clean, let_the_second_pass, restored};
 use crate::in_memory::World;
 use crate::place::{assert_equal, id};
 use crate::running::Running;
-use icecore::limits::RACY_SECONDS;
 use icecore::monitor::{Event, Monitor};
 use icecore_testkit::manifest::{Manifest, Options, diff};
 use icecore_testkit::random::Random;
@@ -16,7 +15,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::SystemTime;
 
 /// Writes other bytes of the same number over a file.
 fn overwrite(path: &Path, content: &str) {
@@ -118,15 +116,6 @@ fn files_that_change_all_the_time_are_as_they_are_last_in_the_next_backup() {
     check_is_clean(&place);
 }
 
-/// Waits until files that were changed before can be taken for unchanged.
-fn wait_until_they_are_old() {
-    let second = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let before = second();
-    while second() <= before + RACY_SECONDS.unsigned_abs() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn changes_that_keep_size_and_time_are_seen() {
     let place = cheap_place();
@@ -138,7 +127,7 @@ fn changes_that_keep_size_and_time_are_seen() {
     }
     fs::write(at("large"), Random::new(1).bytes(2 << 20)).unwrap();
     set_mtime(&at("large"), 1_000_000_000, 5).unwrap();
-    wait_until_they_are_old();
+    let_the_second_pass(&place);
     let first = id(&backup(&place, &[]).expect(0).summary());
     let before = Manifest::of(&place.source()).unwrap();
     let second = backup(&place, &[]).expect(0).summary();

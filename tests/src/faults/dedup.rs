@@ -9,7 +9,9 @@ use crate::in_memory::{
     Found, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
 };
 use icecore::check::FindingKind;
+use icecore::storage::Storage;
 use icecore::storage::memory::Memory;
+use icecore_testkit::far::Far;
 use icecore_testkit::manifest::Manifest;
 use std::sync::Arc;
 
@@ -44,11 +46,15 @@ fn says_what_failed_of(error: &icecore::Error, what: &str) {
     assert!(chain.iter().any(|text| text.contains("planned failure")), "{what}: {chain:?}");
 }
 
-/// A backup on top of others, in every way to fail.
-fn back_up_with_faults(backups: u32) {
+/// A backup on top of others, in every way to fail; to a storage close by or far away.
+fn back_up_with_faults(backups: u32, is_far: bool) {
     let world = World::dedup().after(backups);
     let expected = Manifest::of(&world.source()).unwrap();
-    for ended in in_every_way(&world, |storage| world.backup(storage)) {
+    let run = |storage: Arc<dyn Storage>| match is_far {
+        true => world.backup(Arc::new(Far(storage))),
+        false => world.backup(storage),
+    };
+    for ended in in_every_way(&world, run) {
         let listed = is_whole_or_not_there(&world, &expected, &ended);
         let Ended { what, memory, outcome, .. } = ended;
         if let Err(error) = &outcome {
@@ -73,12 +79,18 @@ fn back_up_with_faults(backups: u32) {
 
 #[test]
 fn a_first_backup_fails_at_any_call() {
-    back_up_with_faults(0);
+    back_up_with_faults(0, false);
 }
 
 #[test]
 fn a_further_backup_fails_at_any_call() {
-    back_up_with_faults(2);
+    back_up_with_faults(2, false);
+}
+
+#[test]
+fn a_backup_to_a_storage_far_away_fails_at_any_call() {
+    back_up_with_faults(0, true);
+    back_up_with_faults(2, true);
 }
 
 #[test]

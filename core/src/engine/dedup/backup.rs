@@ -24,19 +24,20 @@ mod small;
 mod tests;
 mod walk;
 
+use super::packs::{self, Packs, TreeStore};
 use super::tree::Builder;
 use crate::codec::borders::Borders;
 use crate::codec::chunker::Chunker;
 use crate::engine::{Input, Made, ObjectBackup};
 use crate::error::Result;
-use crate::limits::{AHEAD_HINTS, PACKS_SENT, PACKS_UNDERWAY, PACKS_WAITING, WORK_WAITING, WORKERS_MAX};
-use crate::monitor::{Event, Monitor};
+use crate::limits::{AHEAD_HINTS, WORK_WAITING, WORKERS_MAX};
+use crate::monitor::Monitor;
 use crate::pipe::{self, Hints, Pool, Sender};
-use crate::repository::vault::{ChunkId, ChunkKind, Encoder, Pack, Put, Reader, StoredPack, Vault, Writer};
+use crate::repository::vault::{Encoder, Reader, Vault, Writer};
 use ahead::{Ahead, Cold, Hint};
 use assemble::Assembler;
 use parent::Parent;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Backs up what `job` says into `vault`, and gives the root of the tree. Nothing refers to it yet.
 ///
@@ -45,41 +46,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     let writer = Writer::new(vault, Arc::clone(&job.index));
     let reader = Reader::new(vault, Arc::clone(&job.index));
-    let monitor = job.monitor;
     let dry_run = job.dry_run;
-    // Close by, one pack is written at a time, while others wait for the disk, without their bytes; far away, several are sent.
-    let underway = match vault.storage().capabilities().parallel {
-        true => PACKS_SENT,
-        false => PACKS_UNDERWAY,
-    };
-    let store = |packs: &mut pipe::Receiver<Pack>| {
-        let write = |underway: &mut Sender<StoredPack>| {
-            while let Some(pack) = packs.receive()? {
-                if !dry_run {
-                    underway.send(writer.begin_store(pack)?)?;
-                }
-            }
-            Ok(())
-        };
-        let make_settling = || Ok(|pack: StoredPack| writer.settle(pack));
-        let tell = |stored: &mut pipe::Receiver<u64>| {
-            while let Some(bytes) = stored.receive()? {
-                monitor.event(Event::Stored { bytes });
-            }
-            Ok(())
-        };
-        pipe::run_mapped(PACKS_WAITING, underway, write, make_settling, tell)
-    };
-    let produce = |packs: &mut Sender<Pack>| {
-        let sender = Mutex::new(packs);
-        let sender = || sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let (send, wait) = (|pack| sender().send(pack), || drop(sender()));
-        let packs = Packs { writer: &writer, send: &send, wait: &wait };
-        let root = read_and_assemble(job, vault, &reader, &packs)?;
-        packs.close()?;
-        Ok(root)
-    };
-    let (root, _) = pipe::run(PACKS_WAITING, produce, store)?;
+    let root = packs::storing(&writer, vault, dry_run, job.monitor, |packs| {
+        read_and_assemble(job, vault, &reader, packs)
+    })?;
     if !dry_run {
         writer.finish()?;
     }
@@ -92,34 +62,6 @@ pub(super) fn run(job: ObjectBackup<'_>, vault: &Vault) -> Result<Made> {
     })
 }
 
-/// Where chunks go: into the open pack, and full packs to the storing end.
-struct Packs<'p> {
-    writer: &'p Writer<'p>,
-    send: &'p (dyn Fn(Pack) -> Result<()> + Sync),
-    /// Waits until nobody sends.
-    wait: &'p (dyn Fn() + Sync),
-}
-
-impl Packs<'_> {
-    /// Stores a chunk that is not there yet; gives its id.
-    ///
-    /// While a full pack waits to be taken, nobody fills another: no more memory than that of a few packs is in use, however
-    /// slow the storage is.
-    fn put(&self, kind: ChunkKind, bytes: &[u8], encoder: &mut Encoder) -> Result<ChunkId> {
-        (self.wait)();
-        let Put { id, full, .. } = self.writer.put(kind, bytes, encoder)?;
-        if let Some(pack) = full {
-            (self.send)(pack)?;
-        }
-        Ok(id)
-    }
-
-    /// Sends the packs that are not full.
-    fn close(&self) -> Result<()> {
-        self.writer.remaining()?.into_iter().try_for_each(self.send)
-    }
-}
-
 /// What the walk and the workers share.
 struct Common<'c> {
     packs: &'c Packs<'c>,
@@ -129,18 +71,6 @@ struct Common<'c> {
     cold: Cold,
     monitor: &'c dyn Monitor,
     clock: &'c (dyn Fn() -> crate::time::FileTime + Sync),
-}
-
-/// Stores the tree's own chunks with an encoder of its own.
-struct TreeStore<'t> {
-    packs: &'t Packs<'t>,
-    encoder: Encoder,
-}
-
-impl super::tree::Store for TreeStore<'_> {
-    fn put(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
-        self.packs.put(kind, bytes, &mut self.encoder)
-    }
 }
 
 fn read_and_assemble(
@@ -183,7 +113,7 @@ fn read_and_assemble(
         Ok(move |work: row::Work| worker.run(work))
     };
     let assemble = |done: &mut pipe::Receiver<row::Done>| {
-        let mut store = TreeStore { packs, encoder: Encoder::new(effort, verify)? };
+        let mut store = TreeStore::new(packs, Encoder::new(effort, verify)?);
         let mut assembler = Assembler::new(Builder::new(&nodes_key, &mut store), common);
         while let Some(done) = done.receive()? {
             assembler.take(done)?;

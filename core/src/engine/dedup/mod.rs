@@ -3,10 +3,12 @@
 
 mod backup;
 mod examine;
+mod packs;
 pub mod restore;
+mod transfer;
 pub mod tree;
 
-use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Way};
+use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Transfer, Transferred, Way};
 use crate::error::Result;
 use crate::repository::vault::{ChunkId, ChunkKind, Index, Reader, Vault};
 use crate::tree::target::Target;
@@ -55,6 +57,10 @@ impl ObjectEngine for Dedup {
 
     fn examine(&self, job: Examination<'_>, vault: &Vault) -> Result<Vec<Flaw>> {
         examine::run(job, vault)
+    }
+
+    fn transfer(&self, job: Transfer<'_>) -> Result<Transferred> {
+        transfer::run(job)
     }
 }
 

@@ -47,13 +47,8 @@ impl Vault {
     }
 
     /// Reads one document.
-    pub(super) fn read_document<T: Document>(&self, id: ObjectId, size_bytes: Option<u64>) -> Result<T> {
-        let bytes = self.read_object(T::KIND, id, size_bytes)?;
-        T::parse(&bytes).map_err(|error| {
-            let name =
-                Folder::of(T::KIND).object(id).map_or_else(|_| id.to_string(), |name| name.to_string());
-            error.while_doing("cannot understand", name)
-        })
+    pub(super) fn read_document<T: Document>(&self, id: ObjectId) -> Result<T> {
+        understand(id, &self.read_object(T::KIND, id, None)?)
     }
 
     /// Reads every document of a folder once, oldest first.
@@ -64,8 +59,8 @@ impl Vault {
             damaged: Vec::new(),
             strays: names.strays,
         };
-        for (id, size_bytes) in names.objects {
-            match self.read_document::<T>(id, Some(size_bytes)) {
+        self.read_objects(T::KIND, &names.objects, &mut |id, _, bytes| {
+            match bytes.and_then(|bytes| understand::<T>(id, &bytes)) {
                 Ok(document) => documents.found.push((id, document)),
                 // Removed since the list was made.
                 Err(error) if error.kind() == Kind::NotFound => (),
@@ -74,8 +69,16 @@ impl Vault {
                 }
                 Err(error) => return Err(error),
             }
-        }
+            Ok(())
+        })?;
         documents.found.sort_by_key(|(id, document)| (document.time(), *id));
         Ok(documents)
     }
+}
+
+fn understand<T: Document>(id: ObjectId, bytes: &[u8]) -> Result<T> {
+    T::parse(bytes).map_err(|error| {
+        let name = Folder::of(T::KIND).object(id).map_or_else(|_| id.to_string(), |name| name.to_string());
+        error.while_doing("cannot understand", name)
+    })
 }

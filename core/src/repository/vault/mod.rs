@@ -4,6 +4,7 @@
 //! Invariants: every object has a key of its own, which is bound to the repository, the kind and the name of the object; what
 //! is read back is opened, decoded and compared with its id before anybody sees it; a snapshot is written last.
 
+pub mod cache;
 pub mod compression;
 pub mod config;
 pub mod documents;
@@ -50,8 +51,10 @@ pub use snapshot::{Snapshot, Snapshots};
 pub use writer::{Put, StoredPack, Writer};
 
 use crate::error::{Error, Kind, Result};
-use crate::limits::VAULT_OBJECT_BYTES;
+use crate::limits::{DOCUMENTS_FETCHED, VAULT_OBJECT_BYTES};
+use crate::pipe;
 use crate::storage::{PutMode, Storage};
+use cache::Cache;
 use id::ID_BYTES;
 use names::Folder;
 use seal::{Cipher, random};
@@ -66,6 +69,8 @@ pub struct Vault {
     /// The slot that opened it, and what stands before the master key there.
     slot: ObjectId,
     guard: Guard,
+    /// Copies close by.
+    cache: Option<Cache>,
 }
 
 impl Vault {
@@ -89,6 +94,16 @@ impl Vault {
         &self.storage
     }
 
+    /// From now on reads what is small and often needed from copies close by, or no longer does.
+    pub fn set_cache(&mut self, cache: Option<Cache>) {
+        self.cache = cache;
+    }
+
+    /// The copies close by, if there are any.
+    fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
     /// Stores a new object that has one document: an index, a snapshot, a session, a removal.
     ///
     /// # Errors
@@ -97,6 +112,9 @@ impl Vault {
         let id = ObjectId(random::<ID_BYTES>()?);
         let bytes = object::seal(&self.keys, kind, id, document)?;
         self.storage.put(&Folder::of(kind).object(id)?, &bytes, PutMode::CreateNew)?;
+        if let Some(cache) = self.cache_of(kind) {
+            cache.keep(Folder::of(kind), id, &bytes);
+        }
         Ok(id)
     }
 
@@ -105,6 +123,14 @@ impl Vault {
     /// # Errors
     /// `NotFound`, `Damaged`, `Unsupported`, and what the storage reports.
     pub fn read_object(&self, kind: ObjectKind, id: ObjectId, size_bytes: Option<u64>) -> Result<Vec<u8>> {
+        let cache = self.cache_of(kind);
+        if let Some(bytes) = cache.and_then(|cache| cache.read_whole(Folder::of(kind), id, size_bytes)) {
+            match object::open(&self.keys, kind, id, bytes) {
+                Ok(document) => return Ok(document),
+                // The copy is no good: it is made anew.
+                Err(_) => cache.into_iter().for_each(|cache| cache.forget(Folder::of(kind), id)),
+            }
+        }
         let name = Folder::of(kind).object(id)?;
         // A list may lie: one byte more than it promised is asked for, and never more than an object has.
         let limit = size_bytes.map_or(VAULT_OBJECT_BYTES, |size| size.min(VAULT_OBJECT_BYTES));
@@ -112,8 +138,46 @@ impl Vault {
             Kind::Limit => Error::damaged("too long:", name.to_string()).because(error),
             _ => error,
         })?;
-        object::open(&self.keys, kind, id, bytes)
-            .map_err(|error| error.while_doing("cannot open", name.to_string()))
+        let copy = cache.map(|_| bytes.clone());
+        let document = object::open(&self.keys, kind, id, bytes)
+            .map_err(|error| error.while_doing("cannot open", name.to_string()))?;
+        if let (Some(cache), Some(copy)) = (cache, copy) {
+            cache.keep(Folder::of(kind), id, &copy);
+        }
+        Ok(document)
+    }
+
+    fn cache_of(&self, kind: ObjectKind) -> Option<&Cache> {
+        self.cache().filter(|_| cache::is_kept(Folder::of(kind)))
+    }
+
+    /// Reads the documents of several objects, each with its length as listed, and hands them to `take` in this order, with what
+    /// failed among them. Where each request waits for an answer from far away, several are under way at once.
+    ///
+    /// # Errors
+    /// Of `take`.
+    pub(super) fn read_objects(
+        &self,
+        kind: ObjectKind,
+        objects: &[(ObjectId, u64)],
+        take: &mut dyn FnMut(ObjectId, u64, Result<Vec<u8>>) -> Result<()>,
+    ) -> Result<()> {
+        let read = |(id, size_bytes)| (id, size_bytes, self.read_object(kind, id, Some(size_bytes)));
+        if objects.len() < 2 || !self.storage.capabilities().parallel {
+            return objects.iter().try_for_each(|object| {
+                let (id, size_bytes, document) = read(*object);
+                take(id, size_bytes, document)
+            });
+        }
+        let produce = |sender: &mut pipe::Sender<(ObjectId, u64)>| objects.iter().try_for_each(|object| sender.send(*object));
+        let make_reader = || Ok(|object| Ok(read(object)));
+        let hand_on = |receiver: &mut pipe::Receiver<(ObjectId, u64, Result<Vec<u8>>)>| {
+            while let Some((id, size_bytes, document)) = receiver.receive()? {
+                take(id, size_bytes, document)?;
+            }
+            Ok(())
+        };
+        pipe::run_mapped(1, DOCUMENTS_FETCHED, produce, make_reader, hand_on).map(drop)
     }
 }
 

@@ -46,7 +46,7 @@ impl Folder {
         }
     }
 
-    fn spelled(self) -> &'static str {
+    pub(super) fn spelled(self) -> &'static str {
         match self {
             Folder::Keys => "keys",
             Folder::Sessions => "sessions",

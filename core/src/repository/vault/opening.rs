@@ -62,7 +62,7 @@ impl Vault {
         let slot = KeySlot::seal(ObjectId(random::<ID_BYTES>()?), &keys, guard, &key, &about)?;
         slots::write(storage.as_ref(), &slot)?;
         publish(storage.as_ref(), &Config::create(&keys), &slot)?;
-        Ok(Vault { storage, keys, slot: slot.id(), guard })
+        Ok(Vault { storage, keys, slot: slot.id(), guard, cache: None })
     }
 
     /// Whether there is one.
@@ -111,7 +111,7 @@ impl Vault {
                 Tried { opened: None, left_out } => return Err(wrong_password(storage.as_ref(), left_out)),
             },
         };
-        Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys })
+        Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys, cache: None })
     }
 }
 

@@ -15,7 +15,7 @@ use super::index::Index;
 use super::names::Folder;
 use super::pack::{Location, PackKey, PackRef, Row};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{METADATA_WINDOW_BYTES, METADATA_WINDOWS, PACK_KEYS_KEPT, WORKERS_MAX};
+use crate::limits::{CACHED_WHOLE_BYTES, METADATA_WINDOW_BYTES, METADATA_WINDOWS, PACK_KEYS_KEPT, WORKERS_MAX};
 use keep::Keep;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -92,7 +92,14 @@ impl<'v> Reader<'v> {
         let mut out = Vec::new();
         let decoder = lock(&self.decoders).pop();
         let mut decoder = decoder.map_or_else(Decoder::new, Ok)?;
-        let opened = self.open(id, kind, &at, &mut sealed, &mut decoder, &mut out);
+        let mut opened = self.open(id, kind, &at, &mut sealed, &mut decoder, &mut out);
+        if let (true, true, Some(cache)) = (opened.is_err(), kind.is_metadata(), self.vault.cache()) {
+            // Perhaps only the copy is no good.
+            cache.forget(Folder::Packs, self.index.pack(at.pack)?.id);
+            lock(&self.windows).clear();
+            sealed = self.fetch(at.pack, at.offset..at.end())?;
+            opened = self.open(id, kind, &at, &mut sealed, &mut decoder, &mut out);
+        }
         let mut decoders = lock(&self.decoders);
         if decoders.len() < WORKERS_MAX {
             decoders.push(decoder);
@@ -183,6 +190,22 @@ impl<'v> Reader<'v> {
         Ok(key)
     }
 
+    /// As [`Reader::fetch`], by way of the copies close by. A pack that is small, or gone through, is copied whole.
+    fn fetch_metadata(&self, pack: PackRef, range: Range<u32>, is_gone_through: bool) -> Result<Vec<u8>> {
+        let Some(cache) = self.vault.cache() else { return self.fetch(pack, range) };
+        let info = self.index.pack(pack)?;
+        let (from, length) = (range.start as usize, range.len());
+        if let Some(bytes) = cache.read(Folder::Packs, info.id, u64::from(range.start), length) {
+            return Ok(bytes);
+        }
+        if info.size_bytes > CACHED_WHOLE_BYTES && !is_gone_through {
+            return self.fetch(pack, range);
+        }
+        let whole = self.fetch(pack, 0..info.size_bytes)?;
+        cache.keep(Folder::Packs, info.id, &whole);
+        Ok(whole[from..from + length].to_vec())
+    }
+
     /// A blob of metadata, by way of a window: its neighbours are wanted next.
     fn metadata_blob(&self, at: &Location) -> Result<Vec<u8>> {
         let (found, before) = {
@@ -207,7 +230,7 @@ impl<'v> Reader<'v> {
         }
         let size_bytes = self.index.pack(at.pack)?.size_bytes;
         let to = size_bytes.min(at.offset.saturating_add(length as u32));
-        let bytes = match self.fetch(at.pack, at.offset..to) {
+        let bytes = match self.fetch_metadata(at.pack, at.offset..to, before.is_some()) {
             Ok(bytes) => bytes,
             // A pack that has lost its end still has this, perhaps.
             Err(error) if error.kind() == Kind::Damaged => return self.fetch(at.pack, at.offset..at.end()),

@@ -187,7 +187,7 @@ impl Vault {
     /// # Errors
     /// `NotFound`, `Damaged`, `Unsupported`, and what the storage reports.
     pub fn snapshot(&self, id: ObjectId) -> Result<Snapshot> {
-        self.read_document(id, None)
+        self.read_document(id)
     }
 
     /// Every backup, oldest first, read once each. One that is damaged is a row of its own; one that goes meanwhile is gone. One

@@ -8,7 +8,7 @@
 //! any failure it does not: somebody may have been told of a chunk that never came to be.
 
 use super::Vault;
-use super::compression::Encoder;
+use super::compression::{Encoder, Stored};
 use super::header::ObjectKind;
 use super::id::{ChunkId, ChunkKind, ObjectId};
 use super::index::{Index, document, too_many};
@@ -19,6 +19,7 @@ use crate::limits::{
     CHUNKS_IN_MEMORY, INDEX_DOCUMENT_BYTES, INDEX_DUE_BYTES, INDEX_SMALL_COUNT, PACK_BUFFERS_KEPT,
     PACK_CLOSE_BYTES,
 };
+use crate::monitor::Quiet;
 use crate::storage::{PutMode, Underway};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -29,6 +30,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const SHARDS: usize = 64;
 /// An index is due when this part of what the run has stored is not indexed.
 const INDEX_DUE_PART: u64 = 8;
+
+impl Vault {
+    /// Tells others of the packs that a run has stored before it failed or was interrupted, so that the next one goes on from there.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    pub fn index_what_was_stored(&self) -> Result<()> {
+        // Not the monitor of the run, which was told to stop: this is what stopping in good order means.
+        let mut index = Index::load(self, &Quiet)?;
+        let orphans = super::index::orphans(self, &index)?;
+        if orphans.packs.is_empty() {
+            return Ok(());
+        }
+        index.adopt(orphans.packs)?;
+        Writer::new(self, Arc::new(index)).finish()
+    }
+}
 
 /// Stores chunks; shared by worker threads.
 pub struct Writer<'v> {
@@ -138,7 +156,19 @@ impl<'v> Writer<'v> {
     /// # Errors
     /// `Limit` for a chunk that is too long, or one too many; when it cannot be compressed or sealed. The writer is then only
     /// good for dropping.
-    pub fn put(&self, kind: ChunkKind, raw: &[u8], encoder: &mut Encoder) -> Result<Put> {
+    pub fn put<'a>(&self, kind: ChunkKind, raw: &'a [u8], encoder: &'a mut Encoder) -> Result<Put> {
+        self.put_as(kind, raw, || encoder.encode(raw))
+    }
+
+    /// As [`Writer::put`], for a chunk that was stored before: it is stored as it was then.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub fn put_stored(&self, kind: ChunkKind, raw: &[u8], stored: Stored<'_>) -> Result<Put> {
+        self.put_as(kind, raw, || Ok(stored))
+    }
+
+    fn put_as<'a>(&self, kind: ChunkKind, raw: &[u8], encode: impl FnOnce() -> Result<Stored<'a>>) -> Result<Put> {
         let limit = chunk_limit(kind);
         if raw.len() > limit {
             return Err(Error::new(Kind::Limit, format!("a chunk of more than {limit} bytes:"))
@@ -149,7 +179,7 @@ impl<'v> Writer<'v> {
             return Ok(Put { id, is_new: false, stored_bytes: 0, full: None });
         }
         // From here on others count on this chunk.
-        let added = self.add(id, kind, raw, encoder);
+        let added = self.add(id, kind, raw.len(), encode);
         let (stored_bytes, full) = added.inspect_err(|_| self.has_failed.store(true, Ordering::SeqCst))?;
         Ok(Put { id, is_new: true, stored_bytes, full })
     }
@@ -158,24 +188,24 @@ impl<'v> Writer<'v> {
         &self.claimed[usize::from(id.0[0]) % SHARDS]
     }
 
-    fn add(
+    fn add<'a>(
         &self,
         id: ChunkId,
         kind: ChunkKind,
-        raw: &[u8],
-        encoder: &mut Encoder,
+        raw_bytes: usize,
+        encode: impl FnOnce() -> Result<Stored<'a>>,
     ) -> Result<(u32, Option<Pack>)> {
         if self.index.len() + self.new_chunks.fetch_add(1, Ordering::Relaxed) >= CHUNKS_IN_MEMORY {
             return Err(too_many("chunks", CHUNKS_IN_MEMORY));
         }
-        let stored = encoder.encode(raw)?;
+        let stored = encode()?;
         let is_metadata = kind.is_metadata();
         let mut open = lock(&self.open[usize::from(is_metadata)]);
         let pack = match &mut *open {
             Some(pack) => pack,
             none => none.insert(Pack::begin(self.vault.keys(), is_metadata, self.buffer())?),
         };
-        let stored_bytes = pack.push(id, kind, raw.len(), &stored)?;
+        let stored_bytes = pack.push(id, kind, raw_bytes, &stored)?;
         let full = if pack.is_full() { open.take() } else { None };
         // In the lock: `remaining` must not count before this does.
         self.handed_out.fetch_add(usize::from(full.is_some()), Ordering::SeqCst);
@@ -237,6 +267,9 @@ impl<'v> Writer<'v> {
             Way::Waits(bytes) => {
                 let name = Folder::Packs.object(described.id())?;
                 let put = self.vault.storage().put(&name, &bytes, PutMode::CreateNew);
+                if let (Ok(()), true, Some(cache)) = (&put, described.is_metadata, self.vault.cache()) {
+                    cache.keep(Folder::Packs, described.id(), &bytes);
+                }
                 self.recycle(bytes);
                 put
             }

@@ -10,7 +10,7 @@ use super::super::names::{self, Folder};
 use super::super::pack::PackRef;
 use super::{Index, PackEntry, Small, Table, document};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{INDEX_LISTINGS, INDEX_SMALL_BYTES};
+use crate::limits::{DOCUMENTS_FETCHED, INDEX_LISTINGS, INDEX_SMALL_BYTES};
 use crate::monitor::{Event, Monitor};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -58,20 +58,31 @@ impl Loading {
     fn read_all(&mut self, vault: &Vault, monitor: &dyn Monitor) -> Result<Option<HashSet<ObjectId>>> {
         let mut listed = names::list(vault.storage().as_ref(), Folder::Index)?.objects;
         listed.sort_unstable_by_key(|(id, size_bytes)| (std::cmp::Reverse(*size_bytes), *id));
+        let at_once = if vault.storage().capabilities().parallel { DOCUMENTS_FETCHED } else { 1 };
         let known: HashSet<ObjectId> =
             self.read.iter().map(|read| read.id).chain(self.damaged.iter().map(|(id, _)| *id)).collect();
-        for (id, size_bytes) in &listed {
-            monitor.check()?;
-            if known.contains(id) || self.superseded.contains(id) {
-                continue;
+        let mut rest = &listed[..];
+        let mut is_whole = true;
+        while !rest.is_empty() {
+            // What those that are read at once supersede among each other is read for nothing.
+            let (some, others) = rest.split_at(rest.len().min(at_once));
+            rest = others;
+            let is_needed = |(id, _): &&(ObjectId, u64)| !known.contains(id) && !self.superseded.contains(id);
+            let some: Vec<(ObjectId, u64)> = some.iter().filter(is_needed).copied().collect();
+            vault.read_objects(ObjectKind::Index, &some, &mut |id, size_bytes, document| {
+                monitor.check()?;
+                match document {
+                    Ok(document) => self.take(vault, id, size_bytes, &document)?,
+                    Err(error) if error.kind() == Kind::NotFound => is_whole = false,
+                    Err(error) if error.kind() == Kind::Damaged => self.damaged.push((id, error)),
+                    Err(error) => return Err(error.while_doing("cannot read index", id.to_string())),
+                }
+                monitor.event(Event::Stored { bytes: size_bytes });
+                Ok(())
+            })?;
+            if !is_whole {
+                return Ok(None);
             }
-            match vault.read_object(ObjectKind::Index, *id, Some(*size_bytes)) {
-                Ok(document) => self.take(vault, *id, *size_bytes, &document)?,
-                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-                Err(error) if error.kind() == Kind::Damaged => self.damaged.push((*id, error)),
-                Err(error) => return Err(error.while_doing("cannot read index", id.to_string())),
-            }
-            monitor.event(Event::Stored { bytes: *size_bytes });
         }
         Ok(Some(listed.into_iter().map(|(id, _)| id).collect()))
     }

@@ -27,6 +27,11 @@ impl<K: PartialEq, V: Clone> Keep<K, V> {
         self.kept[self.kept.len() - 1].1.clone()
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+    }
+
     /// Takes a value in; the one that was not used for the longest time goes when there is no room.
     pub fn insert(&mut self, key: K, value: V) {
         self.kept.retain(|(known, _)| *known != key);

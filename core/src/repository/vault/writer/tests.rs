@@ -1,5 +1,6 @@
 //! Chunks that go in and come back: by any number of threads, in any mixture, under both ciphers.
 
+mod cached;
 mod damage;
 mod recovery;
 mod vectors;
@@ -26,7 +27,7 @@ use zeroize::Zeroizing;
 pub(super) fn vault_over(storage: &Memory, cipher: Cipher) -> Vault {
     let keys = Keys::new(Zeroizing::new([1; KEY_BYTES]), ObjectId([2; ID_BYTES]), cipher);
     let slot = ObjectId([3; ID_BYTES]);
-    Vault { storage: Arc::new(storage.clone()), keys, slot, guard: Guard::Open }
+    Vault { storage: Arc::new(storage.clone()), keys, slot, guard: Guard::Open, cache: None }
 }
 
 fn vault(cipher: Cipher) -> Vault {

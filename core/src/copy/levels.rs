@@ -1,0 +1,149 @@
+//! Levels of chains: their objects go over as they are, lowest level first, and the document of each last.
+
+use super::{Copy, Outcome, concerns_one};
+use crate::error::{Error, Kind, Result};
+use crate::limits::{PACKS_WAITING, SMALL_OBJECT_BYTES};
+use crate::monitor::Event;
+use crate::name::ObjectName;
+use crate::pipe::{self, Receiver, Sender};
+use crate::repository::reading::Step;
+use crate::repository::{BackupEntry, BackupId, BackupLocation, Chain, Parents};
+use crate::select;
+use crate::storage::PutMode;
+use std::collections::BTreeSet;
+use std::io::Read;
+
+/// What is read of a temporary file at once.
+const READ_BYTES: usize = 1 << 20;
+
+impl Copy<'_> {
+    /// Copies the levels that are meant, and those they build on.
+    pub(super) fn levels(&mut self) -> Result<()> {
+        let (series, strays) = select::series(self.from, &self.options.filter)?;
+        strays.iter().for_each(|stray| self.pass_over(stray));
+        for one in &series {
+            let listed = self.from.chains(&one.engine, &one.name)?;
+            listed.strays.iter().for_each(|stray| self.pass_over(stray));
+            for chain in &listed.chains {
+                self.chain(chain)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_over(&self, stray: &str) {
+        self.monitor.event(Event::Warning(&format!("passed over, no part of a backup: {stray}")));
+    }
+
+    fn chain(&mut self, chain: &Chain) -> Result<()> {
+        let mut parents = Parents::new();
+        let mut needed: BTreeSet<BackupEntry> = BTreeSet::new();
+        for entry in &chain.backups {
+            let location = chain.location(*entry);
+            let step = self.from.step(location.clone());
+            parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
+            let report = step.as_ref().ok().and_then(|step| step.document.details.as_ref()).map(|details| &details.report);
+            if !self.options.filter.accepts_level(report) || !self.is_wanted(&BackupId::of(&location)) {
+                continue;
+            }
+            match chain.path_to(*entry, &parents) {
+                Ok(path) => needed.extend(path),
+                Err(error) => self.row(&BackupId::of(&location), location.to_string(), Outcome::Failed(error))?,
+            }
+        }
+        // A level without the one below it is no backup.
+        let mut lost: Option<String> = None;
+        for entry in needed {
+            let location = chain.location(entry);
+            let outcome = match &lost {
+                Some(below) => Outcome::Failed(
+                    Error::new(Kind::Damaged, "a level below it was not copied:").on(below.clone()),
+                ),
+                None => match self.level(&location) {
+                    Ok(outcome) => outcome,
+                    Err(error) if concerns_one(&error) => Outcome::Failed(error),
+                    Err(error) => return Err(error),
+                },
+            };
+            if matches!(outcome, Outcome::Failed(_)) {
+                lost.get_or_insert_with(|| location.to_string());
+            }
+            self.row(&BackupId::of(&location), location.to_string(), outcome)?;
+        }
+        Ok(())
+    }
+
+    fn level(&mut self, location: &BackupLocation) -> Result<Outcome> {
+        self.monitor.check()?;
+        let document = location.metadata()?;
+        let limit = SMALL_OBJECT_BYTES;
+        let ours = self.from.storage().read_small(&document, limit)?;
+        match self.to.storage().read_small(&document, limit) {
+            Ok(theirs) if theirs == ours => return Ok(Outcome::Present),
+            Ok(_) => {
+                return Err(Error::new(Kind::AlreadyExists, "another backup is there under the same name:")
+                    .on(location.to_string()));
+            }
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let step = self.from.step(location.clone())?;
+        self.from.verify_sizes(std::slice::from_ref(&step))?;
+        if self.options.dry_run {
+            return Ok(Outcome::Copied);
+        }
+        if self.to.storage().stat(&location.claim()?).is_ok() {
+            return Err(Error::new(Kind::Busy, "somebody is making a backup there under the same name:")
+                .on(location.to_string()));
+        }
+        self.data(&step)?;
+        self.engine_metadata(&step)?;
+        self.to.storage().put(&document, &ours, PutMode::CreateNew)?;
+        Ok(Outcome::Copied)
+    }
+
+    /// The stream: read ahead while it is written. Its end is handed out only when the whole is what was promised.
+    fn data(&mut self, step: &Step) -> Result<()> {
+        let mut reader = self.from.data_reader(step)?;
+        let (monitor, to) = (self.monitor, self.to.storage());
+        let read = |sender: &mut Sender<Vec<u8>>| {
+            while let Some(block) = reader.next_block()? {
+                monitor.check()?;
+                sender.send(block)?;
+            }
+            Ok(())
+        };
+        let name = step.location.data()?;
+        let write = |receiver: &mut Receiver<Vec<u8>>| {
+            let mut added_bytes = 0;
+            // What a copy that was cut short has left is nobody's.
+            let mut writer = to.writer(&name, PutMode::Replace)?;
+            while let Some(block) = receiver.receive()? {
+                writer.write(&block)?;
+                added_bytes += block.len() as u64;
+                monitor.event(Event::Stored { bytes: block.len() as u64 });
+            }
+            writer.finish()?;
+            Ok(added_bytes)
+        };
+        let ((), added_bytes) = pipe::run(PACKS_WAITING, read, write)?;
+        self.report.added_bytes += added_bytes;
+        Ok(())
+    }
+
+    fn engine_metadata(&mut self, step: &Step) -> Result<()> {
+        let mut spool = self.from.read_engine_metadata(step, self.scratch)?;
+        let name: ObjectName = step.location.engine_metadata()?;
+        let mut writer = self.to.storage().writer(&name, PutMode::Replace)?;
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let length = spool.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
+            if length == 0 {
+                break;
+            }
+            writer.write(&buffer[..length])?;
+            self.report.added_bytes += length as u64;
+        }
+        writer.finish()
+    }
+}

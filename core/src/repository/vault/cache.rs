@@ -1,0 +1,201 @@
+//! A copy close by of what is small and read often of a vault far away: indexes, snapshots, removals, and packs with metadata.
+//!
+//! Invariants: what is here is as sealed as it is there, and is opened and compared like everything else, so that whoever
+//! writes here can hide nothing and learns nothing; what does not open here is taken away and fetched again. No failure of the cache
+//! is one of the vault: everything can be had without it. Files appear whole, by renaming; any of them, or all, may
+//! vanish at any time, so that several processes share one folder and a person may remove it.
+
+use super::id::ObjectId;
+use super::names::Folder;
+use crate::error::{Error, Result};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// What is left of a cache that has become too large, as a part of what it may hold.
+const KEPT_PART: u64 = 8;
+
+/// A folder with copies of objects of one vault.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    limit_bytes: u64,
+    used_bytes: Mutex<u64>,
+}
+
+/// A file of the cache: when it was used last, and how long it is.
+struct Kept {
+    used: (i64, i64),
+    size_bytes: u64,
+    path: PathBuf,
+}
+
+impl Cache {
+    /// Opens the cache in a folder, which is made if it is missing, and removes what was not used for the longest time when it
+    /// holds more than `limit_bytes`.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn open(root: &Path, limit_bytes: u64) -> Result<Cache> {
+        let cannot = |error| Error::io("cannot make the cache", root.display().to_string(), error);
+        for folder in Folder::ALL.into_iter().filter(|folder| is_kept(*folder)) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder_of(root, folder)).map_err(cannot)?;
+        }
+        let cache = Cache { root: root.to_owned(), limit_bytes, used_bytes: Mutex::new(0) };
+        cache.make_room();
+        Ok(cache)
+    }
+
+    /// Bytes of an object, if they are here.
+    pub fn read(&self, folder: Folder, id: ObjectId, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let file = File::open(self.path(folder, id)).ok()?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).ok()?;
+        // So that what is used stays.
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        futimens(&file, &Timestamps { last_access: now, last_modification: now }).unwrap_or(());
+        Some(bytes)
+    }
+
+    /// A whole object, if it is here and as long as it should be.
+    pub fn read_whole(&self, folder: Folder, id: ObjectId, size_bytes: Option<u64>) -> Option<Vec<u8>> {
+        let there = fs::metadata(self.path(folder, id)).ok()?.len();
+        if size_bytes.is_some_and(|size_bytes| size_bytes != there) {
+            return None;
+        }
+        self.read(folder, id, 0, usize::try_from(there).ok()?)
+    }
+
+    /// Keeps a copy of an object, if it can.
+    pub fn keep(&self, folder: Folder, id: ObjectId, bytes: &[u8]) {
+        if bytes.len() as u64 > self.limit_bytes / KEPT_PART {
+            return;
+        }
+        // A cache that cannot be written to is a slow one.
+        if self.try_to_keep(folder, id, bytes).is_ok() {
+            let mut used = self.used_bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            *used += bytes.len() as u64;
+            let is_full = *used > self.limit_bytes;
+            drop(used);
+            if is_full {
+                self.make_room();
+            }
+        }
+    }
+
+    fn try_to_keep(&self, folder: Folder, id: ObjectId, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder_of(&self.root, folder))?;
+        file.write_all(bytes)?;
+        file.persist(self.path(folder, id))?;
+        Ok(())
+    }
+
+    /// Takes an object away: it did not open, or is gone there.
+    pub fn forget(&self, folder: Folder, id: ObjectId) {
+        fs::remove_file(self.path(folder, id)).unwrap_or(());
+    }
+
+    /// Counts what is here, and when it is too much, removes what was not used for the longest time.
+    fn make_room(&self) {
+        let mut kept: Vec<Kept> =
+            Folder::ALL.into_iter().filter(|folder| is_kept(*folder)).flat_map(|folder| self.kept(folder)).collect();
+        let mut used_bytes: u64 = kept.iter().map(|kept| kept.size_bytes).sum();
+        if used_bytes > self.limit_bytes {
+            kept.sort_unstable_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
+            let enough = self.limit_bytes - self.limit_bytes / KEPT_PART;
+            for file in kept {
+                if used_bytes <= enough {
+                    break;
+                }
+                if fs::remove_file(&file.path).is_ok() {
+                    used_bytes -= file.size_bytes;
+                }
+            }
+        }
+        *self.used_bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = used_bytes;
+    }
+
+    /// The files of a folder, temporary ones that a killed process left among them.
+    fn kept(&self, folder: Folder) -> Vec<Kept> {
+        let Ok(entries) = fs::read_dir(folder_of(&self.root, folder)) else { return Vec::new() };
+        let file = |entry: fs::DirEntry| {
+            let metadata = entry.metadata().ok()?;
+            let used = (metadata.mtime(), metadata.mtime_nsec());
+            Some(Kept { used, size_bytes: metadata.len(), path: entry.path() })
+        };
+        entries.flatten().filter_map(file).collect()
+    }
+
+    fn path(&self, folder: Folder, id: ObjectId) -> PathBuf {
+        folder_of(&self.root, folder).join(id.to_string())
+    }
+}
+
+/// Whether objects of this folder are kept: those that never change.
+pub fn is_kept(folder: Folder) -> bool {
+    matches!(folder, Folder::Index | Folder::Snapshots | Folder::Removals | Folder::Packs)
+}
+
+fn folder_of(root: &Path, folder: Folder) -> PathBuf {
+    root.join(folder.spelled())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::id::ID_BYTES;
+    use super::*;
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId([number; ID_BYTES])
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("a/b"), 1 << 20).unwrap();
+        assert_eq!(cache.read(Folder::Packs, id(1), 0, 1), None);
+        cache.keep(Folder::Packs, id(1), b"0123456789");
+        assert_eq!(cache.read(Folder::Packs, id(1), 2, 3).unwrap(), b"234");
+        assert_eq!(cache.read(Folder::Packs, id(1), 8, 3), None, "beyond its end");
+        assert_eq!(cache.read_whole(Folder::Packs, id(1), Some(10)).unwrap(), b"0123456789");
+        assert_eq!(cache.read_whole(Folder::Packs, id(1), Some(11)), None, "of another length");
+        assert_eq!(cache.read_whole(Folder::Index, id(1), None), None, "in another folder");
+        cache.forget(Folder::Packs, id(1));
+        assert_eq!(cache.read_whole(Folder::Packs, id(1), None), None);
+    }
+
+    #[test]
+    fn what_was_not_used_for_the_longest_time_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path(), 8_000).unwrap();
+        for number in 0..8 {
+            cache.keep(Folder::Packs, id(number), &[number; 1_000]);
+            let path = cache.path(Folder::Packs, id(number));
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + u64::from(number));
+            File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+        assert!(cache.read(Folder::Packs, id(0), 0, 1).is_some(), "and is the newest now");
+        cache.keep(Folder::Index, id(9), &[9; 1_000]);
+        let there: Vec<u8> =
+            (0..8).filter(|number| cache.read(Folder::Packs, id(*number), 0, 1).is_some()).collect();
+        assert_eq!(there, [0, 3, 4, 5, 6, 7]);
+        assert!(cache.read(Folder::Index, id(9), 0, 1).is_some());
+        // Nor is anything kept that would push out all the rest.
+        cache.keep(Folder::Index, id(10), &[9; 1_001]);
+        assert!(cache.read(Folder::Index, id(10), 0, 1).is_none());
+    }
+
+    #[test]
+    fn a_cache_that_vanishes_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache"), 1 << 20).unwrap();
+        cache.keep(Folder::Packs, id(1), b"0123");
+        fs::remove_dir_all(folder.path().join("cache")).unwrap();
+        assert_eq!(cache.read(Folder::Packs, id(1), 0, 1), None);
+        cache.keep(Folder::Packs, id(1), b"0123");
+        cache.make_room();
+    }
+}
