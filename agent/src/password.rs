@@ -82,7 +82,9 @@ impl PasswordArguments {
     pub fn current(&self, context: &Context<'_>) -> Result<Password> {
         match self.from()? {
             Some(from) => from.read(),
-            None => prompt::ask(context, self.question())?.map_or_else(|| Err(no_way(self.variable)), checked),
+            None => {
+                prompt::ask(context, self.question())?.map_or_else(|| Err(no_way(self.variable)), checked)
+            }
         }
     }
 

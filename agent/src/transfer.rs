@@ -45,7 +45,12 @@ impl TransferArguments {
     ///
     /// # Errors
     /// As [`icecore_remote::open`].
-    pub fn connect(&self, context: &Context<'_>, address: &Address, intent: Intent) -> Result<Arc<dyn Storage>> {
+    pub fn connect(
+        &self,
+        context: &Context<'_>,
+        address: &Address,
+        intent: Intent,
+    ) -> Result<Arc<dyn Storage>> {
         let access = self.access(context);
         let patience = access.patience.clone();
         let open = |_| icecore_remote::open(address, &access, intent);
@@ -55,7 +60,8 @@ impl TransferArguments {
 
     /// A storage that is used no faster than was asked for.
     pub fn throttled(&self, context: &Context<'_>, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        let rate = |kib: Option<NonZeroU64>| kib.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
+        let rate =
+            |kib: Option<NonZeroU64>| kib.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
         let rates = Rates {
             up_bytes_per_second: rate(self.limit_upload),
             down_bytes_per_second: rate(self.limit_download),
@@ -75,11 +81,8 @@ impl TransferArguments {
     fn access(&self, context: &Context<'_>) -> Access {
         let idle = Duration::from_secs(u64::from(self.timeout));
         let stop = Arc::clone(&context.stop);
-        let policy = Policy {
-            attempts: self.retries + 1,
-            seed: u64::from(std::process::id()),
-            ..Policy::default()
-        };
+        let policy =
+            Policy { attempts: self.retries + 1, seed: u64::from(std::process::id()), ..Policy::default() };
         let global = context.global.clone();
         Access {
             variable: Arc::new(|name| std::env::var_os(name)),

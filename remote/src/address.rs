@@ -32,7 +32,8 @@ impl Address {
             scheme.starts_with(|first: char| first.is_ascii_lowercase())
                 && scheme.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
         };
-        text.strip_prefix(RCLONE).is_some_and(|rest| rest.starts_with(':')) || text.find("://").is_some_and(scheme)
+        text.strip_prefix(RCLONE).is_some_and(|rest| rest.starts_with(':'))
+            || text.find("://").is_some_and(scheme)
     }
 
     /// Takes an address apart. Host, path and values are percent-decoded.
@@ -58,7 +59,10 @@ impl Address {
             return Err(wrong("'#' has to be written as %23"));
         }
         let decode = |part: &str| {
-            percent_decode_str(part).decode_utf8().map(|text| text.into_owned()).map_err(|_| wrong("it is not UTF-8"))
+            percent_decode_str(part)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| wrong("it is not UTF-8"))
         };
         let optional = |part: &str| if part.is_empty() { Ok(None) } else { decode(part).map(Some) };
         let mut query = BTreeMap::new();
@@ -125,9 +129,10 @@ impl Address {
     /// `Invalid` for a key that is not among them.
     pub fn options<const N: usize>(&self, known: [&str; N]) -> Result<[Option<&str>; N]> {
         if let Some(key) = self.query.keys().find(|key| !known.contains(&key.as_str())) {
-            let error = Error::invalid(format!("{}: addresses have no option called", self.scheme), key.clone());
-            return Err(match known {
-                [] => error,
+            let error =
+                Error::invalid(format!("{}: addresses have no option called", self.scheme), key.clone());
+            return Err(match N {
+                0 => error,
                 _ => error.hint(format!("options are: {}", known.join(", "))),
             });
         }
@@ -172,7 +177,10 @@ mod tests {
         let address = Address::parse("sftp://an%40n:p%3Ass@host.example:2222/~/a%20b?x=1&y=a%2Fb").unwrap();
         assert_eq!((address.scheme(), address.user(), address.port()), ("sftp", Some("an@n"), Some(2222)));
         assert_eq!(address.password().unwrap().expose(), "p:ss");
-        assert_eq!((address.host().unwrap(), address.path(), address.prefix()), ("host.example", "/~/a b", "~/a b"));
+        assert_eq!(
+            (address.host().unwrap(), address.path(), address.prefix()),
+            ("host.example", "/~/a b", "~/a b")
+        );
         assert_eq!(address.options(["y", "x", "z"]).unwrap(), [Some("a/b"), Some("1"), None]);
         assert!(address.options(["x"]).unwrap_err().to_string().contains("called y"));
     }

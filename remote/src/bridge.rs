@@ -18,7 +18,8 @@ pub fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("network").enable_all().build();
+    let made =
+        Builder::new_multi_thread().worker_threads(THREADS).thread_name("network").enable_all().build();
     let made = made.map_err(|e| Error::io("cannot start", "the threads for the network", e))?;
     // Of two that were made at once one is dropped, which only a thread outside of it may do.
     Ok(RUNTIME.get_or_init(|| made))

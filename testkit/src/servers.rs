@@ -59,7 +59,8 @@ impl Server {
 
     /// What it has said so far.
     pub fn said(&self) -> String {
-        std::fs::read(&self.log).map_or_else(|e| e.to_string(), |said| String::from_utf8_lossy(&said).into_owned())
+        std::fs::read(&self.log)
+            .map_or_else(|e| e.to_string(), |said| String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Ends it at once, as a crash would.
@@ -91,7 +92,9 @@ impl Drop for Server {
             let said = self.said();
             let tail = said.len().saturating_sub(4000);
             let tail = (tail..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
-            std::io::stderr().write_all(format!("{} said:\n{}\n", self.name, &said[tail..]).as_bytes()).unwrap_or(());
+            std::io::stderr()
+                .write_all(format!("{} said:\n{}\n", self.name, &said[tail..]).as_bytes())
+                .unwrap_or(());
         }
     }
 }
@@ -144,7 +147,8 @@ pub fn program(name: &str) -> Result<PathBuf, NotInstalled> {
 /// When it has not been made.
 pub fn python(name: &str) -> Result<PathBuf, NotInstalled> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").to_owned();
-    let folder = std::env::var_os("ICECORE_TEST_SERVERS").map_or_else(|| root.join("target/servers"), PathBuf::from);
+    let folder =
+        std::env::var_os("ICECORE_TEST_SERVERS").map_or_else(|| root.join("target/servers"), PathBuf::from);
     let bin = folder.join(name).join("bin");
     match bin.join("python").exists() && folder.join(name).join("installed.txt").exists() {
         true => Ok(bin),

@@ -37,7 +37,8 @@ impl Other<'_> {
 
     fn copying(&self, more: &[&str]) -> Command {
         let from = self.0.repository();
-        let mut command = self.command(&[&["copy", "--from", from.to_str().unwrap(), "--init"], more].concat());
+        let mut command =
+            self.command(&[&["copy", "--from", from.to_str().unwrap(), "--init"], more].concat());
         command.env("ICECORE_FROM_PASSWORD", PASSWORD);
         command
     }
@@ -137,7 +138,10 @@ fn nothing_is_compressed_anew_and_no_password_opens_the_other() {
     let mut wrong = other.copying(&[]);
     let wrong = wrong.env("ICECORE_FROM_PASSWORD", OTHER_PASSWORD).output().unwrap();
     Outcome::new(wrong.status, &wrong.stdout, &wrong.stderr).expect(12).explained();
-    assert_eq!(other.command(&["list"]).env("ICECORE_PASSWORD", PASSWORD).output().unwrap().status.code(), Some(12));
+    assert_eq!(
+        other.command(&["list"]).env("ICECORE_PASSWORD", PASSWORD).output().unwrap().status.code(),
+        Some(12)
+    );
 }
 
 #[test]

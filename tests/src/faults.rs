@@ -60,7 +60,10 @@ fn in_every_way<A>(
 fn backed_up_at_another_try(world: &World) -> impl Iterator<Item = Ended<Report>> {
     // Counted through the same decorator: it makes other calls than would be made without it.
     let run = |storage: Arc<dyn Storage>| {
-        world.backup(Arc::new(Retry::new(storage, retry::Patience::new(retry::Policy::default(), Arc::new(|_| Ok(()))))))
+        world.backup(Arc::new(Retry::new(
+            storage,
+            retry::Patience::new(retry::Policy::default(), Arc::new(|_| Ok(()))),
+        )))
     };
     let plans = plans(&world.memory, run);
     plans.into_iter().filter(|plan| !plan.dies).map(move |plan| failing(&world.memory, plan.passing(), run))

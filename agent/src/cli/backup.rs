@@ -17,7 +17,6 @@ use icecore::repository::vault::CompressionLevel;
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::filter::Filter;
 use serde_json::{Value, json};
-use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -154,7 +153,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         Wanted::Paths(paths) => {
             for path in paths.iter() {
-                let is_within = |source: PathBuf| place.as_deref().is_some_and(|place| source.starts_with(place));
+                let is_within =
+                    |source: PathBuf| place.as_deref().is_some_and(|place| source.starts_with(place));
                 if std::fs::canonicalize(path).is_ok_and(is_within) {
                     let shown = path.display().to_string();
                     return Err(Error::invalid("the source is the repository, or a part of it:", shown));

@@ -1,6 +1,6 @@
 //! `icecore check`: whether every backup can be restored.
 
-use super::{Context, RepositoryArguments, SeriesArguments, cores, now, scratch};
+use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
 use crate::progress::Terminal;
 use crate::{machine, output, seen};
 use clap::Args;

@@ -1,7 +1,7 @@
 //! `icecore dump` and `icecore cat`: the bytes of a file of a backup, or a directory as an archive.
 
 use super::which::WhichArguments;
-use super::{Context, RepositoryArguments, absolute, cores, entry, scratch};
+use super::{Context, RepositoryArguments, absolute, entry, scratch};
 use crate::exit;
 use crate::output;
 use crate::progress::Terminal;

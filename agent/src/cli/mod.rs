@@ -172,7 +172,7 @@ impl DetailArguments {
 
 /// The path as the library wants it: absolute, so that nothing depends on the working directory, and without a slash at its
 /// end, so that one that was completed with a slash is the path it was before.
-fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+pub fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     let whole = std::path::absolute(path);
     let whole = whole.map_err(|e| Error::io("cannot make absolute", path.display().to_string(), e))?;
     Ok(whole.components().collect())

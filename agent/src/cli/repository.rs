@@ -23,7 +23,13 @@ use std::sync::Arc;
 #[derive(Args)]
 pub struct RepositoryArguments {
     /// Where the backups are: a folder, or an address such as sftp://host/folder
-    #[arg(short = 'r', long = "repository", value_name = "REPO", env = "ICECORE_REPOSITORY", hide_env_values = true)]
+    #[arg(
+        short = 'r',
+        long = "repository",
+        value_name = "REPO",
+        env = "ICECORE_REPOSITORY",
+        hide_env_values = true
+    )]
     repository: OsString,
     #[command(flatten)]
     password: PasswordArguments,
@@ -56,8 +62,7 @@ impl RepositoryArguments {
 
     /// Opens the repository, and its vault only if that is asked for.
     pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
-        let mut repository =
-            Repository::open(self.storage(context)?).map_err(|error| self.advise(error))?;
+        let mut repository = Repository::open(self.storage(context)?).map_err(|error| self.advise(error))?;
         if with_vault {
             self.open_vault(context, &mut repository)?;
         }
@@ -179,7 +184,9 @@ impl RepositoryArguments {
     }
 
     fn none(&self, cause: Error) -> Error {
-        self.advise(Error::new(Kind::NoRepository, "there is no repository in").on(self.label()).because(cause))
+        self.advise(
+            Error::new(Kind::NoRepository, "there is no repository in").on(self.label()).because(cause),
+        )
     }
 
     fn advise(&self, error: Error) -> Error {
@@ -199,7 +206,8 @@ fn is_foreign(storage: &dyn Storage) -> Result<bool> {
             Listed::Object { name, .. } | Listed::Folder { name } => name.as_str(),
             Listed::Stray { label } => label,
         };
-        let ours = name.starts_with('.') || ["icecore", "lost+found", "data", "metadata", "dedup"].contains(&name);
+        let ours =
+            name.starts_with('.') || ["icecore", "lost+found", "data", "metadata", "dedup"].contains(&name);
         foreign |= !ours;
         Ok(())
     })?;

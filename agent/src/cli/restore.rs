@@ -1,8 +1,7 @@
 //! `icecore restore`: get a backup back.
 
 use super::{
-    Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, cores, host_name, parse_time,
-    scratch,
+    Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, host_name, parse_time, scratch,
 };
 use crate::progress::Terminal;
 use crate::{output, seen};

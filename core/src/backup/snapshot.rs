@@ -8,9 +8,7 @@ use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
 use crate::repository::vault::id::ID_BYTES;
-use crate::repository::vault::{
-    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault,
-};
+use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;

@@ -42,13 +42,19 @@ impl Copy<'_> {
             let location = chain.location(*entry);
             let step = self.from.step(location.clone());
             parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
-            let report = step.as_ref().ok().and_then(|step| step.document.details.as_ref()).map(|details| &details.report);
+            let report = step
+                .as_ref()
+                .ok()
+                .and_then(|step| step.document.details.as_ref())
+                .map(|details| &details.report);
             if !self.options.filter.accepts_level(report) || !self.is_wanted(&BackupId::of(&location)) {
                 continue;
             }
             match chain.path_to(*entry, &parents) {
                 Ok(path) => needed.extend(path),
-                Err(error) => self.row(&BackupId::of(&location), location.to_string(), Outcome::Failed(error))?,
+                Err(error) => {
+                    self.row(&BackupId::of(&location), location.to_string(), Outcome::Failed(error))?
+                }
             }
         }
         // A level without the one below it is no backup.
@@ -137,7 +143,8 @@ impl Copy<'_> {
         let mut writer = self.to.storage().writer(&name, PutMode::Replace)?;
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let length = spool.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
+            let length =
+                spool.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
             if length == 0 {
                 break;
             }

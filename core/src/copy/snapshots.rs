@@ -87,7 +87,9 @@ impl Copy<'_> {
         }
         for (_, snapshot) in &plan.missing {
             // The one before it, and the one behind it, of its series: they have most in common with it.
-            let of_series = |(pair, _): &&(Snapshot, ChunkId)| (&pair.host, &pair.name) == (&snapshot.host, &snapshot.name);
+            let of_series = |(pair, _): &&(Snapshot, ChunkId)| {
+                (&pair.host, &pair.name) == (&snapshot.host, &snapshot.name)
+            };
             let before = pairs.iter().filter(of_series).rfind(|(pair, _)| pair.time <= snapshot.time);
             let behind = pairs.iter().filter(of_series).find(|(pair, _)| pair.time > snapshot.time);
             for (pair, copy) in [before, behind].into_iter().flatten() {

@@ -8,7 +8,9 @@ pub mod restore;
 mod transfer;
 pub mod tree;
 
-use super::{Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Transfer, Transferred, Way};
+use super::{
+    Engine, Examination, Flaw, Made, ObjectBackup, ObjectEngine, RestoreJob, Transfer, Transferred, Way,
+};
 use crate::error::Result;
 use crate::repository::vault::{ChunkId, ChunkKind, Index, Reader, Vault};
 use crate::tree::target::Target;

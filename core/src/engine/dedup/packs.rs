@@ -74,6 +74,11 @@ impl Packs<'_> {
         self.pass_on(self.writer.put(kind, bytes, encoder)?)
     }
 
+    /// Whether a chunk is stored, or about to be.
+    pub fn has(&self, id: &ChunkId) -> bool {
+        self.writer.has(id)
+    }
+
     /// As [`Packs::put`], for a chunk of which `stored` is what was stored elsewhere.
     pub fn put_stored(&self, kind: ChunkKind, bytes: &[u8], stored: Stored<'_>) -> Result<ChunkId> {
         (self.wait)();

@@ -9,7 +9,8 @@
 use super::packs::{self, Packs, TreeStore};
 use super::tree::survey::{Surveyor, survey};
 use super::tree::{
-    Builder, Chunks, Content, Cursor, Entry, Key, Root, RowsBuilder, holes, keep_holes, keep_xattrs, rows, xattrs,
+    Builder, Chunks, Content, Cursor, Entry, Key, Root, RowsBuilder, holes, keep_holes, keep_xattrs, rows,
+    xattrs,
 };
 use crate::engine::{Made, Transfer, Transferred};
 use crate::error::{Error, Kind, Result};
@@ -43,7 +44,10 @@ pub(super) fn run(job: Transfer<'_>) -> Result<Transferred> {
     let writer = Writer::new(job.to, Arc::clone(&job.to_index));
     let built = packs::storing(&writer, job.to, job.dry_run, job.monitor, |packs| {
         fetch(&job, &from, packs, stretches, &mut names)?;
-        job.roots.iter().map(|root| rebuild(&from, root, &names, packs, job.to, job.monitor)).collect::<Result<Vec<_>>>()
+        job.roots
+            .iter()
+            .map(|root| rebuild(&from, root, &names, packs, job.to, job.monitor))
+            .collect::<Result<Vec<_>>>()
     })?;
     if !job.dry_run {
         writer.finish()?;
@@ -67,7 +71,7 @@ fn concerns_one(error: &Error) -> bool {
 /// Goes through a tree and its copy side by side, and takes down what the chunks of one are called in the other. Where they differ,
 /// or cannot be read, there is no more to be learned.
 fn learn(names: &mut Names, here: (&Reader<'_>, &ChunkId), there: (&Reader<'_>, &ChunkId)) -> Result<()> {
-    let both = |a: &Reader<'_>, b: &Reader<'_>| -> Result<()> {
+    let mut both = |a: &Reader<'_>, b: &Reader<'_>| -> Result<()> {
         let (mut ours, mut theirs) = (Cursor::new(a, here.1)?, Cursor::new(b, there.1)?);
         while let (Some((key, entry)), Some((same_key, copy))) = (ours.peek()?, theirs.peek()?) {
             if key != same_key || entry.size_bytes != copy.size_bytes {
@@ -94,7 +98,9 @@ fn learn(names: &mut Names, here: (&Reader<'_>, &ChunkId), there: (&Reader<'_>, 
 /// The chunks of a file and of its copy, side by side.
 fn pairs(a: &Reader<'_>, entry: &Entry, b: &Reader<'_>, copy: &Entry) -> Result<Vec<(ChunkId, ChunkId)>> {
     match (&entry.content, &copy.content) {
-        (Content::Slice { chunk, offset }, Content::Slice { chunk: name, offset: same }) if offset == same => {
+        (Content::Slice { chunk, offset }, Content::Slice { chunk: name, offset: same })
+            if offset == same =>
+        {
             Ok(vec![(*chunk, *name)])
         }
         (Content::Rows { .. }, Content::Rows { .. }) => {
@@ -218,7 +224,9 @@ struct Mover<'m> {
 
 impl Mover<'_> {
     fn run(&mut self, stretch: &Stretch) -> Result<Vec<(ChunkId, Result<ChunkId, String>)>> {
-        let (Some((_, first)), Some((_, last))) = (stretch.first(), stretch.last()) else { return Ok(Vec::new()) };
+        let (Some((_, first)), Some((_, last))) = (stretch.first(), stretch.last()) else {
+            return Ok(Vec::new());
+        };
         let mut whole = match self.from.fetch(first.pack, first.offset..last.end()) {
             Ok(bytes) => Some(bytes),
             // One after the other, what is there.
@@ -237,11 +245,14 @@ impl Mover<'_> {
                     fetched.and_then(|mut sealed| self.move_one(chunk, at, &mut sealed))
                 }
             };
-            moved.push((*chunk, match name {
-                Ok(name) => Ok(name),
-                Err(error) if error.kind() == Kind::Damaged => Err(error.to_string()),
-                Err(error) => return Err(error),
-            }));
+            moved.push((
+                *chunk,
+                match name {
+                    Ok(name) => Ok(name),
+                    Err(error) if error.kind() == Kind::Damaged => Err(error.to_string()),
+                    Err(error) => return Err(error),
+                },
+            ));
         }
         Ok(moved)
     }
@@ -285,7 +296,9 @@ fn rebuild(
 fn renamed(from: &Reader<'_>, entry: &Entry, names: &Names, builder: &mut Builder<'_>) -> Result<Entry> {
     let name = |chunk: &ChunkId| match names.get(chunk) {
         Some(Ok(name)) => Ok(*name),
-        Some(Err(why)) => Err(Error::damaged("cannot be read: chunk", chunk.to_string()).because(why.clone())),
+        Some(Err(why)) => {
+            Err(Error::damaged("cannot be read: chunk", chunk.to_string()).because(why.clone()))
+        }
         None => Err(Error::damaged("a chunk is missing:", chunk.to_string())),
     };
     let file_holes = holes(from, &entry.holes, entry.size_bytes)?;

@@ -100,8 +100,11 @@ impl Cache {
 
     /// Counts what is here, and when it is too much, removes what was not used for the longest time.
     fn make_room(&self) {
-        let mut kept: Vec<Kept> =
-            Folder::ALL.into_iter().filter(|folder| is_kept(*folder)).flat_map(|folder| self.kept(folder)).collect();
+        let mut kept: Vec<Kept> = Folder::ALL
+            .into_iter()
+            .filter(|folder| is_kept(*folder))
+            .flat_map(|folder| self.kept(folder))
+            .collect();
         let mut used_bytes: u64 = kept.iter().map(|kept| kept.size_bytes).sum();
         if used_bytes > self.limit_bytes {
             kept.sort_unstable_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));

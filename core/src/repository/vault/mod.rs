@@ -169,7 +169,9 @@ impl Vault {
                 take(id, size_bytes, document)
             });
         }
-        let produce = |sender: &mut pipe::Sender<(ObjectId, u64)>| objects.iter().try_for_each(|object| sender.send(*object));
+        let produce = |sender: &mut pipe::Sender<(ObjectId, u64)>| {
+            objects.iter().try_for_each(|object| sender.send(*object))
+        };
         let make_reader = || Ok(|object| Ok(read(object)));
         let hand_on = |receiver: &mut pipe::Receiver<(ObjectId, u64, Result<Vec<u8>>)>| {
             while let Some((id, size_bytes, document)) = receiver.receive()? {

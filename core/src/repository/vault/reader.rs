@@ -15,7 +15,9 @@ use super::index::Index;
 use super::names::Folder;
 use super::pack::{Location, PackKey, PackRef, Row};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{CACHED_WHOLE_BYTES, METADATA_WINDOW_BYTES, METADATA_WINDOWS, PACK_KEYS_KEPT, WORKERS_MAX};
+use crate::limits::{
+    CACHED_WHOLE_BYTES, METADATA_WINDOW_BYTES, METADATA_WINDOWS, PACK_KEYS_KEPT, WORKERS_MAX,
+};
 use keep::Keep;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -222,7 +224,7 @@ impl<'v> Reader<'v> {
             return Ok(window.blob(at));
         }
         let length = match before {
-            Some(window) => (4 * window.bytes.len()).min(METADATA_WINDOW_BYTES),
+            Some(ref window) => (4 * window.bytes.len()).min(METADATA_WINDOW_BYTES),
             None => FIRST_WINDOW_BYTES,
         };
         if at.sealed_bytes as usize >= length {

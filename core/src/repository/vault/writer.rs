@@ -168,7 +168,12 @@ impl<'v> Writer<'v> {
         self.put_as(kind, raw, || Ok(stored))
     }
 
-    fn put_as<'a>(&self, kind: ChunkKind, raw: &[u8], encode: impl FnOnce() -> Result<Stored<'a>>) -> Result<Put> {
+    fn put_as<'a>(
+        &self,
+        kind: ChunkKind,
+        raw: &[u8],
+        encode: impl FnOnce() -> Result<Stored<'a>>,
+    ) -> Result<Put> {
         let limit = chunk_limit(kind);
         if raw.len() > limit {
             return Err(Error::new(Kind::Limit, format!("a chunk of more than {limit} bytes:"))

@@ -320,7 +320,7 @@ impl<'f> Feed<'f> {
         let Common { packs, reader, .. } = self.common;
         let last = &mut self.present;
         let mut check = |id: &ChunkId| {
-            let present = *last == Some(*id) || packs.writer.has(id);
+            let present = *last == Some(*id) || packs.has(id);
             if present {
                 *last = Some(*id);
             }

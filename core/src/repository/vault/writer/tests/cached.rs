@@ -15,7 +15,11 @@ fn objects_are_copied_and_copies_that_are_no_good_are_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Memory::new();
     let mut vault = vault_over(&storage, Cipher::Aes256Gcm);
-    let chunks = [(ChunkKind::Node, noise(1, 5_000)), (ChunkKind::Node, noise(2, 9_000)), (ChunkKind::Content, noise(3, 7_000))];
+    let chunks = [
+        (ChunkKind::Node, noise(1, 5_000)),
+        (ChunkKind::Node, noise(2, 9_000)),
+        (ChunkKind::Content, noise(3, 7_000)),
+    ];
     let ids = run(&vault, &chunks);
     vault.set_cache(Some(Cache::open(folder.path(), 1 << 30).unwrap()));
     let read = |vault: &Vault| {
