@@ -8,7 +8,7 @@ use crate::limits::{BUNDLED_FILE_BYTES, CHUNK_AVERAGE_BYTES, READ_BLOCK_BYTES};
 use crate::monitor::Counting;
 use crate::monitor::Quiet;
 use crate::repository::vault::index::Index;
-use crate::repository::vault::{CompressionLevel, Protection};
+use crate::repository::vault::{ChunkId, ChunkKind, CompressionLevel, Protection};
 use crate::storage::memory::Memory;
 use crate::time::{FileTime, Timestamp};
 use crate::tree::attributes::FileKind;
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 struct World {
