@@ -15,7 +15,6 @@ mod copying;
 mod corpus;
 mod damage;
 mod dedup;
-mod elsewhere;
 mod exclude;
 mod failure;
 mod faults;
