@@ -26,6 +26,7 @@ mod histories;
 mod house;
 mod interruption;
 mod reading;
+mod remote_s3;
 mod restoring;
 mod retention;
 mod rot;
