@@ -61,7 +61,7 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let mut client = connect(place.clone())?;
     let mut fault = probe(&client)?;
     if let Some(region) = fault.as_ref().and_then(|fault| other_region(&place, fault)) {
-        client = connect(Place { region, ..place })?;
+        client = connect(place.in_region(region))?;
         fault = probe(&client)?;
     }
     if let Some(missing) = fault {

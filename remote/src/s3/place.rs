@@ -152,6 +152,11 @@ impl Place {
         written
     }
 
+    /// The same bucket, signed for another region.
+    pub(super) fn in_region(self, region: String) -> Place {
+        Place { region, ..self }
+    }
+
     /// The key of an object.
     pub(super) fn key(&self, name: &ObjectName) -> String {
         format!("{}{name}", self.root)

@@ -20,7 +20,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use std::path::Path;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// What is asked of the server.
 #[derive(Clone)]
@@ -186,7 +186,8 @@ impl Client {
     /// # Errors
     /// `Io` when the connection is lost or the time has passed, which may pass.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer> {
-        bridge::runtime()?.block_on(self.answer(request))
+        let _permit = bridge::runtime()?.block_on(self.permit())?;
+        bridge::within(self.longest(request), self.exchange(request))
     }
 
     /// As [`Client::ask`], for those who have other things to do meanwhile.
@@ -194,15 +195,31 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
-        // Whoever holds a permit gives it back in a known time, so this wait ends.
-        let _permit = self.permits.acquire().await.map_err(|_| Error::stopped())?;
-        // What is sent; what is received is watched by the piece.
-        let wait = self.timeouts.whole(request.body.len()) + request.patience;
-        let first = tokio::time::timeout(wait, self.send(request)).await;
-        let first = first.unwrap_or_else(|_| Err(bridge::stalled(wait)))?;
-        let wait = self.timeouts.whole(request.most);
-        let whole = tokio::time::timeout(wait, self.take(request, first)).await;
-        whole.unwrap_or_else(|_| Err(bridge::stalled(wait)))
+        let _permit = self.permit().await?;
+        let longest = self.longest(request);
+        let whole = tokio::time::timeout(longest, self.exchange(request)).await;
+        whole.unwrap_or_else(|_| Err(bridge::stalled(longest)))
+    }
+
+    /// One of the connections. Whoever has one gives it back in a known time, so this wait ends.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.permits.acquire().await.map_err(|_| Error::stopped())
+    }
+
+    /// How long all of it may take.
+    fn longest(&self, request: &Request) -> Duration {
+        self.thinking(request) + self.timeouts.whole(request.most)
+    }
+
+    /// How long it may take until the answer begins.
+    fn thinking(&self, request: &Request) -> Duration {
+        self.timeouts.whole(request.body.len()) + request.patience
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Answer> {
+        let wait = self.thinking(request);
+        let begun = tokio::time::timeout(wait, self.send(request)).await;
+        self.take(request, begun.unwrap_or_else(|_| Err(bridge::stalled(wait)))?).await
     }
 
     async fn send(&self, request: &Request) -> Result<reqwest::Response> {
