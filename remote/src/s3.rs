@@ -69,7 +69,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
             return Err(missing.error());
         }
         if intent == Intent::Open {
-            return Err(Error::new(Kind::NotFound, "there is no bucket called").on(client.place.bucket.clone()));
+            return Err(
+                Error::new(Kind::NotFound, "there is no bucket called").on(client.place.bucket.clone())
+            );
         }
         make(&client)?;
         if let Some(fault) = probe(&client)? {
@@ -116,7 +118,9 @@ fn make(client: &Client) -> Result<()> {
     let answer = client.ask(&Request::new(Method::PUT, None).body(Bytes::from(body)))?;
     match answer.status.is_success() || answer.fault().is_bucket_there() {
         true => Ok(()),
-        false => Err(answer.fault().error().while_doing("cannot make the bucket", client.place.bucket.clone())),
+        false => {
+            Err(answer.fault().error().while_doing("cannot make the bucket", client.place.bucket.clone()))
+        }
     }
 }
 
@@ -152,7 +156,8 @@ impl Bucket {
         }
         let answer = answer.success()?;
         let size_bytes = answer.number("content-length");
-        let size_bytes = size_bytes.ok_or_else(|| unexpected("the server does not say how long the object is"))?;
+        let size_bytes =
+            size_bytes.ok_or_else(|| unexpected("the server does not say how long the object is"))?;
         Ok(Some(Seen { size_bytes, mark: answer.header(MARK).map(str::to_owned) }))
     }
 
@@ -272,7 +277,9 @@ impl Storage for S3 {
         match answer.status {
             StatusCode::PARTIAL_CONTENT => part(answer, offset, last),
             // A server that takes no ranges, and an object that is no longer than what is wanted.
-            StatusCode::OK if offset == 0 && answer.number("content-length") == Some(answer.body.len() as u64) => {
+            StatusCode::OK
+                if offset == 0 && answer.number("content-length") == Some(answer.body.len() as u64) =>
+            {
                 Ok(answer.body)
             }
             StatusCode::OK => Err(unexpected("the server does not heed ranges")),

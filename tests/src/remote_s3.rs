@@ -44,7 +44,10 @@ impl Bucket {
         command.env("ICECORE_PASSWORD", "for the bucket");
         let output = command.output().unwrap();
         let outcome = Outcome::new(output.status, &output.stdout, &output.stderr);
-        assert!(!outcome.stdout.contains(secret.as_str()) && !outcome.stderr.contains(secret.as_str()), "{outcome:?}");
+        assert!(
+            !outcome.stdout.contains(secret.as_str()) && !outcome.stderr.contains(secret.as_str()),
+            "{outcome:?}"
+        );
         outcome
     }
 
@@ -93,7 +96,9 @@ fn every_verb(bucket: &Bucket, place: &str, options: &[&str]) {
     let mut manifests = Vec::new();
     for number in 0..2 {
         // Longer than a part.
-        let long: Vec<u8> = (0..19u32 << 18).flat_map(|word| word.wrapping_mul(2_654_435_761 + number).to_le_bytes()).collect();
+        let long: Vec<u8> = (0..19u32 << 18)
+            .flat_map(|word| word.wrapping_mul(2_654_435_761 + number).to_le_bytes())
+            .collect();
         fs::write(source.join("long"), long).unwrap();
         let from = source.to_str().unwrap();
         bucket.run(&[&["backup"][..], &repository, &["--name", "all"], options, &[from]].concat()).expect(0);
@@ -104,7 +109,9 @@ fn every_verb(bucket: &Bucket, place: &str, options: &[&str]) {
     for (backup, manifest) in [("latest~1", &manifests[0]), ("latest", &manifests[1])] {
         let target = work.join(backup);
         let to = target.to_str().unwrap();
-        bucket.run(&[&["restore"][..], &repository, &["--name", "all", "--target", to, backup]].concat()).expect(0);
+        bucket
+            .run(&[&["restore"][..], &repository, &["--name", "all", "--target", to, backup]].concat())
+            .expect(0);
         assert_equal(manifest, &Manifest::of(&target).unwrap(), backup);
     }
     let listed = bucket.run(&[&["list"][..], &repository, &["--json"]].concat()).expect(0);

@@ -96,8 +96,11 @@ impl Element {
         }
     }
 
-    fn expect(self, name: &str) -> Result<Element> {
-        if self.name == name { Ok(self) } else { Err(damaged(&format!("{} instead of {name}", self.name))) }
+    fn expect(self, names: &[&str]) -> Result<Element> {
+        match names.contains(&self.name.as_str()) {
+            true => Ok(self),
+            false => Err(damaged(&format!("{} instead of {}", self.name, names.join(" or ")))),
+        }
     }
 
     /// How keys are written in it.
@@ -203,7 +206,7 @@ pub struct Page {
 /// # Errors
 /// `Damaged` when it is none, `Limit` when it is too large.
 pub fn page(bytes: &[u8]) -> Result<Page> {
-    let root = Element::read(bytes)?.expect("ListBucketResult")?;
+    let root = Element::read(bytes)?.expect(&["ListBucketResult"])?;
     let encoding = root.encoding();
     let mut rows = Vec::new();
     for object in root.all("Contents") {
@@ -249,7 +252,7 @@ pub struct Uploads {
 /// # Errors
 /// As [`page`].
 pub fn uploads(bytes: &[u8]) -> Result<Uploads> {
-    let root = Element::read(bytes)?.expect("ListMultipartUploadsResult")?;
+    let root = Element::read(bytes)?.expect(&["ListMultipartUploadsResult"])?;
     let encoding = root.encoding();
     let read = |upload: &Element| {
         let key = encoding.decode(upload.needed("Key")?);
@@ -281,7 +284,8 @@ pub struct Parts {
 /// # Errors
 /// As [`page`].
 pub fn parts(bytes: &[u8]) -> Result<Parts> {
-    let root = Element::read(bytes)?.expect("ListPartsResult")?;
+    // Some servers call it by the other name.
+    let root = Element::read(bytes)?.expect(&["ListPartsResult", "ListPartsResponse"])?;
     let written = root.all("Part").map(|part| moment(part.needed("LastModified")?));
     let latest = written.collect::<Result<Vec<_>>>()?.into_iter().max();
     let next = match root.flag("IsTruncated")? {

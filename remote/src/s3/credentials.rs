@@ -38,7 +38,10 @@ impl Source {
         match given {
             Some(keys) => {
                 check(&keys)?;
-                Ok(Source { provider: Arc::new(StaticCredentialProvider::new(keys)), had: AtomicBool::new(false) })
+                Ok(Source {
+                    provider: Arc::new(StaticCredentialProvider::new(keys)),
+                    had: AtomicBool::new(false),
+                })
             }
             None => Ok(Source { provider: fetched(access, region)?, had: AtomicBool::new(false) }),
         }
@@ -53,9 +56,12 @@ impl Source {
             let why = super::answer::shown(&error.to_string());
             match self.had.load(Ordering::Relaxed) {
                 true => Error::new(Kind::Io, "cannot renew the keys for the server:").on(why).retry_later(),
-                false => Error::new(Kind::Denied, "no keys for the server: none are given, and none could be fetched:")
-                    .on(why)
-                    .hint(HINT),
+                false => Error::new(
+                    Kind::Denied,
+                    "no keys for the server: none are given, and none could be fetched:",
+                )
+                .on(why)
+                .hint(HINT),
             }
         })?;
         check(&keys)?;
@@ -90,9 +96,15 @@ fn of_profile(profile: &Profile) -> Result<Option<AwsCredential>> {
 /// They go into headers, where nothing but visible letters may stand.
 fn check(keys: &AwsCredential) -> Result<()> {
     let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let parts = [("key id", Some(&keys.key_id)), ("secret key", Some(&keys.secret_key)), ("token", keys.token.as_ref())];
+    let parts = [
+        ("key id", Some(&keys.key_id)),
+        ("secret key", Some(&keys.secret_key)),
+        ("token", keys.token.as_ref()),
+    ];
     match parts.iter().find(|(_, part)| part.is_some_and(|part| !is_plain(part))) {
-        Some((what, _)) => Err(Error::invalid("there are spaces or odd letters in the", format!("{what} for S3"))),
+        Some((what, _)) => {
+            Err(Error::invalid("there are spaces or odd letters in the", format!("{what} for S3")))
+        }
         None => Ok(()),
     }
 }
@@ -112,8 +124,10 @@ fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
     ];
     let given = OPTIONS.iter().filter_map(|(name, key)| access.text(name).map(|value| (*name, *key, value)));
     let given: Vec<_> = given.collect();
-    let is_off = access.text("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let has_more = given.iter().any(|(name, ..)| name.starts_with("AWS_CONTAINER") || name.starts_with("AWS_WEB"));
+    let is_off =
+        access.text("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let has_more =
+        given.iter().any(|(name, ..)| name.starts_with("AWS_CONTAINER") || name.starts_with("AWS_WEB"));
     if is_off && !has_more {
         return Err(Error::new(Kind::Denied, "no keys for the server").hint(HINT));
     }
@@ -126,7 +140,8 @@ fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
         builder = builder.with_config(key, value);
     }
     let store = builder.with_retry(retry).with_client_options(client).build();
-    let store = store.map_err(|e| Error::invalid("cannot look for keys:", super::answer::shown(&e.to_string())))?;
+    let store =
+        store.map_err(|e| Error::invalid("cannot look for keys:", super::answer::shown(&e.to_string())))?;
     Ok(Arc::clone(store.credentials()))
 }
 

@@ -81,14 +81,23 @@ impl Fault {
 
     fn kind(&self) -> Kind {
         match self.code.as_str() {
-            "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "ServiceQuotaExceeded" => return Kind::NoSpace,
+            "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "ServiceQuotaExceeded" => {
+                return Kind::NoSpace;
+            }
             // Not an object that is missing, but all of them, or what was sent of one.
             "NoSuchBucket" | "NoSuchUpload" => return Kind::Io,
             "NoSuchKey" => return Kind::NotFound,
             "PreconditionFailed" => return Kind::AlreadyExists,
             "AccessDenied" | "ExpiredToken" => return Kind::Denied,
-            "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "RequestTimeout" | "SlowDown"
-            | "InternalError" | "OperationAborted" | "ConditionalRequestConflict" | "ServiceUnavailable" => return Kind::Io,
+            "BadDigest"
+            | "XAmzContentSHA256Mismatch"
+            | "IncompleteBody"
+            | "RequestTimeout"
+            | "SlowDown"
+            | "InternalError"
+            | "OperationAborted"
+            | "ConditionalRequestConflict"
+            | "ServiceUnavailable" => return Kind::Io,
             "BucketAlreadyExists" => return Kind::Denied,
             _ => (),
         }
@@ -127,17 +136,23 @@ impl Fault {
         let advice = match self.code.as_str() {
             "SignatureDoesNotMatch" => "the secret key is wrong, or the region is not the server's",
             "InvalidAccessKeyId" => "the server does not know this key id",
-            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "AWS_SESSION_TOKEN is no longer valid, or not of these keys",
+            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+                "AWS_SESSION_TOKEN is no longer valid, or not of these keys"
+            }
             "RequestTimeTooSkewed" => "the clock of this machine is wrong",
             "InvalidObjectState" => "the object is archived: it has to be restored from there first",
             "BucketAlreadyExists" => "a bucket of this name belongs to somebody else",
             _ => "",
         };
         match (&self.region, advice) {
-            (Some(region), _) if self.status.is_redirection() || self.code == "AuthorizationHeaderMalformed" => {
+            (Some(region), _)
+                if self.status.is_redirection() || self.code == "AuthorizationHeaderMalformed" =>
+            {
                 Some(format!("the bucket is in another region: add region={region} to the address"))
             }
-            (_, "") if self.status.is_redirection() => Some("the bucket is elsewhere: check region and endpoint".to_owned()),
+            (_, "") if self.status.is_redirection() => {
+                Some("the bucket is elsewhere: check region and endpoint".to_owned())
+            }
             (_, "") => None,
             (_, advice) => Some(advice.to_owned()),
         }
@@ -223,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_region_is_told_when_it_is_known() {
-        let malformed = fault(400, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>");
+        let malformed =
+            fault(400, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>");
         assert_eq!(malformed.region.as_deref(), Some("eu-west-1"));
         assert!(malformed.error().advice().unwrap().contains("region=eu-west-1"));
     }

@@ -14,7 +14,8 @@ impl Bucket {
         let mut aborted = 0;
         let mut after: Option<(String, String)> = None;
         loop {
-            let mut request = Request::new(Method::GET, None).query("uploads", "").query("encoding-type", "url");
+            let mut request =
+                Request::new(Method::GET, None).query("uploads", "").query("encoding-type", "url");
             if !root.is_empty() {
                 request = request.query("prefix", root);
             }
@@ -34,7 +35,9 @@ impl Bucket {
             }
             match page.next {
                 None => return Ok(aborted),
-                next if next == after => return Err(unexpected("the server gives the same page of a list twice")),
+                next if next == after => {
+                    return Err(unexpected("the server gives the same page of a list twice"));
+                }
                 next => after = next,
             }
         }
@@ -61,7 +64,11 @@ impl Bucket {
             if !answer.status.is_success() {
                 let fault = answer.fault();
                 // Gone meanwhile; or nobody can say, and then it stays.
-                return if fault.is_no_upload() || fault.is_not_implemented() { Ok(false) } else { Err(fault.error()) };
+                return if fault.is_no_upload() || fault.is_not_implemented() {
+                    Ok(false)
+                } else {
+                    Err(fault.error())
+                };
             }
             let page = answer::parts(&answer.body)?;
             if page.latest.is_some_and(|latest| latest >= before) {
@@ -69,7 +76,9 @@ impl Bucket {
             }
             match page.next {
                 None => return Ok(true),
-                next if next == after => return Err(unexpected("the server gives the same page of a list twice")),
+                next if next == after => {
+                    return Err(unexpected("the server gives the same page of a list twice"));
+                }
                 next => after = next,
             }
         }

@@ -7,7 +7,7 @@ use super::profile::Profile;
 use crate::access::Access;
 use crate::address::Address;
 use icecore::error::{Error, Result};
-use icecore::limits::{S3_PART_MIN_BYTES, S3_PART_MAX_BYTES};
+use icecore::limits::{S3_PART_MAX_BYTES, S3_PART_MIN_BYTES};
 use icecore::name::ObjectName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
@@ -70,7 +70,8 @@ impl Place {
     pub(super) fn new(address: &Address, access: &Access, profile: &Profile) -> Result<Place> {
         let [endpoint, region, style, _, storage_class, part_size] = address.options(OPTIONS)?;
         if address.user().is_some() || address.password().is_some() || address.port().is_some() {
-            let error = Error::invalid("an address of S3 holds neither keys nor a port:", address.to_string());
+            let error =
+                Error::invalid("an address of S3 holds neither keys nor a port:", address.to_string());
             return Err(error.hint("s3://BUCKET/PREFIX?endpoint=https://HOST:PORT, and keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
         }
         let text = |name| access.text(name);
@@ -79,7 +80,8 @@ impl Place {
         let endpoint = endpoint.or_else(|| profile.endpoint().map(str::to_owned));
         let endpoint = endpoint.as_deref().map(endpoint_url).transpose()?;
 
-        let region = region.map(str::to_owned).or_else(|| text("AWS_REGION")).or_else(|| text("AWS_DEFAULT_REGION"));
+        let region =
+            region.map(str::to_owned).or_else(|| text("AWS_REGION")).or_else(|| text("AWS_DEFAULT_REGION"));
         let region = region.or_else(|| profile.region().map(str::to_owned));
         let region_is_given = region.is_some();
         let region = checked("a region", region.unwrap_or_else(|| REGION.to_owned()), |letter| {
@@ -101,11 +103,14 @@ impl Place {
             prefix => format!("{}/", ObjectName::new(prefix)?),
         };
         let storage_class = storage_class.map(|class| {
-            checked("a storage class", class.to_ascii_uppercase(), |letter| letter.is_ascii_alphanumeric() || letter == '_')
+            checked("a storage class", class.to_ascii_uppercase(), |letter| {
+                letter.is_ascii_alphanumeric() || letter == '_'
+            })
         });
         let storage_class = storage_class.transpose()?;
         if let Some(class) = storage_class.as_deref().filter(|class| FROZEN.contains(class)) {
-            let error = Error::invalid("objects cannot be read when they are wanted in the storage class", class);
+            let error =
+                Error::invalid("objects cannot be read when they are wanted in the storage class", class);
             return Err(error.hint("GLACIER_IR can be read at once"));
         }
         let part_bytes = part_size.map(part_bytes).transpose()?;
@@ -229,11 +234,23 @@ mod tests {
     #[test]
     fn urls_are_written_in_both_styles() {
         let cases = [
-            ("s3://b/p", "https://b.s3.us-east-1.amazonaws.com/p/k%20", "https://b.s3.us-east-1.amazonaws.com/"),
-            ("s3://b.c?region=cn-north-1", "https://s3.cn-north-1.amazonaws.com.cn/b.c/k%20", "https://s3.cn-north-1.amazonaws.com.cn/b.c"),
+            (
+                "s3://b/p",
+                "https://b.s3.us-east-1.amazonaws.com/p/k%20",
+                "https://b.s3.us-east-1.amazonaws.com/",
+            ),
+            (
+                "s3://b.c?region=cn-north-1",
+                "https://s3.cn-north-1.amazonaws.com.cn/b.c/k%20",
+                "https://s3.cn-north-1.amazonaws.com.cn/b.c",
+            ),
             ("s3://b/p/q?endpoint=http://h:1/base/", "http://h:1/base/b/p/q/k%20", "http://h:1/base/b"),
             ("s3://b?endpoint=h:1&style=virtual", "https://b.h:1/k%20", "https://b.h:1/"),
-            ("s3://b?style=path&region=x", "https://s3.x.amazonaws.com/b/k%20", "https://s3.x.amazonaws.com/b"),
+            (
+                "s3://b?style=path&region=x",
+                "https://s3.x.amazonaws.com/b/k%20",
+                "https://s3.x.amazonaws.com/b",
+            ),
             ("s3://b?endpoint=http://[::1]:9", "http://[::1]:9/b/k%20", "http://[::1]:9/b"),
         ];
         for (address, of_key, of_bucket) in cases {
@@ -243,14 +260,21 @@ mod tests {
             assert_eq!(place.url(None, &[]), of_bucket, "{address}");
         }
         let place = place("s3://b?endpoint=h", &[]).unwrap();
-        assert_eq!(place.url(None, &[("uploads", ""), ("prefix", "a/ö+")]), "https://h/b?uploads&prefix=a%2F%C3%B6%2B");
+        assert_eq!(
+            place.url(None, &[("uploads", ""), ("prefix", "a/ö+")]),
+            "https://h/b?uploads&prefix=a%2F%C3%B6%2B"
+        );
     }
 
     #[test]
     fn the_address_beats_the_environment() {
-        let variables = &[("AWS_REGION", "r1"), ("AWS_DEFAULT_REGION", "r2"), ("AWS_ENDPOINT_URL", "https://e1")];
+        let variables =
+            &[("AWS_REGION", "r1"), ("AWS_DEFAULT_REGION", "r2"), ("AWS_ENDPOINT_URL", "https://e1")];
         let by_variable = place("s3://b", variables).unwrap();
-        assert_eq!((by_variable.region.as_str(), by_variable.url(None, &[]).as_str()), ("r1", "https://e1/b"));
+        assert_eq!(
+            (by_variable.region.as_str(), by_variable.url(None, &[]).as_str()),
+            ("r1", "https://e1/b")
+        );
         let by_address = place("s3://b?region=r0&endpoint=e0", variables).unwrap();
         assert_eq!((by_address.region.as_str(), by_address.url(None, &[]).as_str()), ("r0", "https://e0/b"));
         assert!(!by_address.is_aws() && !place("s3://b", &[]).unwrap().region_is_given);
@@ -276,7 +300,8 @@ mod tests {
         ] {
             let Ok(parsed) = Address::parse(address) else { continue };
             let access = access(&[]);
-            let made = Profile::load(&access, None).and_then(|profile| Place::new(&parsed, &access, &profile));
+            let made =
+                Profile::load(&access, None).and_then(|profile| Place::new(&parsed, &access, &profile));
             match made {
                 Err(error) => {
                     assert_eq!(error.kind(), Kind::Invalid, "{address}");

@@ -111,7 +111,9 @@ impl Profile {
         let in_keys = keys.remove(&name);
         if named.is_some() && in_config.is_none() && in_keys.is_none() {
             let error = Error::new(Kind::NotFound, "there is no profile called").on(name);
-            return Err(error.hint("profiles stand in the files 'credentials' and 'config' of the folder ~/.aws"));
+            return Err(
+                error.hint("profiles stand in the files 'credentials' and 'config' of the folder ~/.aws")
+            );
         }
         let mut settings = in_config.unwrap_or_default();
         // Two halves of different pairs of keys would make none.
@@ -156,7 +158,8 @@ impl Profile {
                 .hint("put keys into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN")
         };
         // Programs of AWS take the role also where keys stand beside it.
-        if let Some(key) = ["role_arn", "source_profile", "credential_source"].iter().find(|key| self.setting(key).is_some())
+        if let Some(key) =
+            ["role_arn", "source_profile", "credential_source"].iter().find(|key| self.setting(key).is_some())
         {
             return Err(unsupported(key));
         }
@@ -168,7 +171,10 @@ impl Profile {
             },
             (id, _) => {
                 let missing = if id.is_none() { KEY_ID } else { KEY };
-                Err(Error::invalid(format!("no {missing} beside the other half in profile"), self.name.clone()))
+                Err(Error::invalid(
+                    format!("no {missing} beside the other half in profile"),
+                    self.name.clone(),
+                ))
             }
         }
     }

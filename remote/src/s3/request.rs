@@ -68,7 +68,8 @@ impl Request {
     /// # Errors
     /// `Invalid` for a value that is none.
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Result<Request> {
-        let value = HeaderValue::from_str(value).map_err(|_| Error::invalid("not the value of a header:", name))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| Error::invalid("not the value of a header:", name))?;
         self.headers.insert(HeaderName::from_static(name), value);
         Ok(self)
     }
@@ -160,7 +161,12 @@ impl Client {
     ///
     /// # Errors
     /// When certificates cannot be read.
-    pub(super) fn new(access: &Access, place: Place, source: Source, certificates: Option<&Path>) -> Result<Client> {
+    pub(super) fn new(
+        access: &Access,
+        place: Place,
+        source: Source,
+        certificates: Option<&Path>,
+    ) -> Result<Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(access.timeouts.connect)
@@ -176,7 +182,8 @@ impl Client {
         if let Some(path) = certificates {
             builder = builder.tls_certs_only(bundle(path)?);
         }
-        let http = builder.build().map_err(|e| Error::new(Kind::Io, "cannot make ready for TLS").because(e))?;
+        let http =
+            builder.build().map_err(|e| Error::new(Kind::Io, "cannot make ready for TLS").because(e))?;
         let permits = Semaphore::new(access.connections.max(1));
         Ok(Client { http, source, permits, timeouts: access.timeouts, place })
     }
@@ -238,12 +245,14 @@ impl Client {
     }
 
     async fn signed(&self, request: &Request) -> Result<(String, HeaderMap)> {
-        let query: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let query: Vec<(&str, &str)> =
+            request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let url = self.place.url(request.key.as_deref(), &query);
         let keys = self.source.keys().await?;
         let mut draft = HttpRequest::new(HttpRequestBody::empty());
         *draft.method_mut() = request.method.clone();
-        *draft.uri_mut() = url.parse().map_err(|_| Error::invalid("not a key for S3:", format!("{:?}", request.key)))?;
+        *draft.uri_mut() =
+            url.parse().map_err(|_| Error::invalid("not a key for S3:", format!("{:?}", request.key)))?;
         *draft.headers_mut() = request.headers.clone();
         AwsAuthorizer::new(&keys, "s3", &self.place.region)
             .try_authorize(&mut draft, Some(request.digest.as_ref()))
@@ -259,11 +268,13 @@ impl Client {
         let (status, headers) = (response.status(), response.headers().clone());
         // What a server says of an error is for people, who do not need all of it.
         let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
-        let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let announced =
+            response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = Vec::with_capacity(announced.min(most));
         let idle = self.timeouts.idle;
         loop {
-            let piece = tokio::time::timeout(idle, response.chunk()).await.map_err(|_| bridge::stalled(idle))?;
+            let piece =
+                tokio::time::timeout(idle, response.chunk()).await.map_err(|_| bridge::stalled(idle))?;
             let Some(piece) = piece.map_err(failure::of_connection)? else { break };
             if body.len() + piece.len() > most {
                 if status.is_success() {
@@ -280,8 +291,10 @@ impl Client {
 /// The proxy that the environment names for such an endpoint.
 fn proxy(access: &Access, place: &Place) -> Result<Option<reqwest::Proxy>> {
     let url = place.url(None, &[]);
-    let names = if url.starts_with("https:") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let Some((name, value)) = names.iter().find_map(|name| access.text(name).map(|value| (name, value))) else {
+    let names =
+        if url.starts_with("https:") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let Some((name, value)) = names.iter().find_map(|name| access.text(name).map(|value| (name, value)))
+    else {
         return Ok(None);
     };
     // Without its value, which may hold a password.
@@ -294,7 +307,8 @@ fn bundle(path: &Path) -> Result<Vec<reqwest::Certificate>> {
     let subject = || path.display().to_string();
     let pem = std::fs::read(path).map_err(|e| Error::io("cannot read the certificates", subject(), e))?;
     let certificates = reqwest::Certificate::from_pem_bundle(&pem);
-    let certificates = certificates.map_err(|e| Error::invalid("not a file of certificates:", subject()).because(e))?;
+    let certificates =
+        certificates.map_err(|e| Error::invalid("not a file of certificates:", subject()).because(e))?;
     match certificates.is_empty() {
         true => Err(Error::invalid("no certificates in", subject())),
         false => Ok(certificates),

@@ -11,7 +11,9 @@ use super::{Bucket, MARK, taken, unexpected};
 use crate::bridge;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::{S3_PART_BYTES, S3_PART_GROWTH, S3_PART_MAX_BYTES, S3_PARTS, S3_PARTS_UNDERWAY, S3_PARTS_UNDERWAY_BYTES};
+use icecore::limits::{
+    S3_PART_BYTES, S3_PART_GROWTH, S3_PART_MAX_BYTES, S3_PARTS, S3_PARTS_UNDERWAY, S3_PARTS_UNDERWAY_BYTES,
+};
 use icecore::storage::{ObjectWriter, PutMode};
 use quick_xml::escape::escape;
 use reqwest::Method;
@@ -57,7 +59,8 @@ impl Writer {
     /// Begins, without telling the server.
     pub(super) fn new(bucket: Arc<Bucket>, key: String, mode: PutMode) -> Result<Writer> {
         let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "the system gives no random bytes"))?;
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_| Error::new(Kind::Io, "the system gives no random bytes"))?;
         let mark = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let full = part_bytes(0, bucket.client.place.part_bytes);
         Ok(Writer {
@@ -76,7 +79,8 @@ impl Writer {
 
     /// Tells the server; the id that it gives.
     fn begin(&self) -> Result<String> {
-        let request = Request::new(Method::POST, Some(&self.key)).query("uploads", "").header(MARK, &self.mark)?;
+        let request =
+            Request::new(Method::POST, Some(&self.key)).query("uploads", "").header(MARK, &self.mark)?;
         let mut request = self.bucket.classed(request)?;
         if self.bucket.client.place.is_aws() {
             request = request.header("x-amz-checksum-algorithm", "SHA256")?;
@@ -122,7 +126,8 @@ impl Writer {
 
     /// Waits until another part may be under way.
     fn make_room(&mut self, bytes: usize) -> Result<()> {
-        let sum = |underway: &VecDeque<Underway>| underway.iter().map(|part| part.request.length()).sum::<usize>();
+        let sum =
+            |underway: &VecDeque<Underway>| underway.iter().map(|part| part.request.length()).sum::<usize>();
         while self.underway.len() >= S3_PARTS_UNDERWAY
             || !self.underway.is_empty() && sum(&self.underway) + bytes > S3_PARTS_UNDERWAY_BYTES
         {
@@ -167,7 +172,8 @@ impl Writer {
         let is_new = self.mode == PutMode::CreateNew;
         let is_aws = self.bucket.client.place.is_aws();
         let wait = JOIN * u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        let request = Request::new(Method::POST, Some(&self.key)).query("uploadId", id).body(self.list().into());
+        let request =
+            Request::new(Method::POST, Some(&self.key)).query("uploadId", id).body(self.list().into());
         let request = request.patience(wait).once();
         let conditional = request.clone().header("if-none-match", "*")?;
         let mut is_conditional = is_new;
@@ -198,7 +204,8 @@ impl Writer {
 
     /// What the object is made of.
     fn list(&self) -> String {
-        let mut list = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
+        let mut list =
+            "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
         for (number, part) in self.parts.iter().enumerate() {
             list.push_str("<Part>");
             if let Some(checksum) = &part.checksum {
@@ -221,9 +228,16 @@ impl Writer {
         if seen.size_bytes == self.written || seen.mark.as_deref().is_some_and(|mark| mark != self.mark) {
             return Ok(());
         }
-        let error = Error::damaged("the server made another object of the parts:", format!("{} bytes", seen.size_bytes));
+        let error = Error::damaged(
+            "the server made another object of the parts:",
+            format!("{} bytes", seen.size_bytes),
+        );
         let delete = Request::new(Method::DELETE, Some(&self.key));
-        bucket.client.ask(&delete).and_then(Answer::success).map_err(|e| e.while_doing("cannot delete", &self.key))?;
+        bucket
+            .client
+            .ask(&delete)
+            .and_then(Answer::success)
+            .map_err(|e| e.while_doing("cannot delete", &self.key))?;
         Err(error)
     }
 }

@@ -52,7 +52,9 @@ impl Target {
 }
 
 /// The server is handed over whole: it ends with the test.
-fn moto(start: fn(&std::path::Path) -> Result<Moto, icecore_testkit::servers::NotInstalled>) -> Option<(Moto, Target, tempfile::TempDir)> {
+fn moto(
+    start: fn(&std::path::Path) -> Result<Moto, icecore_testkit::servers::NotInstalled>,
+) -> Option<(Moto, Target, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     match start(folder.path()) {
         Ok(moto) => {
@@ -122,7 +124,12 @@ impl Storage for Shared {
     fn stat(&self, name: &ObjectName) -> Result<icecore::storage::Stat> {
         self.0.stat(name)
     }
-    fn list(&self, prefix: Option<&ObjectName>, depth: Depth, row: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+    fn list(
+        &self,
+        prefix: Option<&ObjectName>,
+        depth: Depth,
+        row: &mut dyn FnMut(Listed) -> Result<()>,
+    ) -> Result<()> {
         self.0.list(prefix, depth, row)
     }
     fn delete(&self, name: &ObjectName) -> Result<()> {
@@ -149,7 +156,10 @@ pub fn long_objects(target: &Target, bucket: &str) {
     assert_eq!(storage.stat(&name("object")).unwrap().size_bytes, bytes.len() as u64);
     for (offset, length) in [(0, 10), ((5 << 20) - 7, 14), ((20 << 20) - 1, 4 << 20), (0, bytes.len())] {
         let end = (offset + length).min(bytes.len());
-        assert!(storage.read(&name("object"), offset as u64, length).unwrap() == bytes[offset..end], "{offset}");
+        assert!(
+            storage.read(&name("object"), offset as u64, length).unwrap() == bytes[offset..end],
+            "{offset}"
+        );
     }
     write("object", PutMode::Replace).unwrap();
     assert_eq!(write("object", PutMode::CreateNew).unwrap_err().kind(), Kind::AlreadyExists);
@@ -232,8 +242,9 @@ pub fn long_list(target: &Target, bucket: &str) {
             });
         }
     });
-    let mut expected: Vec<String> =
-        (0..THREADS).flat_map(|thread| (0..EACH).map(move |number| format!("{thread} +/{number} 1"))).collect();
+    let mut expected: Vec<String> = (0..THREADS)
+        .flat_map(|thread| (0..EACH).map(move |number| format!("{thread} +/{number} 1")))
+        .collect();
     expected.sort();
     assert_eq!(rows(storage.as_ref(), None, Depth::All).unwrap(), expected);
     assert_eq!(rows(storage.as_ref(), None, Depth::One).unwrap().len(), THREADS);
@@ -280,8 +291,20 @@ fn a_wrong_key_is_denied_and_not_shown() {
 }
 
 #[test]
+fn a_denied_delete_says_why() {
+    let Some((_moto, target, _folder)) = moto(Moto::strict) else { return };
+    let storage = target.create("kept/x");
+    storage.put(&name("a"), b"1", PutMode::CreateNew).unwrap();
+    let error = storage.delete(&name("a")).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");
+    assert!(error.advice().is_some_and(|advice| advice.contains("lock")), "{error}");
+    assert_eq!(storage.read(&name("a"), 0, 9).unwrap(), b"1");
+}
+
+#[test]
 fn without_keys_nothing_is_asked_of_the_server() {
-    let target = Target { endpoint: "http://127.0.0.1:9".to_owned(), region: "x".to_owned(), key: Default::default() };
+    let target =
+        Target { endpoint: "http://127.0.0.1:9".to_owned(), region: "x".to_owned(), key: Default::default() };
     let none = access(&[("AWS_EC2_METADATA_DISABLED", "true")], None);
     let error = icecore_remote::open(&target.address("b"), &none, Intent::Open).err().unwrap();
     assert_eq!(error.kind(), Kind::Denied);
@@ -403,7 +426,8 @@ fn a_lost_answer_to_the_last_step_is_no_failure() {
     let remembered = Arc::clone(&lost);
     let proxy = Proxy::losing(moto.port, move |head| {
         let first = head.split("\r\n").next().unwrap_or_default();
-        let is_end = first.starts_with("POST") && first.contains("uploadId") || first.starts_with("PUT /lost/small");
+        let is_end =
+            first.starts_with("POST") && first.contains("uploadId") || first.starts_with("PUT /lost/small");
         let mut lost = remembered.lock().unwrap();
         let is_new = is_end && !lost.contains(&first.to_owned());
         if is_new {
@@ -461,11 +485,14 @@ fn open_at(said: &'static [u8], hangs: bool) -> (Error, Duration) {
 
 #[test]
 fn a_server_that_stalls_or_breaks_off_is_an_error_in_time() {
-    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 500\r\n\r\n<ListBucketResult>";
-    const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<ListBucketResult><IsTruncated>false</IsTruncated>";
+    const HEAD: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 500\r\n\r\n<ListBucketResult>";
+    const CUT: &[u8] =
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<ListBucketResult><IsTruncated>false</IsTruncated>";
     const ENDLESS: &[u8] =
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
-    for (said, hangs) in [(&b""[..], true), (b"HTTP/1.1 2", true), (HEAD, true), (b"", false), (HEAD, false)] {
+    for (said, hangs) in [(&b""[..], true), (b"HTTP/1.1 2", true), (HEAD, true), (b"", false), (HEAD, false)]
+    {
         let (error, took) = open_at(said, hangs);
         assert_eq!((error.kind(), error.retry()), (Kind::Io, Again::Later), "{error}");
         assert!(took < Duration::from_secs(30), "{took:?}: {error}");

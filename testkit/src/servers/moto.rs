@@ -5,6 +5,18 @@ use super::{NotInstalled, Server, answers, free_port, python};
 use std::path::Path;
 use std::process::Command;
 
+/// The server by itself looks whether there is an object and then makes one, in many threads: of two that create it, both win.
+const SERVE: &str = "\
+import sys, threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+application, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def one_at_a_time(environment, start):
+    with lock:
+        return list(application(environment, start))
+run_simple('127.0.0.1', int(sys.argv[1]), one_at_a_time, threaded=True)
+";
+
 /// How many requests a strict server takes before it checks who asks: those that make the user.
 const SET_UP: &str = "3";
 
@@ -12,7 +24,8 @@ const MAKE_USER: &str = "\
 import boto3, sys
 iam = boto3.client('iam', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='first', aws_secret_access_key='first')
 iam.create_user(UserName='tester')
-allow = '{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}]}'
+allow = '{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\"}, \
+{\"Effect\": \"Deny\", \"Action\": \"s3:DeleteObject\", \"Resource\": \"arn:aws:s3:::kept/*\"}]}'
 iam.put_user_policy(UserName='tester', PolicyName='everything', PolicyDocument=allow)
 key = iam.create_access_key(UserName='tester')['AccessKey']
 print(key['AccessKeyId'], key['SecretAccessKey'])
@@ -46,7 +59,7 @@ impl Moto {
         Ok(Moto { server, port, key: ("any".to_owned(), "any".to_owned()) })
     }
 
-    /// Starts one that checks signatures.
+    /// Starts one that checks signatures. Its user may do everything, but for deleting objects of the bucket `kept`.
     ///
     /// # Errors
     /// When it is not installed.
@@ -72,8 +85,8 @@ impl Moto {
 }
 
 fn run(folder: &Path, port: u16, unchecked: Option<&str>) -> Result<Server, NotInstalled> {
-    let mut command = Command::new(python("moto")?.join("moto_server"));
-    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).current_dir(folder);
+    let mut command = Command::new(python("moto")?.join("python"));
+    command.args(["-c", SERVE, &port.to_string()]).current_dir(folder);
     if let Some(count) = unchecked {
         command.env("INITIAL_NO_AUTH_ACTION_COUNT", count);
     }

@@ -4,7 +4,9 @@ use super::*;
 use proptest::prelude::*;
 
 fn list(inner: &str) -> String {
-    format!("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</ListBucketResult>\n")
+    format!(
+        "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</ListBucketResult>\n"
+    )
 }
 
 fn text(key: &str) -> Key {
@@ -91,7 +93,9 @@ fn words_of_a_server_are_short_and_harmless() {
 fn encoded(key: &str) -> String {
     key.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b'*' => {
+                char::from(byte).to_string()
+            }
             b' ' => "+".to_owned(),
             other => format!("%{other:02X}"),
         })

@@ -98,9 +98,7 @@ fn a_profile_that_is_named_has_to_be_there() {
 #[test]
 fn other_ways_to_keys_are_not_passed_over() {
     let (_home, access) = access(CONFIG, KEYS, None);
-    for (name, word) in
-        [("role", "role_arn"), ("login", "sso_session"), ("program", "credential_process")]
-    {
+    for (name, word) in [("role", "role_arn"), ("login", "sso_session"), ("program", "credential_process")] {
         let error = Profile::load(&access, Some(name)).unwrap().keys().err().unwrap();
         assert_eq!(error.kind(), Kind::Unsupported);
         assert!(error.to_string().contains(word), "{error}");
