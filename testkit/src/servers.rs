@@ -6,6 +6,7 @@
 //! that says so: a test says "not run" then, and fails where CI is set.
 
 pub mod moto;
+pub mod rgw;
 
 use std::fs::File;
 use std::io::Write;

@@ -84,7 +84,7 @@ impl Request {
 
     /// The SHA-256 of its bytes, as the server keeps it.
     pub(super) fn checksum(&self) -> String {
-        BASE64.encode(&self.digest)
+        BASE64.encode(self.digest)
     }
 
     /// How many bytes it sends.
