@@ -385,6 +385,48 @@ pub const AHEAD_HINTS: usize = 256;
 /// later member of the same level; those beyond are told at once.
 pub const VERIFY_OPEN_PATHS: usize = 65_536;
 
+/// Longest file of profiles of AWS that is read.
+pub const PROFILE_FILE_BYTES: u64 = 1 << 20;
+
+/// Most lines of such a file.
+pub const PROFILE_LINES: usize = 16_384;
+
+/// Deepest nesting of elements in an answer in XML.
+pub const XML_DEPTH: usize = 16;
+
+/// Most elements of such an answer: a page of a list has a thousand objects with some twelve each.
+pub const XML_ELEMENTS: usize = 65_536;
+
+/// Longest answer of an S3 server that is no object: a page of a list, whose keys may be three times as long as they are.
+pub const S3_ANSWER_BYTES: usize = 16 << 20;
+
+/// What is read of an S3 server's words on an error.
+pub const S3_ERROR_BYTES: usize = 64 << 10;
+
+/// Largest new object with which a server is asked whether it heeds conditions.
+pub const S3_PROBE_BYTES: usize = 64 << 10;
+
+/// Most parts of an object on S3.
+pub const S3_PARTS: usize = 10_000;
+
+/// Smallest part but for the last, as S3 has it.
+pub const S3_PART_MIN_BYTES: usize = 5 << 20;
+
+/// Largest part; S3 would take five times as much, and it is held in memory.
+pub const S3_PART_MAX_BYTES: usize = 1 << 30;
+
+/// What a part has at least, unless the user says otherwise.
+pub const S3_PART_BYTES: usize = 8 << 20;
+
+/// A part is no shorter than what was written before it, divided by this: ten thousand come to more than 5 TiB.
+pub const S3_PART_GROWTH: u64 = 1000;
+
+/// Parts of one object that are under way at a time.
+pub const S3_PARTS_UNDERWAY: usize = 4;
+
+/// Bytes of the parts that are under way at a time, but for a part that is larger by itself.
+pub const S3_PARTS_UNDERWAY_BYTES: usize = 4 * S3_PART_BYTES;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
@@ -418,3 +460,4 @@ const _: () =
     assert!(TREE_ROWS_MAX * 48 + TREE_XATTR_BYTES + TREE_HOLES_BYTES + 2 * TREE_OWNER_BYTES < 64 << 10);
 const _: () =
     assert!(TREE_LIST_ROWS_MAX * 40 + 5 <= TREE_NODE_BYTES && (XATTR_BYTES as u64) * 2 < TREE_CHUNK_BYTES);
+const _: () = assert!(S3_PART_MIN_BYTES <= S3_PART_BYTES && S3_PART_BYTES <= S3_PART_MAX_BYTES);

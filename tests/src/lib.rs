@@ -25,6 +25,7 @@ mod histories;
 mod house;
 mod interruption;
 mod reading;
+mod remote_s3;
 mod restoring;
 mod retention;
 mod rot;

@@ -1,0 +1,316 @@
+//! Requests: signed, sent over connections that are kept, answered within a time or given up.
+//!
+//! Every request carries the SHA-256 of what it sends under its signature: a server refuses bytes that were changed under
+//! way. An answer is taken whole or not at all: one that ends before its announced length is an error that may pass.
+
+use super::credentials::Source;
+use super::failure::{self, Fault};
+use super::place::Place;
+use crate::access::{Access, Timeouts};
+use crate::bridge;
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use icecore::error::{Error, Kind, Result};
+use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES};
+use object_store::aws::AwsAuthorizer;
+use object_store::client::{HttpRequest, HttpRequestBody};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// What is asked of the server.
+#[derive(Clone)]
+pub(super) struct Request {
+    method: Method,
+    key: Option<String>,
+    query: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+    /// The SHA-256 of the body.
+    digest: digest::Digest,
+    /// The longest answer that is taken.
+    most: usize,
+    /// How much longer than usual the server may think.
+    patience: Duration,
+    /// Whether doing it twice is as good as once.
+    is_repeatable: bool,
+}
+
+impl Request {
+    /// A request about a key, or the bucket.
+    pub(super) fn new(method: Method, key: Option<&str>) -> Request {
+        Request {
+            method,
+            key: key.map(str::to_owned),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            digest: digest::digest(&digest::SHA256, &[]),
+            most: S3_ANSWER_BYTES,
+            patience: Duration::ZERO,
+            is_repeatable: true,
+        }
+    }
+
+    /// With `?name=value`.
+    #[must_use]
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Request {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// With a header.
+    ///
+    /// # Errors
+    /// `Invalid` for a value that is none.
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Result<Request> {
+        let value =
+            HeaderValue::from_str(value).map_err(|_| Error::invalid("not the value of a header:", name))?;
+        self.headers.insert(HeaderName::from_static(name), value);
+        Ok(self)
+    }
+
+    /// With these bytes.
+    #[must_use]
+    pub(super) fn body(mut self, body: Bytes) -> Request {
+        self.digest = digest::digest(&digest::SHA256, &body);
+        self.body = body;
+        self
+    }
+
+    /// The SHA-256 of its bytes, as the server keeps it.
+    pub(super) fn checksum(&self) -> String {
+        BASE64.encode(self.digest)
+    }
+
+    /// How many bytes it sends.
+    pub(super) fn length(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Takes an answer of this length.
+    #[must_use]
+    pub(super) fn answer(mut self, most: usize) -> Request {
+        self.most = most;
+        self
+    }
+
+    /// Gives the server so much longer.
+    #[must_use]
+    pub(super) fn patience(mut self, patience: Duration) -> Request {
+        self.patience = patience;
+        self
+    }
+
+    /// Not twice, also where a connection broke.
+    #[must_use]
+    pub(super) fn once(mut self) -> Request {
+        self.is_repeatable = false;
+        self
+    }
+}
+
+/// What the server answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header that is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A header that is a number.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.header(name).and_then(|value| value.trim().parse().ok())
+    }
+
+    /// What went wrong, as the server has it.
+    pub(super) fn fault(&self) -> Fault {
+        Fault::new(self)
+    }
+
+    /// This, if it is a success.
+    ///
+    /// # Errors
+    /// What the server has against it.
+    pub(super) fn success(self) -> Result<Answer> {
+        if self.status.is_success() { Ok(self) } else { Err(self.fault().error()) }
+    }
+}
+
+/// The way to one bucket.
+pub(super) struct Client {
+    http: reqwest::Client,
+    source: Source,
+    permits: Semaphore,
+    timeouts: Timeouts,
+    /// Where the bucket is.
+    pub(super) place: Place,
+}
+
+impl Client {
+    /// Makes ready, without a connection yet.
+    ///
+    /// # Errors
+    /// When certificates cannot be read.
+    pub(super) fn new(
+        access: &Access,
+        place: Place,
+        source: Source,
+        certificates: Option<&Path>,
+    ) -> Result<Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(access.timeouts.connect)
+            .pool_max_idle_per_host(access.connections)
+            .tcp_nodelay(true)
+            // A connection carries one request at a time: what is capped is what there is.
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never());
+        if let Some(proxy) = proxy(access, &place)? {
+            builder = builder.proxy(proxy);
+        }
+        if let Some(path) = certificates {
+            builder = builder.tls_certs_only(bundle(path)?);
+        }
+        let http =
+            builder.build().map_err(|e| Error::new(Kind::Io, "cannot make ready for TLS").because(e))?;
+        let permits = Semaphore::new(access.connections.max(1));
+        Ok(Client { http, source, permits, timeouts: access.timeouts, place })
+    }
+
+    /// Sends a request and waits for the answer, whatever the server thinks of it.
+    ///
+    /// # Errors
+    /// `Io` when the connection is lost or the time has passed, which may pass.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer> {
+        let _permit = bridge::runtime()?.block_on(self.permit())?;
+        bridge::within(self.longest(request), self.exchange(request))
+    }
+
+    /// As [`Client::ask`], for those who have other things to do meanwhile.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
+        let _permit = self.permit().await?;
+        let longest = self.longest(request);
+        let whole = tokio::time::timeout(longest, self.exchange(request)).await;
+        whole.unwrap_or_else(|_| Err(bridge::stalled(longest)))
+    }
+
+    /// One of the connections. Whoever has one gives it back in a known time, so this wait ends.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.permits.acquire().await.map_err(|_| Error::stopped())
+    }
+
+    /// How long all of it may take.
+    fn longest(&self, request: &Request) -> Duration {
+        self.thinking(request) + self.timeouts.whole(request.most)
+    }
+
+    /// How long it may take until the answer begins.
+    fn thinking(&self, request: &Request) -> Duration {
+        self.timeouts.whole(request.body.len()) + request.patience
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Answer> {
+        let wait = self.thinking(request);
+        let begun = tokio::time::timeout(wait, self.send(request)).await;
+        self.take(request, begun.unwrap_or_else(|_| Err(bridge::stalled(wait)))?).await
+    }
+
+    async fn send(&self, request: &Request) -> Result<reqwest::Response> {
+        let (url, headers) = self.signed(request).await?;
+        let once = || {
+            let sent = self.http.request(request.method.clone(), &url).headers(headers.clone());
+            sent.body(request.body.clone()).send()
+        };
+        match once().await {
+            // A kept connection that the server has closed meanwhile: once more, on a new one.
+            Err(e) if request.is_repeatable && !e.is_timeout() && !e.is_connect() => {
+                once().await.map_err(failure::of_connection)
+            }
+            other => other.map_err(failure::of_connection),
+        }
+    }
+
+    async fn signed(&self, request: &Request) -> Result<(String, HeaderMap)> {
+        let query: Vec<(&str, &str)> =
+            request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let url = self.place.url(request.key.as_deref(), &query);
+        let keys = self.source.keys().await?;
+        let mut draft = HttpRequest::new(HttpRequestBody::empty());
+        *draft.method_mut() = request.method.clone();
+        *draft.uri_mut() =
+            url.parse().map_err(|_| Error::invalid("not a key for S3:", format!("{:?}", request.key)))?;
+        *draft.headers_mut() = request.headers.clone();
+        AwsAuthorizer::new(&keys, "s3", &self.place.region)
+            .try_authorize(&mut draft, Some(request.digest.as_ref()))
+            .map_err(|e| Error::new(Kind::Io, "cannot sign").because(e))?;
+        let mut headers = std::mem::take(draft.headers_mut());
+        if request.method == Method::PUT || request.method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        }
+        Ok((url, headers))
+    }
+
+    async fn take(&self, request: &Request, mut response: reqwest::Response) -> Result<Answer> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        // What a server says of an error is for people, who do not need all of it.
+        let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
+        let announced =
+            response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = Vec::with_capacity(announced.min(most));
+        let idle = self.timeouts.idle;
+        loop {
+            let piece =
+                tokio::time::timeout(idle, response.chunk()).await.map_err(|_| bridge::stalled(idle))?;
+            let Some(piece) = piece.map_err(failure::of_connection)? else { break };
+            if body.len() + piece.len() > most {
+                if status.is_success() {
+                    return Err(Error::new(Kind::Limit, "the server answers with more than was asked for"));
+                }
+                break;
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer { status, headers, body })
+    }
+}
+
+/// The proxy that the environment names for such an endpoint.
+fn proxy(access: &Access, place: &Place) -> Result<Option<reqwest::Proxy>> {
+    let url = place.url(None, &[]);
+    let names =
+        if url.starts_with("https:") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let Some((name, value)) = names.iter().find_map(|name| access.text(name).map(|value| (name, value)))
+    else {
+        return Ok(None);
+    };
+    // Without its value, which may hold a password.
+    let proxy = reqwest::Proxy::all(&value).map_err(|_| Error::invalid("not the URL of a proxy:", *name))?;
+    let excluded = access.text("NO_PROXY").or_else(|| access.text("no_proxy"));
+    Ok(Some(proxy.no_proxy(excluded.and_then(|list| reqwest::NoProxy::from_string(&list)))))
+}
+
+fn bundle(path: &Path) -> Result<Vec<reqwest::Certificate>> {
+    let subject = || path.display().to_string();
+    let pem = std::fs::read(path).map_err(|e| Error::io("cannot read the certificates", subject(), e))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+    let certificates =
+        certificates.map_err(|e| Error::invalid("not a file of certificates:", subject()).because(e))?;
+    match certificates.is_empty() {
+        true => Err(Error::invalid("no certificates in", subject())),
+        false => Ok(certificates),
+    }
+}
