@@ -148,3 +148,21 @@ impl Clock for Running {
         sleep(wait, &self.stop).unwrap_or(());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_profile_says_of_the_environment_beats_what_is_there() {
+        let pairs = [("PATH", "of the profile"), (PASSWORD_VARIABLE, "secret")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (own, none) = (Environment::new(pairs.into()), Environment::default());
+        assert_eq!(variable(&own, "PATH"), Some("of the profile".into()));
+        assert_eq!(variable(&none, "PATH"), std::env::var_os("PATH"));
+        assert_eq!(
+            password(&own).unwrap().map(|secret| secret.expose().to_owned()),
+            Some("secret".to_owned())
+        );
+    }
+}
