@@ -162,6 +162,21 @@ pub fn usage(error: &clap::Error) {
     }
 }
 
+/// From here on everything is about this profile, of several.
+pub fn begin_profile(global: &Global, name: &str) {
+    if global.json {
+        json(&json!({"type": "profile", "profile": name}));
+    }
+    line(global, &format!("@{name}:"));
+}
+
+/// Up to here everything was about this profile.
+pub fn end_profile(global: &Global, name: &str, status: u8) {
+    if global.json {
+        json(&json!({"type": "profile_end", "profile": name, "exit": status}));
+    }
+}
+
 /// The words for an error of `path`, which name it once.
 pub fn told(path: &str, error: &Error) -> String {
     let subject = error.subject();

@@ -2,21 +2,26 @@
 //! never printed, logged, or handed to a process that did not make them.
 
 mod prompt;
-mod words;
+pub mod words;
 
 use crate::cli::Context;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::vault::Password;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// The environment's own word for it.
 const VARIABLE: &str = "ICECORE_PASSWORD";
 /// That of a repository that is copied from.
 const SOURCE_VARIABLE: &str = "ICECORE_FROM_PASSWORD";
+
+/// Variables that hold passwords of repositories, by the names that were given to options.
+static HIDDEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The longest password.
 const PASSWORD_BYTES: u64 = 64 << 10;
@@ -25,12 +30,15 @@ const PASSWORD_BYTES: u64 = 64 << 10;
 #[derive(clap::Args)]
 pub struct PasswordArguments {
     /// Read the password from this file (one line end at its end is no part of it) [env: ICECORE_PASSWORD_FILE]
-    #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_command", "password_env"])]
     password_file: Option<PathBuf>,
     /// Take the password from what this command prints. It is run without a shell: words are split at spaces, '…' and "…"
     /// keep them together, \\ takes the next character as it is [env: ICECORE_PASSWORD_COMMAND]
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "password_env")]
     password_command: Option<OsString>,
+    /// Take the password from this variable of the environment, which commands that are started do not get to see
+    #[arg(long, value_name = "VARIABLE", value_parser = hidden_variable)]
+    password_env: Option<String>,
     /// The variable of the environment that says it otherwise; so do that with `_FILE` behind it, and that with `_COMMAND`.
     #[arg(skip = VARIABLE)]
     variable: &'static str,
@@ -54,6 +62,7 @@ impl SourcePasswordArguments {
         PasswordArguments {
             password_file: self.from_password_file.clone(),
             password_command: self.from_password_command.clone(),
+            password_env: None,
             variable: SOURCE_VARIABLE,
         }
     }
@@ -124,6 +133,12 @@ impl PasswordArguments {
         if let Some(command) = &self.password_command {
             return Ok(Some(From::Command(command.clone())));
         }
+        if let Some(name) = &self.password_env {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+                Error::invalid("the variable that is to hold the password is not set, or is empty:", name)
+            })?;
+            return Ok(Some(From::Value(value)));
+        }
         let name = self.variable;
         let variable =
             |end| std::env::var_os(format!("{name}{end}")).filter(|value: &OsString| !value.is_empty());
@@ -147,9 +162,23 @@ pub fn from_file(path: &Path) -> Result<Password> {
     From::File(path.to_owned()).read()
 }
 
-/// Keeps the password out of the environment of a process that is started.
+/// Keeps passwords out of the environment of a process that is started.
 pub fn hide_from(command: &mut Command) {
     command.env_remove(VARIABLE).env_remove(SOURCE_VARIABLE);
+    let hidden = HIDDEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in hidden.iter() {
+        command.env_remove(name);
+    }
+}
+
+/// Takes the name of a variable that holds a password. All of them are known before anything is started, also those of
+/// repositories that are used later.
+fn hidden_variable(name: &str) -> std::result::Result<String, String> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err("not the name of a variable".to_owned());
+    }
+    HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    Ok(name.to_owned())
 }
 
 impl From {
@@ -232,7 +261,7 @@ fn type_twice(context: &Context<'_>) -> Result<Password> {
 fn no_way(variable: &str) -> Error {
     let options = match variable {
         SOURCE_VARIABLE => "--from-password-file or --from-password-command",
-        _ => "--password-file or --password-command",
+        _ => "--password-file, --password-command or --password-env",
     };
     Error::invalid("a password is needed, and nobody can be asked for it here", "")
         .hint(format!("set {variable}, {variable}_FILE or {variable}_COMMAND, or say {options}"))
@@ -261,5 +290,16 @@ mod tests {
         assert_eq!(printed_by(OsStr::new("printf '%s\\n' \"a  $b\"")).unwrap(), b"a  $b\n");
         assert!(printed_by(OsStr::new("false")).unwrap_err().to_string().contains("false"));
         assert!(printed_by(OsStr::new(" ")).is_err());
+    }
+
+    #[test]
+    fn a_variable_that_holds_a_password_is_kept_from_commands() {
+        assert_eq!(hidden_variable("HOLDS_A_PASSWORD").as_deref(), Ok("HOLDS_A_PASSWORD"));
+        assert!(hidden_variable("").is_err() && hidden_variable("A=B").is_err());
+        let mut command = Command::new("env");
+        command.env("HOLDS_A_PASSWORD", "secret");
+        hide_from(&mut command);
+        let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert!(!output.contains("secret"), "{output}");
     }
 }

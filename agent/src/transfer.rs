@@ -1,12 +1,14 @@
 //! How a storage is used: how long to wait for it, how often to try again, how fast to send.
 
 use crate::cli::Context;
+use crate::profile::Environment;
 use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::storage::Storage;
 use icecore::storage::retry::{Patience, Policy, Retry};
 use icecore::storage::throttle::{Clock, Rates, Throttle};
 use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
+use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,11 +86,13 @@ impl TransferArguments {
         let policy =
             Policy { attempts: self.retries + 1, seed: u64::from(std::process::id()), ..Policy::default() };
         let global = context.global.clone();
+        let (environment, for_the_password) =
+            (Arc::clone(&context.environment), Arc::clone(&context.environment));
         Access {
-            variable: Arc::new(|name| std::env::var_os(name)),
+            variable: Arc::new(move |name| variable(&environment, name)),
             home: std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
             user: user_name(),
-            password: Arc::new(password),
+            password: Arc::new(move || password(&for_the_password)),
             timeouts: Timeouts { connect: idle.min(Timeouts::default().connect), idle },
             connections: self.connections(),
             patience: Patience::new(policy, Arc::new(move |wait| sleep(wait, &stop))),
@@ -97,11 +101,15 @@ impl TransferArguments {
     }
 }
 
-fn password() -> Result<Option<Secret>> {
-    let value = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty());
-    let text = |value: std::ffi::OsString| {
-        value.into_string().map_err(|_| Error::invalid("not text:", PASSWORD_VARIABLE))
-    };
+/// A variable as this repository has it: what its profile says of it beats what is there.
+fn variable(environment: &Environment, name: &str) -> Option<OsString> {
+    environment.get(name).map(OsString::from).or_else(|| std::env::var_os(name))
+}
+
+fn password(environment: &Environment) -> Result<Option<Secret>> {
+    let value = variable(environment, PASSWORD_VARIABLE).filter(|value| !value.is_empty());
+    let text =
+        |value: OsString| value.into_string().map_err(|_| Error::invalid("not text:", PASSWORD_VARIABLE));
     Ok(value.map(text).transpose()?.map(Secret::new))
 }
 
@@ -138,5 +146,23 @@ impl Clock for Running {
     fn sleep(&self, wait: Duration) {
         // Whoever asked to stop is heard where the bytes come from.
         sleep(wait, &self.stop).unwrap_or(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_profile_says_of_the_environment_beats_what_is_there() {
+        let pairs = [("PATH", "of the profile"), (PASSWORD_VARIABLE, "secret")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (own, none) = (Environment::new(pairs.into()), Environment::default());
+        assert_eq!(variable(&own, "PATH"), Some("of the profile".into()));
+        assert_eq!(variable(&none, "PATH"), std::env::var_os("PATH"));
+        assert_eq!(
+            password(&own).unwrap().map(|secret| secret.expose().to_owned()),
+            Some("secret".to_owned())
+        );
     }
 }

@@ -121,6 +121,7 @@ fn links_between_pages_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "docs/guide/first-backup.md",
+        "docs/guide/profiles.md",
         "docs/guide/restoring.md",
         "docs/guide/tar.md",
     ] {

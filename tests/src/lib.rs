@@ -24,6 +24,7 @@ mod guide;
 mod histories;
 mod house;
 mod interruption;
+mod profiles;
 mod reading;
 mod remote_s3;
 mod restoring;

@@ -57,7 +57,7 @@ pub struct Arguments {
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
     let source = arguments.repository.another(&arguments.from, arguments.from_password.arguments());
-    let from = source.open_for(context, &filter)?;
+    let from = source.open_for(&context.without_profile(), &filter)?;
     seen::look(context, &from, seen::Strictness::Warn)?;
     let to = match arguments.init && !arguments.dry_run {
         false => arguments.repository.open_for(context, &filter)?,

@@ -3,6 +3,7 @@
 mod backup;
 mod benchmark;
 mod check;
+mod config;
 mod copy;
 mod diff;
 mod dump;
@@ -21,6 +22,8 @@ mod stats;
 mod which;
 
 use repository::RepositoryArguments;
+
+use crate::profile::Environment;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +49,12 @@ use std::sync::atomic::AtomicBool;
 /// The password is asked for, or comes from ICECORE_PASSWORD,
 /// ICECORE_PASSWORD_FILE or ICECORE_PASSWORD_COMMAND.
 ///
+/// What is typed every time can be kept in a file, under a name: a profile.
+/// `icecore help config` says how.
+///
+///   icecore backup @nightly
+///   icecore restore @nightly --target /tmp/back
+///
 /// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
 /// could not be read, 10 no repository, 11 busy, 12 wrong password,
 /// 130 interrupted.
@@ -69,6 +78,10 @@ pub struct Global {
     /// Print only errors and answers
     #[arg(short, long, global = true, display_order = 101)]
     pub quiet: bool,
+    /// Take the profiles that are named from this file [env: ICECORE_CONFIG; else icecore.toml in ~/.config/icecore or
+    /// /etc/icecore]
+    #[arg(long, global = true, value_name = "FILE", display_order = 102)]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -88,16 +101,17 @@ enum Command {
     Stats(stats::Arguments),
     Key(key::Arguments),
     Benchmark(benchmark::Arguments),
+    Config(config::Arguments),
 }
 
-/// What was typed, in a form that has one meaning.
-pub fn typed() -> Vec<OsString> {
-    restore::with_joined_overwrite(std::env::args_os())
+/// A command line in a form that has one meaning.
+pub fn meant(words: Vec<OsString>) -> Vec<OsString> {
+    restore::with_joined_overwrite(words.into_iter())
 }
 
 /// Does what was asked for.
-pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
-    let context = Context { global: &arguments.global, stop };
+pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environment) -> Result<ExitCode> {
+    let context = Context { global: &arguments.global, stop, environment };
     match &arguments.command {
         Command::Init(command) => init::run(&context, command),
         Command::Backup(command) => backup::run(&context, command),
@@ -114,6 +128,7 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
         Command::Stats(command) => stats::run(&context, command),
         Command::Key(command) => key::run(&context, command),
         Command::Benchmark(command) => benchmark::run(&context, command),
+        Command::Config(command) => config::run(&context, command),
     }
 }
 
@@ -123,6 +138,15 @@ pub struct Context<'a> {
     pub global: &'a Global,
     /// Raised by Ctrl-C.
     pub stop: Arc<AtomicBool>,
+    /// What the profile says of the environment.
+    pub environment: Environment,
+}
+
+impl Context<'_> {
+    /// The same for a repository that no profile names.
+    fn without_profile(&self) -> Context<'_> {
+        Context { global: self.global, stop: Arc::clone(&self.stop), environment: Environment::default() }
+    }
 }
 
 /// Which series of backups.

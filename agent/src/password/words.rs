@@ -38,9 +38,29 @@ pub fn split(line: &OsStr) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
+/// A line that [`split`] splits into these words.
+pub fn joined(words: &[String]) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_./=:,@%+".contains(letter);
+    let word = |word: &String| match word.chars().all(is_plain) && !word.is_empty() {
+        true => word.clone(),
+        // Within these only their end has a meaning, which stands between others.
+        false => format!("'{}'", word.replace('\'', "'\"'\"'")),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_joined_is_split_into_the_same_words(words in prop::collection::vec(any::<String>(), 0..5)) {
+            let found = split(OsStr::new(&joined(&words))).unwrap();
+            prop_assert_eq!(found, words.iter().map(OsString::from).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn words_are_split_at_spaces_outside_of_quotes() {
