@@ -1,5 +1,6 @@
-//! Repositories in a bucket: every verb of both engines through the program, and what Freezer wrote into one.
+//! Repositories in a bucket: every verb, an archive of several parts, and what Freezer wrote into one.
 
+use crate::elsewhere::{Server, every_verb_works};
 use crate::place::{assert_equal, entries};
 use crate::program::{Outcome, Program, not_run};
 use icecore::name::ObjectName;
@@ -9,7 +10,7 @@ use icecore_remote::{Access, Address, Intent, Timeouts};
 use icecore_testkit::freezer::{Skip, verify};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::servers::moto::Moto;
-use icecore_testkit::tree::{Features, Tree, is_root};
+use icecore_testkit::tree::is_root;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,55 +83,34 @@ impl Bucket {
     }
 }
 
-/// Two backups of a tree with everything, each restored and compared; then the older one is forgotten.
-fn every_verb(bucket: &Bucket, place: &str, options: &[&str]) {
-    let (address, work) = (bucket.address(place), bucket.directory.path().join(place.replace('/', "-")));
-    let source = work.join("source");
-    fs::create_dir_all(&source).unwrap();
-    let repository = ["-r", address.as_str()];
-    let missing = bucket.run(&[&["list"][..], &repository].concat()).expect(1);
-    assert!(missing.stderr.contains("bucket"), "{missing:?}");
-    let no_password: &[&str] = if options.contains(&"--no-encryption") { &["--no-encryption"] } else { &[] };
-    bucket.run(&[&["init"][..], &repository, no_password].concat()).expect(0);
-    Tree::create(&source, 5, Features::all()).unwrap();
-    let mut manifests = Vec::new();
-    for number in 0..2 {
-        // Longer than a part.
-        let long: Vec<u8> = (0..19u32 << 18)
-            .flat_map(|word| word.wrapping_mul(2_654_435_761 + number).to_le_bytes())
-            .collect();
-        fs::write(source.join("long"), long).unwrap();
-        let from = source.to_str().unwrap();
-        bucket.run(&[&["backup"][..], &repository, &["--name", "all"], options, &[from]].concat()).expect(0);
-        manifests.push(Manifest::of(&source).unwrap());
-        // Chains are told apart by the second.
-        std::thread::sleep(std::time::Duration::from_millis(1100));
-    }
-    for (backup, manifest) in [("latest~1", &manifests[0]), ("latest", &manifests[1])] {
-        let target = work.join(backup);
-        let to = target.to_str().unwrap();
-        bucket
-            .run(&[&["restore"][..], &repository, &["--name", "all", "--target", to, backup]].concat())
-            .expect(0);
-        assert_equal(manifest, &Manifest::of(&target).unwrap(), backup);
-    }
-    let listed = bucket.run(&[&["list"][..], &repository, &["--json"]].concat()).expect(0);
-    assert_eq!(listed.of_type("backup").len(), 2);
-    bucket.run(&[&["check"][..], &repository, &["--read-data"]].concat()).expect(0);
-    bucket.run(&[&["forget"][..], &repository, &["--keep-last", "1"]].concat()).expect(0);
-    bucket.run(&[&["check"][..], &repository, &["--read-data", "--clean"]].concat()).expect(0);
+#[test]
+fn every_verb_works_in_a_bucket() {
+    let Some(Bucket { moto, directory, .. }) = Bucket::new() else { return };
+    let (id, secret) = moto.key.clone();
+    every_verb_works(&Server {
+        address: "s3://verbs/a b".to_owned(),
+        options: format!("?endpoint={}&region=us-east-1", moto.endpoint()),
+        variables: vec![("AWS_ACCESS_KEY_ID".to_owned(), id), ("AWS_SECRET_ACCESS_KEY".to_owned(), secret)],
+        running: vec![Box::new(moto), Box::new(directory)],
+    });
 }
 
+/// Of several parts on the server, one of them not full.
 #[test]
-fn deduplicated_backups_in_a_bucket_come_back() {
+fn a_long_archive_in_a_bucket_comes_back() {
     let Some(bucket) = Bucket::new() else { return };
-    every_verb(&bucket, "dedup/a b", &[]);
-}
-
-#[test]
-fn chains_of_archives_in_a_bucket_come_back() {
-    let Some(bucket) = Bucket::new() else { return };
-    every_verb(&bucket, "chains", &["--engine", "tar", "--no-encryption"]);
+    let address = bucket.address("long/archive");
+    let (source, target) = (bucket.directory.path().join("source"), bucket.directory.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    let noise = |word: u32| (word ^ 0x9e37_79b9).wrapping_mul(2_654_435_761).rotate_left(word % 31);
+    let long: Vec<u8> = (0..21u32 << 18).flat_map(|word| noise(noise(word)).to_le_bytes()).collect();
+    fs::write(source.join("long"), long).unwrap();
+    let words = ["backup", "-r", &address, "--name", "long", "--engine", "tar", "--no-encryption", "--init"];
+    bucket.run(&[&words[..], &["--compression", "none", source.to_str().unwrap()]].concat()).expect(0);
+    let words = ["restore", "-r", &address, "--name", "long", "--target", target.to_str().unwrap(), "latest"];
+    bucket.run(&words).expect(0);
+    assert_equal(&Manifest::of(&source).unwrap(), &Manifest::of(&target).unwrap(), "a long archive");
+    bucket.run(&["check", "-r", &address, "--read-data", "--clean"]).expect(0);
 }
 
 /// As `corpus::patched_s3_tar_gzip_l1`, from where Freezer had put it.

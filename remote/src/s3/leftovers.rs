@@ -14,8 +14,8 @@ impl Bucket {
         let mut aborted = 0;
         let mut after: Option<(String, String)> = None;
         loop {
-            let mut request =
-                Request::new(Method::GET, None).query("uploads", "").query("encoding-type", "url");
+            // Keys as they are: Ceph encodes those of uploads when it is asked to, and does not say so.
+            let mut request = Request::new(Method::GET, None).query("uploads", "");
             if !root.is_empty() {
                 request = request.query("prefix", root);
             }
