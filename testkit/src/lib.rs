@@ -13,3 +13,4 @@ pub mod random;
 pub mod servers;
 pub mod sha256;
 pub mod tree;
+pub mod wire;
