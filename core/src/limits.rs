@@ -385,6 +385,19 @@ pub const AHEAD_HINTS: usize = 256;
 /// later member of the same level; those beyond are told at once.
 pub const VERIFY_OPEN_PATHS: usize = 65_536;
 
+/// Spans of the day that a limit of bytes a second may have.
+pub const RATE_SPANS: usize = 64;
+
+/// Bytes that a trial of a storage has written of an object when it looks whether it is there already: more than one part of
+/// what storages write in parts.
+pub const PROBE_WRITER_BYTES: usize = 9 << 20;
+
+/// Objects of the size of a pack that a trial has under way at a time, each in memory of its own.
+pub const PROBE_LARGE_AT_ONCE: usize = 4;
+
+/// Names that a trial tells of a kind.
+pub const PROBE_NAMED: usize = 8;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);
