@@ -122,6 +122,7 @@ fn links_between_pages_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/guide/first-backup.md",
         "docs/guide/restoring.md",
+        "docs/guide/storage-test.md",
         "docs/guide/tar.md",
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap();

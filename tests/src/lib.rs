@@ -25,6 +25,7 @@ mod guide;
 mod histories;
 mod house;
 mod interruption;
+mod probing;
 mod reading;
 mod restoring;
 mod retention;

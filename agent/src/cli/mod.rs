@@ -18,6 +18,7 @@ mod repository;
 mod restore;
 mod source;
 mod stats;
+mod storage;
 mod which;
 
 use repository::RepositoryArguments;
@@ -88,6 +89,7 @@ enum Command {
     Stats(stats::Arguments),
     Key(key::Arguments),
     Benchmark(benchmark::Arguments),
+    Storage(storage::Arguments),
 }
 
 /// What was typed, in a form that has one meaning.
@@ -114,6 +116,7 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<ExitCode> {
         Command::Stats(command) => stats::run(&context, command),
         Command::Key(command) => key::run(&context, command),
         Command::Benchmark(command) => benchmark::run(&context, command),
+        Command::Storage(command) => storage::run(&context, command),
     }
 }
 
