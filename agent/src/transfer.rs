@@ -6,10 +6,9 @@ use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::storage::Storage;
 use icecore::storage::retry::{Patience, Policy, Retry};
-use icecore::storage::throttle::{Clock, Rates, Throttle};
+use icecore::storage::throttle::{Clock, Rates, Schedule, Throttle};
 use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
 use std::ffi::OsString;
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +33,12 @@ pub struct TransferArguments {
     /// Use so many connections at most
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64), display_order = 92)]
     connections: u32,
-    /// Send no more than so many KiB a second to the repository
-    #[arg(long, value_name = "KIB", display_order = 93)]
-    limit_upload: Option<NonZeroU64>,
-    /// Fetch no more than so many KiB a second from the repository
-    #[arg(long, value_name = "KIB", display_order = 94)]
-    limit_download: Option<NonZeroU64>,
+    /// Send no more to the repository: 500 (KiB a second), 2MiB/s, or by the time of day 1MiB/s,08:00-18:00=200KiB/s,22:00-06:00=off
+    #[arg(long, value_name = "RATE", display_order = 93)]
+    limit_upload: Option<Schedule>,
+    /// Fetch no more from the repository, as above
+    #[arg(long, value_name = "RATE", display_order = 94)]
+    limit_download: Option<Schedule>,
 }
 
 impl TransferArguments {
@@ -62,13 +61,9 @@ impl TransferArguments {
 
     /// A storage that is used no faster than was asked for.
     pub fn throttled(&self, context: &Context<'_>, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        let rate =
-            |kib: Option<NonZeroU64>| kib.map(|kib| kib.saturating_mul(NonZeroU64::MIN.saturating_add(1023)));
-        let rates = Rates {
-            up_bytes_per_second: rate(self.limit_upload),
-            down_bytes_per_second: rate(self.limit_download),
-        };
-        if rates == Rates::default() {
+        let schedule = |limit: &Option<Schedule>| limit.clone().unwrap_or_default();
+        let rates = Rates { up: schedule(&self.limit_upload), down: schedule(&self.limit_download) };
+        if rates.are_unlimited() {
             return storage;
         }
         let clock = Running { begun: Instant::now(), stop: Arc::clone(&context.stop) };
@@ -141,6 +136,11 @@ struct Running {
 impl Clock for Running {
     fn now(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    fn time_of_day(&self) -> Duration {
+        let since_midnight = jiff::ZonedDateTime::now().time().duration_since(jiff::civil::Time::midnight());
+        Duration::try_from(since_midnight).unwrap_or_default()
     }
 
     fn sleep(&self, wait: Duration) {

@@ -39,6 +39,7 @@ pub mod forget;
 pub mod info;
 pub mod list;
 pub mod ls;
+pub mod probe;
 pub mod restore;
 pub mod stats;
 

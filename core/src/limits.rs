@@ -426,6 +426,18 @@ pub const S3_PARTS_UNDERWAY: usize = 4;
 
 /// Bytes of the parts that are under way at a time, but for a part that is larger by itself.
 pub const S3_PARTS_UNDERWAY_BYTES: usize = 4 * S3_PART_BYTES;
+/// Spans of the day that a limit of bytes a second may have.
+pub const RATE_SPANS: usize = 64;
+
+/// Bytes that a trial of a storage has written of an object when it looks whether it is there already: more than one part of
+/// what storages write in parts.
+pub const PROBE_WRITER_BYTES: usize = 9 << 20;
+
+/// Objects of the size of a pack that a trial has under way at a time, each in memory of its own.
+pub const PROBE_LARGE_AT_ONCE: usize = 4;
+
+/// Names that a trial tells of a kind.
+pub const PROBE_NAMED: usize = 8;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

@@ -106,3 +106,128 @@ impl ObjectWriter for Writer {
         inner.finish().map_err(|error| named(error, "cannot finish", &label, &name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use icecore::Kind;
+    use icecore::error::Retry;
+    use icecore::storage::memory::Memory;
+    use icecore_testkit::fault::{Fault, Moment, Plan};
+
+    fn name() -> ObjectName {
+        ObjectName::new("data/one").unwrap()
+    }
+
+    /// A storage that is called `sftp://host/place` and of which the n-th call fails in a way that may pass.
+    struct Far(Fault);
+
+    impl Storage for Far {
+        fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+            self.0.put(name, bytes, mode)
+        }
+        fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
+            self.0.writer(name, mode)
+        }
+        fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+            self.0.read(name, offset, length_bytes)
+        }
+        fn stat(&self, name: &ObjectName) -> Result<Stat> {
+            self.0.stat(name)
+        }
+        fn list(
+            &self,
+            prefix: Option<&ObjectName>,
+            depth: Depth,
+            row: &mut dyn FnMut(Listed) -> Result<()>,
+        ) -> Result<()> {
+            self.0.list(prefix, depth, row)
+        }
+        fn delete(&self, name: &ObjectName) -> Result<()> {
+            self.0.delete(name)
+        }
+        fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
+            self.0.clean_temporaries(before)
+        }
+        fn capabilities(&self) -> Capabilities {
+            self.0.capabilities()
+        }
+        fn label(&self) -> String {
+            "sftp://host/place".to_owned()
+        }
+    }
+
+    fn failing(nth: u64) -> Named {
+        let memory = Memory::new();
+        memory.put(&name(), b"there", PutMode::CreateNew).unwrap();
+        let plan = Plan::once(nth, Moment::Before).with_kind(Kind::Io).passing();
+        Named::new(Arc::new(Far(Fault::new(Arc::new(memory), plan))))
+    }
+
+    /// What every failing run tells in the end: what was to be done, to which object of which storage, why, and whether
+    /// trying again may help.
+    #[test]
+    fn every_error_names_operation_object_storage_and_cause() {
+        let name = name();
+        let list = |prefix: Option<&ObjectName>| failing(1).list(prefix, Depth::All, &mut |_| Ok(()));
+        let written = |nth: u64| {
+            let mut writer = failing(nth).writer(&name, PutMode::Replace)?;
+            writer.write(b"bytes")?;
+            writer.finish()
+        };
+        for (outcome, expected) in [
+            (
+                failing(1).put(&name, b"", PutMode::Replace),
+                "cannot store data/one (sftp://host/place): planned failure of put data/one",
+            ),
+            (
+                failing(1).put_fleeting(&name, b""),
+                "cannot store data/one (sftp://host/place): planned failure of put data/one",
+            ),
+            (
+                failing(1).read(&name, 0, 9).map(drop),
+                "cannot read data/one (sftp://host/place): planned failure of read data/one",
+            ),
+            (
+                failing(1).stat(&name).map(drop),
+                "cannot look at data/one (sftp://host/place): planned failure of stat data/one",
+            ),
+            (
+                failing(1).delete(&name),
+                "cannot delete data/one (sftp://host/place): planned failure of delete data/one",
+            ),
+            (list(Some(&name)), "cannot list data/one (sftp://host/place): planned failure of list data/one"),
+            (list(None), "cannot list sftp://host/place: planned failure of list"),
+            (written(1), "cannot begin data/one (sftp://host/place): planned failure of writer data/one"),
+            (written(2), "cannot write data/one (sftp://host/place): planned failure of write data/one"),
+            (written(3), "cannot finish data/one (sftp://host/place): planned failure of finish data/one"),
+            (
+                failing(1).clean_temporaries(Timestamp(0)).map(drop),
+                "cannot clean up sftp://host/place: planned failure of clean_temporaries",
+            ),
+        ] {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!((error.kind(), error.retry()), (Kind::Io, Retry::Later));
+        }
+    }
+
+    #[test]
+    fn kinds_and_advice_stay_and_an_error_of_the_receiver_is_its_own() {
+        let storage = failing(0);
+        let missing = ObjectName::new("missing").unwrap();
+        let error = storage.read(&missing, 0, 9).unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (Kind::NotFound, Retry::Never));
+        let refused = storage.list(None, Depth::All, &mut |_| Err(Error::invalid("enough", "").hint("stop")));
+        let refused = refused.unwrap_err();
+        assert_eq!(
+            (refused.to_string().trim(), refused.kind(), refused.advice()),
+            ("enough", Kind::Invalid, Some("stop"))
+        );
+        let hinted = named(Error::new(Kind::Denied, "no").hint("ask for more"), "cannot read", "s3://b", "a");
+        assert_eq!(
+            (hinted.to_string().as_str(), hinted.advice()),
+            ("cannot read a (s3://b): no", Some("ask for more"))
+        );
+    }
+}

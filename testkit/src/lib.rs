@@ -2,6 +2,7 @@
 //!
 //! What judges a restore is written apart from what restores: [`manifest`] and [`freezer`] use nothing of `icecore`.
 
+pub mod breach;
 pub mod conformance;
 pub mod far;
 pub mod fault;
@@ -13,3 +14,4 @@ pub mod random;
 pub mod servers;
 pub mod sha256;
 pub mod tree;
+pub mod wire;

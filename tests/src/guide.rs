@@ -123,6 +123,7 @@ fn links_between_pages_lead_somewhere() {
         "docs/guide/first-backup.md",
         "docs/guide/profiles.md",
         "docs/guide/restoring.md",
+        "docs/guide/storage-test.md",
         "docs/guide/tar.md",
     ] {
         let text = fs::read_to_string(root.join(page)).unwrap();

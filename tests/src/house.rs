@@ -26,7 +26,7 @@ const ORDER: [&str; 12] = [
 ];
 
 /// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "backup",
     "restore",
     "list",
@@ -40,6 +40,7 @@ const VERBS: [&str; 13] = [
     "stats",
     "benchmark",
     "copy",
+    "probe",
 ];
 
 /// What core never does: it is silent, and is handed the environment, the clock and connections.

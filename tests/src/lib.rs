@@ -25,6 +25,7 @@ mod histories;
 mod house;
 mod interruption;
 mod profiles;
+mod probing;
 mod reading;
 mod remote_s3;
 mod restoring;

@@ -6,7 +6,7 @@ use icecore::name::ObjectName;
 use icecore::storage::local::Local;
 use icecore::storage::memory::Memory;
 use icecore::storage::retry::{Patience, Policy, Retry};
-use icecore::storage::throttle::{Clock, Rates, Throttle};
+use icecore::storage::throttle::{Clock, Rates, Schedule, Throttle};
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore_testkit::conformance;
 use icecore_testkit::fault::{Fault, Moment, Plan};
@@ -60,6 +60,9 @@ impl Clock for Sleepless {
     fn now(&self) -> Duration {
         *self.0.lock().unwrap()
     }
+    fn time_of_day(&self) -> Duration {
+        Duration::ZERO
+    }
     fn sleep(&self, wait: Duration) {
         *self.0.lock().unwrap() += wait;
     }
@@ -67,10 +70,10 @@ impl Clock for Sleepless {
 
 #[test]
 fn throttle_conforms() {
-    let rate = NonZeroU64::new(100_003);
-    let rates = Rates { up_bytes_per_second: rate, down_bytes_per_second: rate };
+    let constant = Schedule::constant(NonZeroU64::new(100_003));
+    let rates = Rates { up: constant, down: "off,00:00-24:00=100003B/s".parse().unwrap() };
     conformance::run(&|| {
-        Box::new(Throttle::new(Arc::new(Memory::new()), rates, Arc::new(Sleepless::default())))
+        Box::new(Throttle::new(Arc::new(Memory::new()), rates.clone(), Arc::new(Sleepless::default())))
     });
 }
 

@@ -19,6 +19,7 @@ mod repository;
 mod restore;
 mod source;
 mod stats;
+mod storage;
 mod which;
 
 use repository::RepositoryArguments;
@@ -102,6 +103,7 @@ enum Command {
     Key(key::Arguments),
     Benchmark(benchmark::Arguments),
     Config(config::Arguments),
+    Storage(storage::Arguments),
 }
 
 /// A command line in a form that has one meaning.
@@ -129,6 +131,7 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environmen
         Command::Key(command) => key::run(&context, command),
         Command::Benchmark(command) => benchmark::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Storage(command) => storage::run(&context, command),
     }
 }
 

@@ -1,15 +1,24 @@
 //! Limits of bytes a second, up and down: a decorator that sleeps when a storage is used faster.
 //!
-//! The bucket is the "virtual scheduling" form of the leaky bucket (GCRA, ITU-T I.371): the only state is the moment at
-//! which everything that passed so far will have been paid for. Over any span of time at most one second's worth more than
-//! the rate passes, or one call more where a single call is larger than that: `put` and `read` are never split, since an
-//! object is put whole, and two reads could see two versions of it. Writers are split into pieces of a second.
+//! The bucket is a leaky one (GCRA, ITU-T I.371) whose debt is counted in bytes: each call takes its bytes and passes when
+//! all that was taken up to there is paid for, at the rate of the moment. Over any span of time at most one second's worth
+//! more than the rate passes, or one call more where a single call is larger than that: `put` and `read` are never split,
+//! since an object is put whole, and two reads could see two versions of it. Writers are split into pieces of a second.
+//!
+//! Where rates depend on the time of day ([`Schedule`]) a call that waits looks up when a span begins or ends, and each minute
+//! besides, for clocks may be set: what has been paid stays paid, and what is still owed is paid at the new rate from then on.
+//! Nothing is saved up while there is no limit.
+
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+pub use schedule::{Rate, Schedule};
 
 use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::Result;
 use crate::name::ObjectName;
 use crate::time::Timestamp;
-use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,21 +27,34 @@ pub trait Clock: Send + Sync {
     /// Time since some moment in the past; never goes backwards.
     fn now(&self) -> Duration;
 
+    /// The time since midnight, where the user is. It may jump, when the clock is set.
+    fn time_of_day(&self) -> Duration;
+
     /// Waits. May return early, when the user asked to stop; what passes then is owed.
     fn sleep(&self, wait: Duration);
 }
 
-/// Most bytes a second in each direction; `None` is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Most bytes a second in each direction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rates {
     /// To the storage.
-    pub up_bytes_per_second: Option<NonZeroU64>,
+    pub up: Schedule,
     /// From the storage.
-    pub down_bytes_per_second: Option<NonZeroU64>,
+    pub down: Schedule,
+}
+
+impl Rates {
+    /// Whether there is no limit at any time.
+    pub fn are_unlimited(&self) -> bool {
+        self.up.is_unlimited() && self.down.is_unlimited()
+    }
 }
 
 /// The longest time saved up in an idle bucket.
 const BURST: Duration = Duration::from_secs(1);
+
+/// The longest wait after which the time of day is looked at again, where rates depend on it.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// A storage whose traffic is limited. All that use one decorator share its limits.
 pub struct Throttle {
@@ -44,8 +66,8 @@ pub struct Throttle {
 impl Throttle {
     /// Decorates `inner`.
     pub fn new(inner: Arc<dyn Storage>, rates: Rates, clock: Arc<dyn Clock>) -> Throttle {
-        let up = Arc::new(Valve::new(rates.up_bytes_per_second, Arc::clone(&clock)));
-        Throttle { inner, up, down: Valve::new(rates.down_bytes_per_second, clock) }
+        let up = Arc::new(Valve::new(rates.up, Arc::clone(&clock)));
+        Throttle { inner, up, down: Valve::new(rates.down, clock) }
     }
 }
 
@@ -109,9 +131,12 @@ struct Writer {
 
 impl ObjectWriter for Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        for piece in bytes.chunks(self.up.piece_bytes()) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(self.up.piece_bytes().min(rest.len()));
             self.up.pass(piece.len());
             self.inner.write(piece)?;
+            rest = behind;
         }
         Ok(())
     }
@@ -123,144 +148,101 @@ impl ObjectWriter for Writer {
 
 /// One direction.
 struct Valve {
-    rate: Option<NonZeroU64>,
+    schedule: Schedule,
     bucket: Mutex<Bucket>,
     clock: Arc<dyn Clock>,
 }
 
 impl Valve {
-    fn new(rate: Option<NonZeroU64>, clock: Arc<dyn Clock>) -> Valve {
-        Valve { rate, bucket: Mutex::new(Bucket::default()), clock }
+    fn new(schedule: Schedule, clock: Arc<dyn Clock>) -> Valve {
+        let bucket = Bucket::new(schedule.rate_at(clock.time_of_day()));
+        Valve { schedule, bucket: Mutex::new(bucket), clock }
     }
 
     /// Waits until these bytes may pass. Those that come meanwhile queue up behind.
     fn pass(&self, length_bytes: usize) {
-        let Some(rate) = self.rate else { return };
-        let now = self.clock.now();
-        let mut bucket = self.bucket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let wait = bucket.take(length_bytes as u64, rate, now);
-        drop(bucket);
-        if !wait.is_zero() {
+        if self.schedule.is_unlimited() {
+            return;
+        }
+        let mut ticket = None;
+        loop {
+            let (now, time_of_day) = (self.clock.now(), self.clock.time_of_day());
+            let rate = self.schedule.rate_at(time_of_day);
+            let wait = {
+                let mut bucket = self.bucket.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                bucket.advance(rate, now);
+                let ticket = *ticket.get_or_insert_with(|| bucket.take(length_bytes as u64));
+                bucket.wait(ticket)
+            };
+            if wait.is_zero() {
+                return;
+            }
+            let wait = match self.schedule.changes_after(time_of_day) {
+                Some(change) => wait.min(change).min(LOOK_AGAIN),
+                None => wait,
+            };
             self.clock.sleep(wait);
+            if self.clock.now() < now.saturating_add(wait) {
+                // Somebody was woken because all is to stop.
+                return;
+            }
         }
     }
 
     /// What passes in a second.
     fn piece_bytes(&self) -> usize {
-        self.rate.and_then(|rate| usize::try_from(rate.get()).ok()).unwrap_or(usize::MAX)
+        let rate = self.schedule.rate_at(self.clock.time_of_day());
+        rate.and_then(|rate| usize::try_from(rate.get()).ok()).unwrap_or(usize::MAX)
     }
 }
 
-/// The moment at which everything that passed is paid for.
-#[derive(Debug, Default)]
+/// A billionth of a byte: what a rate of one byte a second pays in a nanosecond.
+const PER_BYTE: u128 = 1_000_000_000;
+
+/// What was taken, and what of it is paid for, in billionths of a byte.
+#[derive(Debug)]
 struct Bucket {
+    taken: u128,
+    /// Up to a second's worth more than was taken, when nothing came for a while.
+    paid: u128,
+    /// Up to when it has been paid.
     paid_at: Duration,
+    /// At which rate it is paid since then.
+    rate: Rate,
 }
 
 impl Bucket {
-    /// Takes bytes out; how long to wait until they may pass.
-    fn take(&mut self, length_bytes: u64, rate: NonZeroU64, now: Duration) -> Duration {
-        let start = self.paid_at.max(now.saturating_sub(BURST));
-        self.paid_at = start.saturating_add(price(length_bytes, rate));
-        self.paid_at.saturating_sub(now)
+    fn new(rate: Rate) -> Bucket {
+        Bucket { taken: 0, paid: 0, paid_at: Duration::ZERO, rate }
+    }
+
+    /// Pays for the time that has passed, and goes on at `rate`.
+    fn advance(&mut self, rate: Rate, now: Duration) {
+        let passed = now.saturating_sub(self.paid_at);
+        self.paid_at = self.paid_at.max(now);
+        // What was taken without a limit is not owed when there is one.
+        self.paid = if self.rate.is_none() { self.taken } else { self.paid };
+        self.paid = self.paid.saturating_add(per_time(self.rate, passed));
+        self.rate = rate;
+        let most = self.taken + per_time(rate, BURST);
+        self.paid = if rate.is_none() { self.taken } else { self.paid.min(most) };
+    }
+
+    /// Takes bytes out; the ticket with which to wait for them.
+    fn take(&mut self, length_bytes: u64) -> u128 {
+        self.taken += u128::from(length_bytes) * PER_BYTE;
+        self.taken
+    }
+
+    /// How long it takes at this rate until what was taken with a ticket is paid for, rounded up.
+    fn wait(&self, ticket: u128) -> Duration {
+        let Some(rate) = self.rate else { return Duration::ZERO };
+        let nanoseconds = ticket.saturating_sub(self.paid).div_ceil(u128::from(rate.get()));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 }
 
-/// The time these bytes take, rounded up.
-fn price(length_bytes: u64, rate: NonZeroU64) -> Duration {
-    let nanoseconds = (u128::from(length_bytes) * 1_000_000_000).div_ceil(u128::from(rate.get()));
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::memory::Memory;
-    use proptest::prelude::*;
-
-    /// A clock that moves only when somebody sleeps.
-    #[derive(Default)]
-    struct Sleepless(Mutex<Duration>);
-
-    impl Clock for Sleepless {
-        fn now(&self) -> Duration {
-            *self.0.lock().unwrap()
-        }
-        fn sleep(&self, wait: Duration) {
-            *self.0.lock().unwrap() += wait;
-        }
-    }
-
-    fn storage(up: u64, down: u64) -> (Throttle, Arc<Sleepless>) {
-        let clock = Arc::new(Sleepless::default());
-        let rates =
-            Rates { up_bytes_per_second: NonZeroU64::new(up), down_bytes_per_second: NonZeroU64::new(down) };
-        (Throttle::new(Arc::new(Memory::new()), rates, clock.clone()), clock)
-    }
-
-    #[test]
-    fn each_direction_takes_its_own_time() {
-        let (storage, clock) = storage(1_000, 500);
-        let name = ObjectName::new("a").unwrap();
-        storage.put(&name, &[1; 3_000], PutMode::CreateNew).unwrap();
-        assert_eq!(clock.now(), Duration::from_secs(3));
-        assert_eq!(storage.read(&name, 0, 9_999).unwrap().len(), 3_000);
-        // One second saved up while the other direction was busy.
-        assert_eq!(clock.now(), Duration::from_secs(3 + 6 - 1));
-    }
-
-    #[test]
-    fn a_writer_is_limited_and_its_bytes_stay_in_order() {
-        let (storage, clock) = storage(1_000, 0);
-        let name = ObjectName::new("a").unwrap();
-        let bytes: Vec<u8> = (0..2_500u32).map(|n| n as u8).collect();
-        let mut writer = storage.writer(&name, PutMode::CreateNew).unwrap();
-        writer.write(&bytes).unwrap();
-        writer.write(&bytes).unwrap();
-        writer.finish().unwrap();
-        assert_eq!(clock.now(), Duration::from_secs(5));
-        assert_eq!(storage.read(&name, 0, 9_999).unwrap(), [bytes.clone(), bytes].concat());
-        assert_eq!(clock.now(), Duration::from_secs(5), "no limit, no wait");
-    }
-
-    proptest! {
-        #[test]
-        fn no_span_of_time_sees_more_than_the_rate_and_a_burst(
-            rate in 1u64..1_000_000,
-            calls in prop::collection::vec((0u64..2_000_000, 0u64..3_000), 1..60),
-        ) {
-            let per_second = NonZeroU64::new(rate).unwrap();
-            let (mut bucket, mut now) = (Bucket::default(), Duration::ZERO);
-            let mut passed: Vec<(Duration, u64)> = Vec::new();
-            for (length_bytes, idle_ms) in calls {
-                now += Duration::from_millis(idle_ms);
-                now += bucket.take(length_bytes, per_second, now);
-                passed.push((now, length_bytes));
-            }
-            // Every span that ends with a call: what passed in it was paid for, but for a second's worth and its first call.
-            for end in 0..passed.len() {
-                let mut bytes = 0u128;
-                for start in (0..=end).rev() {
-                    let span = passed[end].0 - passed[start].0 + BURST;
-                    let allowed = u128::from(rate) * span.as_nanos() / 1_000_000_000 + 1;
-                    prop_assert!(bytes <= allowed, "{bytes} in {span:?} at {rate}");
-                    bytes += u128::from(passed[start].1);
-                }
-            }
-        }
-
-        #[test]
-        fn a_busy_bucket_is_not_slower_than_its_rate(rate in 1u64..1_000_000, calls in prop::collection::vec(0u64..100_000, 1..50)) {
-            let per_second = NonZeroU64::new(rate).unwrap();
-            let (mut bucket, mut now) = (Bucket::default(), Duration::ZERO);
-            let mut waited = Duration::ZERO;
-            for length_bytes in &calls {
-                let wait = bucket.take(*length_bytes, per_second, now);
-                now += wait;
-                waited += wait;
-            }
-            let rounding = Duration::from_nanos(calls.len() as u64);
-            prop_assert!(waited <= price(calls.iter().sum(), per_second) + rounding);
-        }
-    }
+/// What is paid in a time; without a limit there is nothing to pay.
+fn per_time(rate: Rate, time: Duration) -> u128 {
+    rate.map_or(0, |rate| u128::from(rate.get()).saturating_mul(time.as_nanos()))
 }
