@@ -10,6 +10,7 @@ pub mod access;
 pub mod address;
 mod bridge;
 mod named;
+pub mod sftp;
 
 pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
@@ -40,7 +41,7 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[];
+pub const STORAGES: &[&Driver] = &[&sftp::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {
