@@ -72,10 +72,14 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         Ok(session.can())
     })?;
     if !can.sync {
-        (access.warn)("this server cannot be told to wait for its disk: what it stores may be lost when it crashes");
+        (access.warn)(
+            "this server cannot be told to wait for its disk: what it stores may be lost when it crashes",
+        );
     }
     if !can.replace {
-        (access.warn)("this server cannot replace a file in one step: an object being replaced may be gone when it crashes");
+        (access.warn)(
+            "this server cannot replace a file in one step: an object being replaced may be gone when it crashes",
+        );
     }
     let shared = Arc::new(Shared { pool, root });
     Ok(Arc::new(Sftp { shared, label: address.to_string(), create_new_is_atomic: can.link }))
@@ -183,7 +187,9 @@ impl Storage for Sftp {
             root.find(session, &place).await?;
             // Both at once: the server does them in this order, and removes no folder that has something in it.
             let removed = session.ask(&Request::Remove(&place.path));
-            let emptied = place.folder.map(|folder| (folder, session.ask(&Request::RemoveFolder(&root.path_of(Some(folder))))));
+            let emptied = place
+                .folder
+                .map(|folder| (folder, session.ask(&Request::RemoveFolder(&root.path_of(Some(folder))))));
             certain(removed.done().await.map_err(tree::missing))?;
             if let Some((folder, emptied)) = emptied
                 && emptied.done().await.is_ok()
@@ -250,7 +256,8 @@ async fn read(session: &Session, path: &str, offset: u64, length_bytes: usize) -
 
 async fn read_open(session: &Session, handle: &[u8], offset: u64, length_bytes: usize) -> Asked<Vec<u8>> {
     // What is open is what is read, whatever has its name by now.
-    let size = session.ask(&Request::LookAtOpen(handle)).attributes().await?.size.ok_or_else(Fault::unexpected)?;
+    let size =
+        session.ask(&Request::LookAtOpen(handle)).attributes().await?.size.ok_or_else(Fault::unexpected)?;
     let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; left.min(length_bytes)];
     transfer::fetch(session, handle, offset, &mut bytes).await?;

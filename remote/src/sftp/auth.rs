@@ -95,7 +95,10 @@ impl Login<'_> {
             Worked::Key(key) => self.with_key(key).await,
             Worked::Agent(key) => match self.agent().await {
                 Some((mut agent, identities)) => {
-                    match identities.into_iter().find(|identity| identity.public_key().key_data() == key.key_data()) {
+                    match identities
+                        .into_iter()
+                        .find(|identity| identity.public_key().key_data() == key.key_data())
+                    {
                         Some(identity) => self.with_agent(&mut agent, identity).await,
                         None => Ok(Outcome::Not(Vec::new(), false)),
                     }
@@ -171,12 +174,18 @@ impl Login<'_> {
         }
     }
 
-    async fn with_agent(&mut self, agent: &mut AgentClient<UnixStream>, identity: AgentIdentity) -> Result<Outcome> {
+    async fn with_agent(
+        &mut self,
+        agent: &mut AgentClient<UnixStream>,
+        identity: AgentIdentity,
+    ) -> Result<Outcome> {
         let key = identity.public_key().into_owned();
         let hash = self.hash_for(&key).await?;
         let user = &self.hop.user;
         let done = match identity {
-            AgentIdentity::PublicKey { key, .. } => self.ssh.authenticate_publickey_with(user, key, hash, agent).await,
+            AgentIdentity::PublicKey { key, .. } => {
+                self.ssh.authenticate_publickey_with(user, key, hash, agent).await
+            }
             AgentIdentity::Certificate { certificate, .. } => {
                 self.ssh.authenticate_certificate_with(user, certificate, hash, agent).await
             }
@@ -202,7 +211,11 @@ impl Login<'_> {
     async fn with_key(&mut self, key: Arc<PrivateKey>) -> Result<Outcome> {
         let hash = self.hash_for(key.public_key()).await?;
         let shown = PrivateKeyWithHashAlg::new(Arc::clone(&key), hash);
-        let done = self.ssh.authenticate_publickey(&self.hop.user, shown).await.map_err(|error| self.ended(error))?;
+        let done = self
+            .ssh
+            .authenticate_publickey(&self.hop.user, shown)
+            .await
+            .map_err(|error| self.ended(error))?;
         match Outcome::from(done) {
             Outcome::In => {
                 self.remember(Worked::Key(key));
@@ -271,7 +284,8 @@ impl Login<'_> {
                 Ok(Some(key))
             }
             Err(error) => {
-                self.tried.push(format!("{shown} (not opened by the password: {})", words(&error.to_string())));
+                self.tried
+                    .push(format!("{shown} (not opened by the password: {})", words(&error.to_string())));
                 Ok(None)
             }
         }
@@ -345,7 +359,9 @@ impl Login<'_> {
     /// The server ended it: it has had enough of what it does not take, or the line broke.
     fn ended(&self, error: russh::Error) -> Error {
         match self.tried.is_empty() {
-            true => Error::new(Kind::Io, "the connection was lost while logging in").because(error).retry_later(),
+            true => {
+                Error::new(Kind::Io, "the connection was lost while logging in").because(error).retry_later()
+            }
             false => self.denied(),
         }
     }

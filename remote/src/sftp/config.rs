@@ -88,8 +88,9 @@ impl Config {
         let mut conditions = outer.to_vec();
         self.open(&conditions);
         for (number, line) in text.lines().enumerate() {
-            let words = words(line)
-                .map_err(|why| Error::invalid(format!("line {} of an ssh configuration: {why}:", number + 1), line.trim()))?;
+            let words = words(line).map_err(|why| {
+                Error::invalid(format!("line {} of an ssh configuration: {why}:", number + 1), line.trim())
+            })?;
             let Some((keyword, arguments)) = words.split_first() else { continue };
             let keyword = keyword.to_ascii_lowercase();
             match keyword.as_str() {
@@ -102,7 +103,11 @@ impl Config {
                 "include" => {
                     for pattern in arguments {
                         let Some(include) = &mut include else {
-                            return Err(Error::new(Kind::Unsupported, "an included ssh configuration includes another:").on(pattern));
+                            return Err(Error::new(
+                                Kind::Unsupported,
+                                "an included ssh configuration includes another:",
+                            )
+                            .on(pattern));
                         };
                         for text in include(pattern)? {
                             self.read(&text, &conditions, None)?;
@@ -138,9 +143,14 @@ impl Config {
             match section.applies(host, settings.host_name.as_deref()) {
                 Some(false) => continue,
                 None if section.settings.iter().any(|setting| matters(&setting.keyword)) => {
-                    return Err(Error::new(Kind::Unsupported, "cannot tell whether this `Match` of the ssh configuration applies to")
-                        .on(host)
-                        .hint("write it as `Host`, or give another file by ?config=FILE (?config=none for none)"));
+                    return Err(Error::new(
+                        Kind::Unsupported,
+                        "cannot tell whether this `Match` of the ssh configuration applies to",
+                    )
+                    .on(host)
+                    .hint(
+                        "write it as `Host`, or give another file by ?config=FILE (?config=none for none)",
+                    ));
                 }
                 None => continue,
                 Some(true) => {}
@@ -248,9 +258,12 @@ impl Settings {
             "proxycommand" if !*is_proxy_known => {
                 *is_proxy_known = true;
                 if !first.eq_ignore_ascii_case("none") {
-                    return Err(Error::new(Kind::Unsupported, "the ssh configuration has a ProxyCommand, which is not supported, for")
-                        .on(host)
-                        .hint("use ProxyJump, or give another file by ?config=FILE (?config=none for none)"));
+                    return Err(Error::new(
+                        Kind::Unsupported,
+                        "the ssh configuration has a ProxyCommand, which is not supported, for",
+                    )
+                    .on(host)
+                    .hint("use ProxyJump, or give another file by ?config=FILE (?config=none for none)"));
                 }
             }
             _ => {}
@@ -310,7 +323,9 @@ fn word(text: &str, is_keyword: bool) -> Result<(String, &str), &'static str> {
             }
             (closing, Some(open)) if closing == open => quote = None,
             ('"' | '\'', None) => quote = Some(letter),
-            (blank, None) if blank.is_whitespace() || (is_keyword && blank == '=') => return Ok((word, &text[at..])),
+            (blank, None) if blank.is_whitespace() || (is_keyword && blank == '=') => {
+                return Ok((word, &text[at..]));
+            }
             _ => word.push(letter),
         }
     }

@@ -44,7 +44,8 @@ pub(super) async fn open(route: &[Hop], access: &Access) -> Result<Session> {
     for (number, hop) in route.iter().enumerate() {
         let line = line_to(hop, carriers.last()).await?;
         let (mut ssh, said) = bounded(hop.connect + idle, greet(hop, access, line)).await?;
-        let login = Login { ssh: &mut ssh, hop, access, is_server: number + 1 == route.len(), tried: Vec::new() };
+        let login =
+            Login { ssh: &mut ssh, hop, access, is_server: number + 1 == route.len(), tried: Vec::new() };
         let done = bounded(hop.connect + idle, login.run()).await;
         done.map_err(|error| match said.words() {
             Some(words) => error.while_doing("the server says", words),
@@ -56,11 +57,13 @@ pub(super) async fn open(route: &[Hop], access: &Access) -> Result<Session> {
         return Err(Error::invalid("a way to no server:", "no hosts"));
     };
     let begin = async {
-        let channel = server.channel_open_session().await.map_err(|error| lost("cannot open a session", error))?;
+        let channel =
+            server.channel_open_session().await.map_err(|error| lost("cannot open a session", error))?;
         Ok::<_, Error>(channel)
     };
     let channel = bounded(idle, begin).await?;
-    bounded(idle, async { Session::begin(channel, Box::new(carriers), idle).await.map_err(Error::from) }).await
+    bounded(idle, async { Session::begin(channel, Box::new(carriers), idle).await.map_err(Error::from) })
+        .await
 }
 
 async fn bounded<T>(longest: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -73,15 +76,20 @@ async fn line_to(hop: &Hop, before: Option<&Handle<Guard>>) -> Result<Box<dyn Li
     match before {
         None => {
             let connected = bounded(hop.connect, async {
-                TcpStream::connect((hop.host.as_str(), hop.port)).await.map_err(|error| unreachable(error, hop))
+                TcpStream::connect((hop.host.as_str(), hop.port))
+                    .await
+                    .map_err(|error| unreachable(error, hop))
             });
             let socket = connected.await.map_err(|error| error.while_doing("cannot reach", place))?;
-            socket.set_nodelay(true).map_err(|error| Error::io("cannot set up the connection to", &hop.host, error))?;
+            socket
+                .set_nodelay(true)
+                .map_err(|error| Error::io("cannot set up the connection to", &hop.host, error))?;
             Ok(Box::new(socket))
         }
         Some(jump) => {
             let opened = bounded(hop.connect, async {
-                let opened = jump.channel_open_direct_tcpip(&hop.host, u32::from(hop.port), "127.0.0.1", 0).await;
+                let opened =
+                    jump.channel_open_direct_tcpip(&hop.host, u32::from(hop.port), "127.0.0.1", 0).await;
                 opened.map_err(|error| lost("the host before does not get there", error))
             });
             let channel = opened.await.map_err(|error| error.while_doing("cannot reach", place))?;
@@ -93,12 +101,14 @@ async fn line_to(hop: &Hop, before: Option<&Handle<Guard>>) -> Result<Box<dyn Li
 /// A host that cannot be reached now may be later; one that nobody knows is a mistake in the address.
 fn unreachable(error: io::Error, hop: &Hop) -> Error {
     let is_unknown = error.to_string().contains("Name or service not known");
-    let failed = Error::new(Kind::Io, "no connection to").on(format!("{}:{}", hop.host, hop.port)).because(error);
+    let failed =
+        Error::new(Kind::Io, "no connection to").on(format!("{}:{}", hop.host, hop.port)).because(error);
     if is_unknown { failed } else { failed.retry_later() }
 }
 
 fn lost(what: &str, error: russh::Error) -> Error {
-    let refused = matches!(error, russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited));
+    let refused =
+        matches!(error, russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited));
     let words = words(&error.to_string());
     match refused {
         true => Error::new(Kind::Denied, what).because(words),
@@ -170,4 +180,3 @@ fn settings(hop: &Hop, idle: Duration) -> Config {
         ..Config::default()
     }
 }
-

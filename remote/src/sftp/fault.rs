@@ -58,7 +58,9 @@ impl From<Error> for Fault {
 impl From<End> for Error {
     fn from(end: End) -> Error {
         match end {
-            End::Lost(why) => Error::new(Kind::Io, "the connection was lost").because(words(&why)).retry_later(),
+            End::Lost(why) => {
+                Error::new(Kind::Io, "the connection was lost").because(words(&why)).retry_later()
+            }
             End::Stalled(waited) => bridge::stalled(waited),
             End::Malformed(what) => Error::new(Kind::Io, what.to_string()).retry_later(),
         }
@@ -105,7 +107,8 @@ mod tests {
 
     #[test]
     fn codes_become_kinds() {
-        let kind = |code, message: &str| Error::from(Fault::Status { code, message: message.to_owned() }).kind();
+        let kind =
+            |code, message: &str| Error::from(Fault::Status { code, message: message.to_owned() }).kind();
         assert_eq!(kind(wire::NO_SUCH_FILE, ""), Kind::NotFound);
         assert_eq!(kind(wire::PERMISSION_DENIED, ""), Kind::Denied);
         assert_eq!(kind(wire::FAILURE, "Failure"), Kind::Io);

@@ -56,7 +56,10 @@ impl Guard {
                 let line = note(file, &self.label, key)?;
                 known.add(&line, &file.display().to_string())?;
                 let host = self.label.written();
-                (self.warn)(&format!("the key of {host} is taken to be {fingerprint}, as of now; noted in {}", file.display()));
+                (self.warn)(&format!(
+                    "the key of {host} is taken to be {fingerprint}, as of now; noted in {}",
+                    file.display()
+                ));
                 Ok(())
             }
             _ => refusal(&verdict, &self.label, &fingerprint).map_or(Ok(()), Err),
@@ -66,14 +69,18 @@ impl Guard {
 
 /// Adds a line to a file of known hosts, and gives it.
 fn note(file: &Path, label: &HostLabel, key: &PublicKey) -> Result<String> {
-    let failed = |error: std::io::Error| Error::io("cannot note a host key in", file.display().to_string(), error);
+    let failed =
+        |error: std::io::Error| Error::io("cannot note a host key in", file.display().to_string(), error);
     let mut key = key.clone();
     key.set_comment("");
-    let key = key.to_openssh().map_err(|error| Error::invalid("not a key that can be noted:", error.to_string()))?;
+    let key = key
+        .to_openssh()
+        .map_err(|error| Error::invalid("not a key that can be noted:", error.to_string()))?;
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let mut known = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file).map_err(failed)?;
+    let mut known =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file).map_err(failed)?;
     // Somebody may have left the last line without an end.
     let mut last = [b'\n'];
     if known.metadata().map_err(failed)?.len() > 0 {

@@ -137,7 +137,9 @@ impl KnownHosts {
     pub fn algorithms(&self, host: &HostLabel) -> Vec<Algorithm> {
         let bare = HostLabel::alias(&host.bare).written();
         let written = host.written();
-        let about = |name: &str| self.lines.iter().filter(|line| line.marker.is_none() && line.is_about(name)).collect::<Vec<_>>();
+        let about = |name: &str| {
+            self.lines.iter().filter(|line| line.marker.is_none() && line.is_about(name)).collect::<Vec<_>>()
+        };
         let mut lines = about(&written);
         if lines.is_empty() && bare != written {
             lines = about(&bare);
@@ -162,7 +164,9 @@ impl Line {
 /// Whether `salt|hash` is what OpenSSH makes of a host's name.
 fn is_hash_of(hashed: &str, host: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else { return false };
+    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt.as_bytes()), BASE64.decode(hash.as_bytes())) else {
+        return false;
+    };
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
     hmac::verify(&key, host.as_bytes(), &hash).is_ok()
 }

@@ -120,7 +120,9 @@ async fn is_folder(shared: &Shared, session: &Session, prefix: Option<&ObjectNam
                 .into()),
             sort => Ok(sort.is_none_or(|sort| sort == Sort::Folder)),
         },
-        Err(fault) if fault.has_code(wire::NO_SUCH_FILE) => shared.root.require(session).await.map(|()| false),
+        Err(fault) if fault.has_code(wire::NO_SUCH_FILE) => {
+            shared.root.require(session).await.map(|()| false)
+        }
         Err(fault) => Err(fault),
     }
 }
@@ -132,7 +134,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn run(&mut self, shared: &Shared, depth: Depth, each: &mut dyn FnMut(&Found) -> Result<()>) -> Result<()> {
+    fn run(
+        &mut self,
+        shared: &Shared,
+        depth: Depth,
+        each: &mut dyn FnMut(&Found) -> Result<()>,
+    ) -> Result<()> {
         let deadline = shared.pool.access.timeouts.whole(0);
         while !self.todo.is_empty() || !self.open.is_empty() {
             let found = bridge::within(deadline, async {
@@ -209,7 +216,9 @@ async fn round(
 async fn look_closer(shared: &Shared, session: &Session, found: &mut Vec<Found>) -> Asked<()> {
     let is_unclear = |found: &Found| {
         let attributes = found.entry.attributes;
-        found.name.is_some() && (attributes.sort().is_none() || (attributes.sort() == Some(Sort::File) && attributes.size.is_none()))
+        found.name.is_some()
+            && (attributes.sort().is_none()
+                || (attributes.sort() == Some(Sort::File) && attributes.size.is_none()))
     };
     if !found.iter().any(is_unclear) {
         return Ok(());

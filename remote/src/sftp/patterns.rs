@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn stars_and_question_marks_and_exceptions() {
-        for (text, pattern) in [("", "*"), ("a", "?"), ("abc", "a*c"), ("abcabc", "*abc"), ("a.b", "a.b"), ("aab", "*ab*")] {
+        for (text, pattern) in
+            [("", "*"), ("a", "?"), ("abc", "a*c"), ("abcabc", "*abc"), ("a.b", "a.b"), ("aab", "*ab*")]
+        {
             assert!(matches(text, pattern), "{text} {pattern}");
         }
         for (text, pattern) in [("", "?"), ("ab", "a"), ("abc", "*b"), ("a", ""), ("abcab", "a*c")] {

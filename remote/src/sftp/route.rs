@@ -83,11 +83,8 @@ pub(super) fn to(address: &Address, access: &Access) -> Result<Vec<Hop>> {
     let wanted = Wanted { access, config, known_hosts, identity, is_new_accepted };
     let host = address.host()?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let named = Named {
-        user: address.user().map(str::to_owned),
-        host: host.to_owned(),
-        port: address.port(),
-    };
+    let named =
+        Named { user: address.user().map(str::to_owned), host: host.to_owned(), port: address.port() };
     let mut route = wanted.route(&named, 0)?;
     if let Some(server) = route.last_mut() {
         server.password = address.password().cloned();
@@ -103,7 +100,9 @@ impl Wanted<'_> {
             for (number, next) in jump.split(',').enumerate() {
                 let next = jump_host(next)?;
                 if depth + number >= SSH_JUMPS {
-                    return Err(Error::new(Kind::Limit, "too many hosts to jump over on the way to").on(&named.host));
+                    return Err(
+                        Error::new(Kind::Limit, "too many hosts to jump over on the way to").on(&named.host)
+                    );
                 }
                 match number {
                     // The way to the first of them may lead over others.
@@ -119,7 +118,9 @@ impl Wanted<'_> {
     fn hop(&self, named: &Named, settings: &Settings) -> Result<Hop> {
         let access = self.access;
         let user = named.user.clone().or_else(|| settings.user.clone()).or_else(|| access.user.clone());
-        let user = user.ok_or_else(|| Error::invalid("no user to log in as:", &named.host).hint("write sftp://USER@HOST/…"))?;
+        let user = user.ok_or_else(|| {
+            Error::invalid("no user to log in as:", &named.host).hint("write sftp://USER@HOST/…")
+        })?;
         let port = named.port.or(settings.port).unwrap_or(DEFAULT_PORT);
         let mut tokens = Tokens { access, host: named.host.clone(), user: &user, port };
         let host = match &settings.host_name {
@@ -134,7 +135,9 @@ impl Wanted<'_> {
         let (known, first_file) = self.known(settings, &tokens)?;
         let accept = self.is_new_accepted || settings.strictness == Some(Strictness::AcceptNew);
         if settings.strictness == Some(Strictness::Off) {
-            (access.warn)(&format!("StrictHostKeyChecking no is not obeyed: the key of {host} has to be known"));
+            (access.warn)(&format!(
+                "StrictHostKeyChecking no is not obeyed: the key of {host} has to be known"
+            ));
         }
         let connect = settings.connect_timeout.filter(|seconds| *seconds > 0);
         Ok(Hop {
@@ -157,7 +160,9 @@ impl Wanted<'_> {
             (Some(file), _) => vec![tokens.path(file)?],
             (None, Some(files)) => files.iter().map(|file| tokens.path(file)).collect::<Result<_>>()?,
             (None, None) => match &self.access.home {
-                Some(home) => ["known_hosts", "known_hosts2"].map(|name| home.join(".ssh").join(name)).to_vec(),
+                Some(home) => {
+                    ["known_hosts", "known_hosts2"].map(|name| home.join(".ssh").join(name)).to_vec()
+                }
                 None => Vec::new(),
             },
         };
@@ -203,7 +208,9 @@ fn configuration(named: Option<&str>, access: &Access) -> Result<Config> {
     let while_reading = |error: Error| error.while_doing("cannot use", file.display().to_string());
     let text = match read_bounded(&file, SSH_CONFIG_BYTES)? {
         Some(text) => text,
-        None if named.is_some() => return Err(Error::new(Kind::NotFound, "no such file:").on(file.display().to_string())),
+        None if named.is_some() => {
+            return Err(Error::new(Kind::NotFound, "no such file:").on(file.display().to_string()));
+        }
         None => return Ok(Config::default()),
     };
     Config::parse(&text, &mut |pattern| included(pattern, access, folder.as_deref())).map_err(while_reading)
@@ -230,8 +237,12 @@ fn included(pattern: &str, access: &Access, folder: Option<&Path>) -> Result<Vec
         (true, Err(error)) => return Err(Error::io("cannot read", parent.display().to_string(), error)),
         (true, Ok(entries)) => {
             for entry in entries {
-                let entry = entry.map_err(|error| Error::io("cannot read", parent.display().to_string(), error))?;
-                let is_meant = entry.file_name().to_str().is_some_and(|name| patterns::matches(name, last) && !name.starts_with('.'));
+                let entry =
+                    entry.map_err(|error| Error::io("cannot read", parent.display().to_string(), error))?;
+                let is_meant = entry
+                    .file_name()
+                    .to_str()
+                    .is_some_and(|name| patterns::matches(name, last) && !name.starts_with('.'));
                 if is_meant {
                     files.push(entry.path());
                 }
@@ -248,7 +259,9 @@ pub(super) fn read_bounded(path: &Path, limit_bytes: u64) -> Result<Option<Strin
     let failed = |error| Error::io("cannot read", path.display().to_string(), error);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();
@@ -286,7 +299,10 @@ impl Tokens<'_> {
                 Some('d') => home.map(str::to_owned),
                 _ => None,
             };
-            out.push_str(&value.ok_or_else(|| Error::new(Kind::Unsupported, "cannot tell what is meant by").on(text))?);
+            out.push_str(
+                &value
+                    .ok_or_else(|| Error::new(Kind::Unsupported, "cannot tell what is meant by").on(text))?,
+            );
         }
         Ok(out)
     }

@@ -240,7 +240,8 @@ impl Waiting {
 impl Answer {
     /// Whatever it is.
     pub async fn reply(self) -> Asked<Reply> {
-        let reply = self.0.await.unwrap_or_else(|_| Err(Fault::Ended(End::Lost("it was given up".to_owned()))))?;
+        let reply =
+            self.0.await.unwrap_or_else(|_| Err(Fault::Ended(End::Lost("it was given up".to_owned()))))?;
         match reply {
             Reply::Status { code, message } if code != wire::OK => Err(Fault::Status { code, message }),
             reply => Ok(reply),
@@ -306,7 +307,9 @@ async fn first_packet(read: &mut ChannelReadHalf, frames: &mut Frames) -> Asked<
                 return Err(Error::new(Kind::Unsupported, "the server offers no SFTP").into());
             }
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
-                return Err(Fault::Ended(End::Lost("the server ended it at once; it may offer no SFTP".to_owned())));
+                return Err(Fault::Ended(End::Lost(
+                    "the server ended it at once; it may offer no SFTP".to_owned(),
+                )));
             }
             Some(_) => {}
         }

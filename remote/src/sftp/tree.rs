@@ -49,7 +49,10 @@ impl Root {
     /// `Invalid` when there is none.
     pub fn new(path: &str) -> Result<Root> {
         if path.is_empty() {
-            return Err(Error::invalid("no folder in the address;", "/folder is absolute, /~/folder begins in the home folder"));
+            return Err(Error::invalid(
+                "no folder in the address;",
+                "/folder is absolute, /~/folder begins in the home folder",
+            ));
         }
         let path = path.trim_end_matches('/');
         Ok(Root(match path.strip_prefix("/~") {
@@ -109,7 +112,9 @@ impl Root {
                 Ok(()) => {}
                 // Somebody else was faster.
                 Err(_) if session.ask(&Request::LookBehind(folder)).attributes().await.is_ok() => {}
-                Err(fault) => return Err(Error::from(fault).while_doing("cannot make the folder", folder).into()),
+                Err(fault) => {
+                    return Err(Error::from(fault).while_doing("cannot make the folder", folder).into());
+                }
             }
         }
         self.require(session).await
@@ -132,7 +137,9 @@ impl Root {
             let request = Request::Open { path: &path, flags, mode: Some(FILE_MODE) };
             match session.ask(&request).handle().await {
                 Ok(handle) => return Ok(Temporary { path, handle }),
-                Err(fault) if fault.has_code(wire::NO_SUCH_FILE) => self.make_folders(session, folder).await?,
+                Err(fault) if fault.has_code(wire::NO_SUCH_FILE) => {
+                    self.make_folders(session, folder).await?
+                }
                 Err(fault) => return Err(self.explained(session, fault).await),
             }
         }
@@ -155,7 +162,10 @@ impl Root {
             match session.ask(&Request::LookBehind(path)).attributes().await {
                 Ok(found) if found.sort().is_none_or(|sort| sort == Sort::Folder) => {}
                 Ok(_) => return Err(Error::invalid("an object is in the way of the folder", path).into()),
-                Err(gone) if gone.has_code(wire::NO_SUCH_FILE) && (fault.has_code(wire::NO_SUCH_FILE) || fault.has_code(wire::FAILURE)) => {
+                Err(gone)
+                    if gone.has_code(wire::NO_SUCH_FILE)
+                        && (fault.has_code(wire::NO_SUCH_FILE) || fault.has_code(wire::FAILURE)) =>
+                {
                     // Its parent, or itself, has been removed meanwhile; or there is no root, or no room.
                     self.require(session).await?;
                     if session.is_full(self.path(), 1).await {
@@ -183,7 +193,9 @@ impl Root {
     pub async fn explained(&self, session: &Session, fault: Fault) -> Fault {
         const NEEDED: u64 = 1 << 20;
         match fault {
-            Fault::Status { code: wire::FAILURE, .. } if session.is_full(self.path(), NEEDED).await => full().into(),
+            Fault::Status { code: wire::FAILURE, .. } if session.is_full(self.path(), NEEDED).await => {
+                full().into()
+            }
             other => other,
         }
     }
@@ -245,7 +257,9 @@ pub(super) async fn publish(session: &Session, temporary: &str, target: &str, mo
     match (session.ask(&Request::Look(target)).attributes().await, mode) {
         (Ok(found), PutMode::CreateNew) => Err(taken(found).into()),
         (Ok(found), PutMode::Replace) if found.sort() == Some(Sort::Folder) => Err(taken(found).into()),
-        (_, PutMode::CreateNew) if can.link && code != wire::NO_SUCH_FILE && !session.is_full(temporary, 1).await => {
+        (_, PutMode::CreateNew)
+            if can.link && code != wire::NO_SUCH_FILE && !session.is_full(temporary, 1).await =>
+        {
             let error = Error::new(Kind::Unsupported, "this server cannot create a file whole, once");
             Err(error.because(Error::from(fault)).hint("its file system has no hard links").into())
         }
@@ -275,7 +289,8 @@ pub(super) async fn is_same_file(session: &Session, one: &str, other: &str) -> A
         return Ok(false);
     };
     let mark = modified ^ (1 + (RandomState::new().hash_one(one) as u32 & 0xffff));
-    let set = async |modified: u32| session.ask(&Request::SetTimes { path: one, accessed, modified }).done().await;
+    let set =
+        async |modified: u32| session.ask(&Request::SetTimes { path: one, accessed, modified }).done().await;
     set(mark).await?;
     let seen = look(other).await;
     set(modified).await?;

@@ -9,9 +9,9 @@ use super::Shared;
 use super::fault::{Asked, Fault};
 use super::pool::{Lease, watched};
 use super::session::{Answer, Session};
+use super::transfer;
 use super::tree::{self, Temporary};
 use super::wire::{self, Request};
-use super::transfer;
 use crate::bridge;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result, Retry as Again};
@@ -121,7 +121,8 @@ impl Writer {
     fn push(&mut self, bytes: Bytes) {
         let (offset, length) = (self.offset, bytes.len() as u64);
         self.offset += length;
-        let ask = |open: &Open| open.lease.ask(&Request::Write { handle: &open.handle, offset, bytes: &bytes });
+        let ask =
+            |open: &Open| open.lease.ask(&Request::Write { handle: &open.handle, offset, bytes: &bytes });
         let answer = self.open.as_ref().map(ask);
         self.under_way.push_back(Item::Part { offset, bytes, answer });
         if offset / SFTP_SYNC_BYTES != self.offset / SFTP_SYNC_BYTES {
@@ -205,7 +206,8 @@ impl Writer {
     fn resume(&mut self) -> Result<()> {
         let since = self.acknowledged - self.synced;
         let timeouts = self.shared.pool.access.timeouts;
-        let deadline = timeouts.whole(usize::try_from(since).unwrap_or(usize::MAX) + self.part_bytes * SFTP_REQUESTS);
+        let deadline =
+            timeouts.whole(usize::try_from(since).unwrap_or(usize::MAX) + self.part_bytes * SFTP_REQUESTS);
         let open = bridge::within(deadline, async {
             let lease = self.shared.pool.lease(true).await?;
             let handle = watched(&lease, self.reopened(&lease)).await?;
@@ -247,7 +249,12 @@ impl Writer {
 
     /// Reads back what was acknowledged and may not have been on the disk.
     async fn compare(&self, session: &Session, handle: &[u8]) -> Asked<()> {
-        let size = session.ask(&Request::LookAtOpen(handle)).attributes().await?.size.ok_or_else(Fault::unexpected)?;
+        let size = session
+            .ask(&Request::LookAtOpen(handle))
+            .attributes()
+            .await?
+            .size
+            .ok_or_else(Fault::unexpected)?;
         if size < self.acknowledged {
             return Err(changed().into());
         }
@@ -288,7 +295,8 @@ impl Writer {
             self.stage = Stage::Published;
         }
         let Some(open) = &self.open else { return Err(Fault::unexpected()) };
-        let removed = (self.mode == PutMode::CreateNew).then(|| open.lease.ask(&Request::Remove(&self.temporary)));
+        let removed =
+            (self.mode == PutMode::CreateNew).then(|| open.lease.ask(&Request::Remove(&self.temporary)));
         let synced = open.lease.sync(&open.handle);
         if let Some(removed) = removed
             && let Err(fault @ Fault::Ended(_)) = removed.done().await

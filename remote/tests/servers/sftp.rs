@@ -81,7 +81,10 @@ fn rows(storage: &dyn Storage, depth: Depth) -> Vec<String> {
 
 /// Bytes that differ everywhere.
 fn bytes_of(length: usize) -> Vec<u8> {
-    (0..length as u64).flat_map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes()).take(length).collect()
+    (0..length as u64)
+        .flat_map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes())
+        .take(length)
+        .collect()
 }
 
 fn conforms(place: &Place, access: &Access) {
@@ -117,7 +120,11 @@ impl Storage for Shared {
         self.0.put_fleeting(name, bytes)
     }
 
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> icecore::Result<Box<dyn icecore::storage::ObjectWriter>> {
+    fn writer(
+        &self,
+        name: &ObjectName,
+        mode: PutMode,
+    ) -> icecore::Result<Box<dyn icecore::storage::ObjectWriter>> {
         self.0.writer(name, mode)
     }
 

@@ -45,9 +45,8 @@ impl Sshd {
         }
         make_key(&keygen, &folder.join("user_locked"), "ed25519", PASSPHRASE);
         make_key(&keygen, &folder.join("stranger"), "ed25519", "");
-        let public = |name: &str| {
-            fs::read_to_string(folder.join(format!("{name}.pub"))).expect("a key has been made")
-        };
+        let public =
+            |name: &str| fs::read_to_string(folder.join(format!("{name}.pub"))).expect("a key has been made");
         let users: String = ["user_ed25519", "user_ecdsa", "user_rsa", "user_locked"].map(public).concat();
         fs::write(folder.join("authorized_keys"), users).expect("the folder of a test can be written");
         let port = free_port();

@@ -71,7 +71,9 @@ fn an_include_stands_under_the_condition_around_it() {
 
 #[test]
 fn nonsense_is_told() {
-    for text in ["Port many", "Port", "IdentitiesOnly perhaps", "ConnectTimeout -1", "StrictHostKeyChecking x"] {
+    for text in
+        ["Port many", "Port", "IdentitiesOnly perhaps", "ConnectTimeout -1", "StrictHostKeyChecking x"]
+    {
         assert_eq!(config(text).settings("h").unwrap_err().kind(), Kind::Invalid, "{text}");
     }
     assert_eq!(Config::parse("User \"x", &mut |_| Ok(Vec::new())).unwrap_err().kind(), Kind::Invalid);

@@ -36,7 +36,11 @@ fn a_key_is_known_by_name_pattern_and_port() {
         // Noted without the port.
         ("host", "host", 2222),
     ] {
-        assert_eq!(judged(&format!("{hosts} ssh-ed25519 {ONE} comment"), host, port), Verdict::Known, "{hosts}");
+        assert_eq!(
+            judged(&format!("{hosts} ssh-ed25519 {ONE} comment"), host, port),
+            Verdict::Known,
+            "{hosts}"
+        );
     }
     for (hosts, host, port) in [("host", "other", 22), ("[host]:2222", "host", 22), ("!host,*", "host", 22)] {
         assert_eq!(judged(&format!("{hosts} ssh-ed25519 {ONE}"), host, port), Verdict::Unknown, "{hosts}");
@@ -56,7 +60,10 @@ fn hashed_names_are_found() {
 #[test]
 fn other_revoked_and_certified_keys_are_told_apart() {
     let other = another();
-    assert_eq!(judged(&format!("# c\nhost ssh-ed25519 {other}"), "host", 22), Verdict::Other("file, line 2".to_owned()));
+    assert_eq!(
+        judged(&format!("# c\nhost ssh-ed25519 {other}"), "host", 22),
+        Verdict::Other("file, line 2".to_owned())
+    );
     let both = format!("host ssh-ed25519 {other}\nhost ssh-ed25519 {ONE}");
     assert_eq!(judged(&both, "host", 22), Verdict::Known);
     let revoked = format!("host ssh-ed25519 {ONE}\n@revoked * ssh-ed25519 {ONE}");
@@ -70,7 +77,10 @@ fn other_revoked_and_certified_keys_are_told_apart() {
 
 #[test]
 fn broken_lines_are_passed_over_but_for_those_that_revoke() {
-    assert_eq!(judged(&format!("host\nhost ssh-x zzz\n@x y z\nhost ssh-ed25519 {ONE}"), "host", 22), Verdict::Known);
+    assert_eq!(
+        judged(&format!("host\nhost ssh-x zzz\n@x y z\nhost ssh-ed25519 {ONE}"), "host", 22),
+        Verdict::Known
+    );
     for text in ["@revoked *", "@revoked * ssh-ed25519 zzz"] {
         assert_eq!(KnownHosts::default().add(text, "file").unwrap_err().kind(), Kind::Invalid);
     }
@@ -78,14 +88,22 @@ fn broken_lines_are_passed_over_but_for_those_that_revoke() {
 
 #[test]
 fn the_algorithms_of_known_keys_come_first() {
-    assert_eq!(known(&format!("host ssh-ed25519 {ONE}")).algorithms(&HostLabel::new("host", 22)), [Algorithm::Ed25519]);
+    assert_eq!(
+        known(&format!("host ssh-ed25519 {ONE}")).algorithms(&HostLabel::new("host", 22)),
+        [Algorithm::Ed25519]
+    );
 }
 
 #[test]
 fn every_refusal_names_host_and_fingerprint() {
     let host = HostLabel::new("host", 2222);
     let place = || "file".to_owned();
-    for verdict in [Verdict::Unknown, Verdict::Other(place()), Verdict::Revoked(place()), Verdict::AuthorityOnly(place())] {
+    for verdict in [
+        Verdict::Unknown,
+        Verdict::Other(place()),
+        Verdict::Revoked(place()),
+        Verdict::AuthorityOnly(place()),
+    ] {
         let error = refusal(&verdict, &host, "SHA256:abc").unwrap();
         assert_eq!(error.kind(), Kind::Denied);
         let words = error.to_string();

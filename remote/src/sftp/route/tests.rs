@@ -37,7 +37,12 @@ fn an_address_alone_is_a_way() {
     let route = way("sftp://h.example/x", "").unwrap();
     assert_eq!(names(&route), ["me@h.example:22"]);
     let keys = &route[0].keys;
-    assert!(keys.files.len() == 3 && !keys.are_named && !keys.only && keys.agent.as_deref() == Some(Path::new("/agent")));
+    assert!(
+        keys.files.len() == 3
+            && !keys.are_named
+            && !keys.only
+            && keys.agent.as_deref() == Some(Path::new("/agent"))
+    );
     assert_eq!(names(&way("ssh://you@[::1]:2222/x", "").unwrap()), ["you@::1:2222"]);
 }
 

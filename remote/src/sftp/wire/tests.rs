@@ -14,7 +14,8 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn a_request_is_what_the_protocol_says() {
     let write = Request::Write { handle: b"\xff\x00", offset: 7, bytes: b"abc" }.encode(9);
-    let expected = [&[0, 0, 0, 26, 6, 0, 0, 0, 9, 0, 0, 0, 2, 0xff, 0][..], &7u64.to_be_bytes(), &[0, 0, 0, 3], b"abc"];
+    let expected =
+        [&[0, 0, 0, 26, 6, 0, 0, 0, 9, 0, 0, 0, 2, 0xff, 0][..], &7u64.to_be_bytes(), &[0, 0, 0, 3], b"abc"];
     assert_eq!(write, expected.concat());
     let open = Request::Open { path: "a", flags: OPEN_WRITE | OPEN_CREATE, mode: Some(0o600) }.encode(1);
     assert_eq!(open[4..], [3, 0, 0, 0, 1, 0, 0, 0, 1, b'a', 0, 0, 0, 10, 0, 0, 0, 4, 0, 0, 1, 0x80]);
@@ -25,7 +26,9 @@ fn a_request_is_what_the_protocol_says() {
 
 #[test]
 fn names_and_handles_stay_bytes() {
-    let entry = [string(b"\xff\xfe"), string(b"long"), vec![0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0x81, 0x80]].concat();
+    let entry =
+        [string(b"\xff\xfe"), string(b"long"), vec![0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0x81, 0x80]]
+            .concat();
     let packet = [vec![104, 0, 0, 0, 5, 0, 0, 0, 1], entry].concat();
     let (id, reply) = reply(packet.into()).unwrap();
     let attributes = Attributes { size: Some(9), mode: Some(0o100_600), times: None };

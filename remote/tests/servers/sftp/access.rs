@@ -39,14 +39,21 @@ fn every_kind_of_key_opens() {
         let options = format!("?known-hosts={}&identity={}", known.display(), place.sshd.file(key).display());
         put(&*at(&bare(&place, &options), &access(&[], None), Intent::Create).unwrap(), key, b"1").unwrap();
     }
-    let options = format!("?known-hosts={}&identity={}", known.display(), place.sshd.file("user_locked").display());
+    let options =
+        format!("?known-hosts={}&identity={}", known.display(), place.sshd.file("user_locked").display());
     let address = bare(&place, &options);
-    assert_eq!(rows(&*at(&address, &access(&[], Some(PASSPHRASE)), Intent::Open).unwrap(), Depth::One).len(), 3);
+    assert_eq!(
+        rows(&*at(&address, &access(&[], Some(PASSPHRASE)), Intent::Open).unwrap(), Depth::One).len(),
+        3
+    );
     for password in [None, Some("wrong")] {
         let error = at(&address, &access(&[], password), Intent::Open).err().unwrap();
         assert_eq!(error.kind(), Kind::Denied, "{error}");
         let words = format!("{error} {:?}", error.advice());
-        assert!(words.contains("user_locked") && words.contains("PASSWORD") && !words.contains("wrong"), "{words}");
+        assert!(
+            words.contains("user_locked") && words.contains("PASSWORD") && !words.contains("wrong"),
+            "{words}"
+        );
     }
 }
 
@@ -54,7 +61,8 @@ fn every_kind_of_key_opens() {
 fn a_stranger_is_not_let_in() {
     let Some(place) = Place::new() else { return };
     let known = place.sshd.file("known_hosts");
-    let options = format!("?known-hosts={}&identity={}", known.display(), place.sshd.file("stranger").display());
+    let options =
+        format!("?known-hosts={}&identity={}", known.display(), place.sshd.file("stranger").display());
     let error = at(&bare(&place, &options), &access(&[], Some("secret")), Intent::Open).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, icecore::error::Retry::Never), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
@@ -100,7 +108,10 @@ fn the_configuration_of_ssh_is_followed() {
     let address = format!("ssh://alias{}/x", data.display());
     put(&*at(&address, &with_home(&home), Intent::Create).unwrap(), "a", b"1").unwrap();
     // Hashed names are the same names.
-    let hashed = Command::new(program("ssh-keygen").unwrap()).args(["-q", "-H", "-f"]).arg(home.join(".ssh/known_hosts")).output();
+    let hashed = Command::new(program("ssh-keygen").unwrap())
+        .args(["-q", "-H", "-f"])
+        .arg(home.join(".ssh/known_hosts"))
+        .output();
     assert!(hashed.unwrap().status.success());
     assert!(fs::read_to_string(home.join(".ssh/known_hosts")).unwrap().contains("|1|"));
     assert_eq!(rows(&*at(&address, &with_home(&home), Intent::Open).unwrap(), Depth::One), ["a 1"]);
@@ -116,12 +127,18 @@ fn an_unknown_host_is_refused_unless_it_is_to_be_accepted() {
     let strict = bare(&place, &format!("?known-hosts={}&{identity}", known.display()));
     let error = at(&strict, &access(&[], None), Intent::Create).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, icecore::error::Retry::Never), "{error}");
-    assert!(error.to_string().contains("SHA256:") && error.advice().unwrap().contains("accept-new"), "{error}");
+    assert!(
+        error.to_string().contains("SHA256:") && error.advice().unwrap().contains("accept-new"),
+        "{error}"
+    );
     assert!(!known.exists());
 
     let told = Arc::new(Mutex::new(Vec::new()));
     let hears = Arc::clone(&told);
-    let access_new = Access { warn: Arc::new(move |text| hears.lock().unwrap().push(text.to_owned())), ..access(&[], None) };
+    let access_new = Access {
+        warn: Arc::new(move |text| hears.lock().unwrap().push(text.to_owned())),
+        ..access(&[], None)
+    };
     let accepting = format!("{strict}&host-key=accept-new");
     put(&*at(&accepting, &access_new, Intent::Create).unwrap(), "a", b"1").unwrap();
     assert!(told.lock().unwrap().iter().any(|text| text.contains("SHA256:")), "{told:?}");
@@ -136,7 +153,8 @@ fn a_changed_or_revoked_host_key_is_refused() {
     let Some(place) = Place::new() else { return };
     let stranger = fs::read_to_string(place.sshd.file("stranger.pub")).unwrap();
     let known = fs::read_to_string(place.sshd.file("known_hosts")).unwrap();
-    let own = known.lines().find(|line| line.contains("ed25519")).unwrap().split_once(' ').unwrap().1.to_owned();
+    let own =
+        known.lines().find(|line| line.contains("ed25519")).unwrap().split_once(' ').unwrap().1.to_owned();
     let host = format!("[127.0.0.1]:{}", place.sshd.port());
     let file = place.folder.path().join("others");
     let address = |option: &str| {
@@ -188,17 +206,27 @@ fn a_server_behind_another_is_reached() {
     drop(storage);
     home(&place, &configuration(&place.sshd.file("known_hosts")));
     let error = at(&address, &with_home(&home_of), Intent::Open).err().unwrap();
-    assert!(error.kind() == Kind::Denied && error.to_string().contains(&jump.sshd.port().to_string()), "{error}");
+    assert!(
+        error.kind() == Kind::Denied && error.to_string().contains(&jump.sshd.port().to_string()),
+        "{error}"
+    );
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() {
     let Some(place) = Place::new() else { return };
-    for (options, kind) in [("?nonsense=1", Kind::Invalid), ("?host-key=any", Kind::Invalid), ("?config=/no/such/file", Kind::NotFound)] {
+    for (options, kind) in [
+        ("?nonsense=1", Kind::Invalid),
+        ("?host-key=any", Kind::Invalid),
+        ("?config=/no/such/file", Kind::NotFound),
+    ] {
         let error = at(&bare(&place, options), &access(&[], None), Intent::Open).err().unwrap();
         assert_eq!(error.kind(), kind, "{error}");
     }
-    assert_eq!(at("sftp://u@127.0.0.1", &access(&[], None), Intent::Open).err().unwrap().kind(), Kind::Invalid);
+    assert_eq!(
+        at("sftp://u@127.0.0.1", &access(&[], None), Intent::Open).err().unwrap().kind(),
+        Kind::Invalid
+    );
     // Nobody listens there.
     let error = at("sftp://u@127.0.0.1:1/x", &access(&[], None), Intent::Open).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::Io, icecore::error::Retry::Later), "{error}");

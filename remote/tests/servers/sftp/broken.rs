@@ -46,7 +46,9 @@ fn a_server_that_is_gone_may_come_back() {
     let storage = place.open("x");
     put(&*storage, "a", b"1").unwrap();
     place.sshd.kill();
-    for outcome in [storage.read(&name("a"), 0, 1).map(drop), put(&*storage, "b", b"2"), storage.delete(&name("a"))] {
+    for outcome in
+        [storage.read(&name("a"), 0, 1).map(drop), put(&*storage, "b", b"2"), storage.delete(&name("a"))]
+    {
         let error = outcome.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Io, Retry::Later), "{error}");
     }
@@ -86,7 +88,12 @@ fn a_long_object_whose_acknowledged_bytes_are_lost_is_not_finished() {
     place.sshd.kill_connections();
     // As if the machine had crashed before its disk had them.
     let temporary = std::fs::read_dir(place.path("x")).unwrap().next().unwrap().unwrap().path();
-    std::os::unix::fs::FileExt::write_all_at(&std::fs::File::options().write(true).open(temporary).unwrap(), &[0; 4096], 1 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(
+        &std::fs::File::options().write(true).open(temporary).unwrap(),
+        &[0; 4096],
+        1 << 20,
+    )
+    .unwrap();
     let error = writer.write(&bytes_of(20 << 20)).and_then(|()| writer.finish()).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (Kind::Changed, Retry::Never), "{error}");
     assert_eq!(rows(&*storage, Depth::All), [""; 0]);

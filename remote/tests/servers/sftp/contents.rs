@@ -143,7 +143,10 @@ fn two_storages_of_one_server_know_nothing_of_each_other() {
     let (one, other) = (place.open("one"), place.open("other"));
     put(&*one, "a", b"1").unwrap();
     put(&*other, "a", b"22").unwrap();
-    assert_eq!((rows(&*one, Depth::All), rows(&*other, Depth::All)), (vec!["a 1".to_owned()], vec!["a 2".to_owned()]));
+    assert_eq!(
+        (rows(&*one, Depth::All), rows(&*other, Depth::All)),
+        (vec!["a 1".to_owned()], vec!["a 2".to_owned()])
+    );
 }
 
 #[test]
@@ -151,7 +154,8 @@ fn a_full_disk_is_told() {
     let Some(place) = Place::new() else { return };
     let full = place.path("full");
     fs::create_dir(&full).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&full).output().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&full).output().unwrap();
     if !mounted.status.success() {
         eprintln!("not run: nothing can be mounted here");
         return;
@@ -159,7 +163,8 @@ fn a_full_disk_is_told() {
     let storage = place.open("full");
     let put_error = put(&*storage, "a/b", &bytes_of(3 << 20)).map_err(|error| error.kind());
     let mut writer = storage.writer(&name("c"), PutMode::CreateNew).unwrap();
-    let written = writer.write(&bytes_of(3 << 20)).and_then(|()| writer.finish()).map_err(|error| error.kind());
+    let written =
+        writer.write(&bytes_of(3 << 20)).and_then(|()| writer.finish()).map_err(|error| error.kind());
     let left = rows(&*storage, Depth::One);
     drop(storage);
     place.sshd.kill_connections();
