@@ -438,6 +438,22 @@ pub const PROBE_LARGE_AT_ONCE: usize = 4;
 
 /// Names that a trial tells of a kind.
 pub const PROBE_NAMED: usize = 8;
+/// The longest packet of SFTP that is taken from a server.
+pub const SFTP_PACKET_BYTES: usize = 1 << 20;
+/// Requests for parts of one file that are under way at a time over SFTP.
+pub const SFTP_REQUESTS: usize = 64;
+/// What a server may send of one SFTP session before it has to wait for us.
+pub const SFTP_WINDOW_BYTES: u32 = 16 << 20;
+/// How much of an object that is being written over SFTP may be neither on the server's disk nor kept here.
+pub const SFTP_SYNC_BYTES: u64 = 64 << 20;
+/// The longest configuration of ssh.
+pub const SSH_CONFIG_BYTES: u64 = 1 << 20;
+/// The longest file of known hosts.
+pub const KNOWN_HOSTS_BYTES: u64 = 16 << 20;
+/// The longest key in a file.
+pub const SSH_KEY_BYTES: u64 = 64 << 10;
+/// The most hosts to jump over on the way to a server.
+pub const SSH_JUMPS: usize = 8;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

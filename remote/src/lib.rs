@@ -11,6 +11,7 @@ pub mod address;
 mod bridge;
 mod named;
 pub mod s3;
+pub mod sftp;
 
 pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
@@ -41,7 +42,10 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[&s3::DRIVER];
+pub const STORAGES: &[&Driver] = &[
+    &s3::DRIVER,
+    &sftp::DRIVER,
+];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {

@@ -7,6 +7,7 @@
 
 pub mod moto;
 pub mod rgw;
+pub mod sshd;
 
 use std::fs::File;
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod s3;
+mod sftp;
 
 use icecore::storage::retry::Patience;
 use icecore_remote::{Access, Secret, Timeouts};

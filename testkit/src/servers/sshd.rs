@@ -1,0 +1,239 @@
+//! OpenSSH's server with keys of its own, for whoever runs the tests, on a free port; and an agent.
+//!
+//! A connection is served by a process that leads a group of its own: it is found by its parent, and ended apart.
+
+use super::{NotInstalled, Server, answers, free_port, program};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Opens the key that is locked.
+pub const PASSPHRASE: &str = "secret passphrase";
+
+/// How much of a file of the server's is worth a look.
+const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+
+/// A server.
+pub struct Sshd {
+    server: Option<Server>,
+    folder: PathBuf,
+    port: u16,
+    program: PathBuf,
+}
+
+impl Sshd {
+    /// Starts one with all it needs below `folder`; `more` are lines for its configuration.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(folder: &Path, more: &str) -> Result<Sshd, NotInstalled> {
+        let (program, keygen) = (program("sshd")?, program("ssh-keygen")?);
+        let folder = folder.to_owned();
+        fs::create_dir_all(folder.join("data")).expect("the folder of a test can be written");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("it is the test's own");
+        if rustix::process::geteuid().is_root() {
+            // Where the server shuts itself in before anybody has logged in: the one path that is compiled into it.
+            fs::create_dir_all("/run/sshd").expect("root may do that");
+        }
+        for kind in KEYS {
+            make_key(&keygen, &folder.join(format!("host_{kind}")), kind, "");
+            make_key(&keygen, &folder.join(format!("user_{kind}")), kind, "");
+        }
+        make_key(&keygen, &folder.join("user_locked"), "ed25519", PASSPHRASE);
+        make_key(&keygen, &folder.join("stranger"), "ed25519", "");
+        let public =
+            |name: &str| fs::read_to_string(folder.join(format!("{name}.pub"))).expect("a key has been made");
+        let users: String = ["user_ed25519", "user_ecdsa", "user_rsa", "user_locked"].map(public).concat();
+        fs::write(folder.join("authorized_keys"), users).expect("the folder of a test can be written");
+        let port = free_port();
+        let known: String = KEYS
+            .iter()
+            .map(|kind| {
+                let key = public(&format!("host_{kind}"));
+                let mut words = key.split(' ');
+                let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                format!("[127.0.0.1]:{port} {kind} {}\n", key.trim())
+            })
+            .collect();
+        fs::write(folder.join("known_hosts"), known).expect("the folder of a test can be written");
+        fs::write(folder.join("sshd_config"), configuration(&folder, port, more))
+            .expect("the folder of a test can be written");
+        let mut sshd = Sshd { server: None, folder, port, program };
+        sshd.restart();
+        Ok(sshd)
+    }
+
+    /// Starts it again on its port, after [`Sshd::kill`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = Command::new(&self.program);
+        command.args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
+        let port = self.port;
+        self.server = Some(Server::start("sshd", command, &self.folder, &|| answers(port)));
+    }
+
+    /// Ends it and every connection at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.kill_connections();
+        if let Some(mut server) = self.server.take() {
+            server.kill();
+        }
+    }
+
+    /// Ends every connection at once; new ones can be made.
+    ///
+    /// # Panics
+    /// When the processes of the system cannot be seen.
+    pub fn kill_connections(&self) {
+        let Some(server) = &self.server else { return };
+        for child in descendants(server.id()) {
+            let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
+            if let Some(child) = child {
+                // It may have ended by itself.
+                rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap_or(());
+            }
+        }
+    }
+
+    /// Stops or continues everything that serves connections.
+    pub fn freeze(&self, is_frozen: bool) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let Some(server) = &self.server else { return };
+        let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
+        for process in descendants(server.id()).into_iter().chain([server.id()]) {
+            if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+                kill_process(process, signal).unwrap_or(());
+            }
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        let Some(server) = &self.server else { return 0 };
+        children(server.id()).len()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who may log in: whoever runs this.
+    ///
+    /// # Panics
+    /// When nobody knows who that is.
+    pub fn user(&self) -> String {
+        let asked = Command::new("id").arg("-un").output().expect("a user can be asked for");
+        String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+    }
+
+    /// A file of its: `user_ed25519`, `user_ecdsa`, `user_rsa`, `user_locked`, `stranger`, `known_hosts`, `data`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The address of a folder below `data`, with what is needed to log in.
+    pub fn address(&self, name: &str) -> String {
+        let shown = |name: &str| self.file(name).display().to_string();
+        format!(
+            "sftp://{}@127.0.0.1:{}{}/{name}?known-hosts={}&identity={}",
+            self.user(),
+            self.port,
+            shown("data"),
+            shown("known_hosts"),
+            shown("user_ed25519")
+        )
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.freeze(false);
+        self.kill_connections();
+    }
+}
+
+fn configuration(folder: &Path, port: u16, more: &str) -> String {
+    let folder = folder.display();
+    format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_ed25519\nHostKey {folder}/host_ecdsa\nHostKey {folder}/host_rsa\n\
+         PidFile none\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nMaxStartups 100:30:200\nMaxSessions 100\n\
+         PrintMotd no\n{more}\n"
+    )
+}
+
+fn make_key(keygen: &Path, file: &Path, kind: &str, passphrase: &str) {
+    if file.exists() {
+        return;
+    }
+    let mut command = Command::new(keygen);
+    command.args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"]).arg(file);
+    let made = command.stdin(Stdio::null()).status().expect("a key can be made");
+    assert!(made.success(), "no key: {made}");
+}
+
+/// The processes whose parent this is.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("the processes of the system can be seen");
+    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|process| parent_of(*process) == Some(parent)).collect()
+}
+
+fn parent_of(process: u32) -> Option<u32> {
+    let known = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name may hold anything, parentheses too.
+    known.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut found = children(ancestor);
+    let mut seen = 0;
+    while seen < found.len() {
+        found.extend(children(found[seen]));
+        seen += 1;
+    }
+    found
+}
+
+/// An agent that holds keys.
+pub struct Agent {
+    _server: Server,
+    socket: PathBuf,
+}
+
+impl Agent {
+    /// Starts one and gives it keys.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start, or takes a key not.
+    pub fn start(folder: &Path, keys: &[PathBuf]) -> Result<Agent, NotInstalled> {
+        let (agent, add) = (program("ssh-agent")?, program("ssh-add")?);
+        let socket = folder.join("agent");
+        let mut command = Command::new(agent);
+        command.args(["-D", "-a"]).arg(&socket);
+        let server = Server::start("ssh-agent", command, folder, &|| socket.exists());
+        for key in keys {
+            let mut command = Command::new(&add);
+            command.arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).stdin(Stdio::null());
+            let added = command.status().expect("an agent can be given keys");
+            assert!(added.success(), "not taken: {}", key.display());
+        }
+        Ok(Agent { _server: server, socket })
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
