@@ -9,6 +9,7 @@
 pub mod access;
 pub mod address;
 mod bridge;
+pub mod ftp;
 mod named;
 
 pub use access::{Access, Secret, Timeouts};
@@ -40,7 +41,7 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[];
+pub const STORAGES: &[&Driver] = &[&ftp::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {
