@@ -29,9 +29,10 @@ use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat,
 use icecore::time::Timestamp;
 use place::{Folder, Place, Protection};
 use pool::Pool;
-use session::{Download, Found, Session};
+use session::{Download, Found, Range, Session};
 use site::{Site, Target};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The driver.
 pub const DRIVER: Driver = Driver {
@@ -40,6 +41,9 @@ pub const DRIVER: Driver = Driver {
     about: "a folder on an FTP server, encrypted (ftps, ftpes) or in clear (ftp)",
     open,
 };
+
+/// Reads whose ends are remembered, to see who reads on.
+const ENDS_KEPT: usize = 64;
 
 /// How often an object is read again whose length and bytes are of two versions.
 const READS: u32 = 16;
@@ -60,7 +64,7 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let site = Site::new(pool, root, access.patience.clone());
     // A server that can tell no lengths is of no use.
     site.pool.lease()?.look(&site.temporary())?;
-    Ok(Arc::new(Ftp { site: Arc::new(site), label: address.to_string() }))
+    Ok(Arc::new(Ftp { site: Arc::new(site), label: address.to_string(), ends: Mutex::default() }))
 }
 
 /// Proves that the folder is there, or makes it.
@@ -91,6 +95,8 @@ fn enter(session: &mut Session, root: &str, intent: Intent) -> Result<()> {
 struct Ftp {
     site: Arc<Site>,
     label: String,
+    /// Where the latest reads ended.
+    ends: Mutex<VecDeque<(String, u64)>>,
 }
 
 impl Ftp {
@@ -106,10 +112,36 @@ impl Ftp {
         }
     }
 
-    /// Reads once; `None` when length and bytes do not belong together.
-    fn read_once(&self, path: &str, offset: u64, length_bytes: usize) -> Result<Option<Vec<u8>>> {
-        let mut session = self.site.pool.lease()?;
-        match session.download(path, offset, length_bytes)? {
+    /// Whether a read goes on where an earlier one of the same object ended.
+    fn reads_on(&self, path: &str, offset: u64) -> bool {
+        let mut ends = self.ends();
+        let found = ends.iter().position(|(of, end)| of == path && *end == offset);
+        found.is_some_and(|at| ends.remove(at).is_some())
+    }
+
+    fn remember_end(&self, path: &str, end: u64) {
+        let mut ends = self.ends();
+        if ends.len() == ENDS_KEPT {
+            ends.pop_front();
+        }
+        ends.push_back((path.to_owned(), end));
+    }
+
+    fn ends(&self) -> MutexGuard<'_, VecDeque<(String, u64)>> {
+        self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Reads once; `None` when length and bytes do not belong together. Who reads on is given a download that goes on.
+    fn read_once(&self, range: &Range<'_>, keep: bool) -> Result<Option<Vec<u8>>> {
+        let (path, offset) = (range.path, range.offset);
+        let mut session = self.site.pool.lease_to_read(range)?;
+        let read_on = session.is_running();
+        let download = match session.download(range, keep) {
+            // A server may tire of a download that waits.
+            Err(_) if read_on => return Ok(None),
+            other => other?,
+        };
+        match download {
             Download::Bytes { bytes, is_end: false } => Ok(Some(bytes)),
             Download::Bytes { bytes, is_end: true } => match session.look(path)? {
                 Found::File(size) if size == offset.saturating_add(bytes.len() as u64) => Ok(Some(bytes)),
@@ -157,8 +189,11 @@ impl Storage for Ftp {
             return self.stat(name).map(|_| Vec::new());
         }
         let path = self.site.path(name)?;
+        let keep = self.reads_on(&path, offset);
         for _ in 0..READS {
-            if let Some(bytes) = self.read_once(&path, offset, length_bytes)? {
+            let range = Range { path: &path, offset, most_bytes: length_bytes, changes: self.site.changes() };
+            if let Some(bytes) = self.read_once(&range, keep)? {
+                self.remember_end(&path, offset.saturating_add(bytes.len() as u64));
                 return Ok(bytes);
             }
         }
@@ -190,6 +225,7 @@ impl Storage for Ftp {
         if !reply.is_done() {
             return Err(self.refused(&mut session, &path, "DELE", &reply));
         }
+        self.site.changed();
         self.site.tidy(&mut session, name);
         Ok(())
     }

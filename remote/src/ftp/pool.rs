@@ -3,7 +3,7 @@
 //! Nobody holds one while it does something else than to talk to the server, so that a single one is enough for everybody.
 
 use super::place::Place;
-use super::session::Session;
+use super::session::{Range, Session};
 use icecore::error::Result;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -43,12 +43,24 @@ impl Pool {
     /// # Errors
     /// As [`Session::open`].
     pub fn lease(&self) -> Result<Lease<'_>> {
+        self.lease_that(&|_| false)
+    }
+
+    /// A session to read with: the one that is reading there already, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn lease_to_read(&self, range: &Range<'_>) -> Result<Lease<'_>> {
+        self.lease_that(&|session| session.goes_on_with(range))
+    }
+
+    fn lease_that(&self, fits: &dyn Fn(&Session) -> bool) -> Result<Lease<'_>> {
         loop {
-            if let Some(session) = self.take() {
+            if let Some(session) = self.take(fits) {
                 // Dropped when it is of no use.
                 let mut lease = Lease { pool: self, session: Some(session) };
                 lease.begin();
-                if lease.is_usable() {
+                if fits(&lease) || lease.is_usable() {
                     return Ok(lease);
                 }
                 lease.broken = true;
@@ -77,11 +89,14 @@ impl Pool {
     }
 
     /// An idle session, or `None` where a new one may be opened, which counts from now.
-    fn take(&self) -> Option<Session> {
+    fn take(&self, fits: &dyn Fn(&Session) -> bool) -> Option<Session> {
         let mut state = self.state();
         loop {
-            if let Some(session) = state.idle.pop() {
-                return Some(session);
+            // Those that do nothing rather than those that may be read on from.
+            let found = state.idle.iter().position(fits);
+            let found = found.or_else(|| state.idle.iter().rposition(|session| !session.is_running()));
+            if let Some(at) = found.or_else(|| state.idle.len().checked_sub(1)) {
+                return Some(state.idle.remove(at));
             }
             if state.open < state.most {
                 state.open += 1;
@@ -112,6 +127,7 @@ pub(super) struct Lease<'a> {
 impl Lease<'_> {
     /// Whether an idle session can be used again.
     fn is_usable(&mut self) -> bool {
+        self.end_running();
         if !self.is_silent() {
             return false;
         }

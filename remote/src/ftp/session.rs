@@ -3,23 +3,20 @@
 //! Invariant: either the session is in step, each command answered, or it is `broken` and used no more. What is answered
 //! with "no" leaves it in step.
 
+mod transfer;
+
+pub(super) use transfer::{Download, Range};
+
 use super::listing::{Row, Sort, digits, facts_row, time_value};
 use super::place::{Account, Mode, Place, Protection};
-use super::reply::{Reply, extended_port, passive_port, quoted_path};
-use super::wire::{Channel, Deadline, Security, accept, trouble};
+use super::reply::{Reply, quoted_path};
+use super::wire::{Channel, Deadline, Security, trouble};
 use crate::access::Timeouts;
 use crate::bridge;
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::FTP_LINE_BYTES;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
-
-/// How long to wait for the answer to a transfer that was cut: what was wanted is there by then.
-const CUT_WAIT: Duration = Duration::from_secs(10);
-
-/// Most that is set aside for a download before anything of it has come.
-const AHEAD_BYTES: usize = 8 << 20;
+use std::io::{self, BufReader, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 /// What a server says of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,12 +76,12 @@ pub(super) enum Found {
     Other,
 }
 
-/// What became of a download.
-pub(super) enum Download {
-    /// All that was asked for, or all there was: the server says that this was the end.
-    Bytes { bytes: Vec<u8>, is_end: bool },
-    /// There is nothing to be had.
-    Refused(Reply),
+/// A download that goes on where the last read ended.
+struct Running {
+    path: String,
+    next: u64,
+    channel: Channel,
+    changes: u64,
 }
 
 /// A session.
@@ -97,6 +94,7 @@ pub(super) struct Session {
     has_extended: bool,
     timeouts: Timeouts,
     deadline: Deadline,
+    running: Option<Running>,
     pub features: Features,
     /// Nothing more can be done with it.
     pub broken: bool,
@@ -126,6 +124,7 @@ impl Session {
             has_extended: true,
             timeouts: place.timeouts,
             deadline,
+            running: None,
             features: Features::default(),
             broken: false,
             used: Instant::now(),
@@ -316,222 +315,6 @@ impl Session {
         let reply = self.ask("PWD", "")?;
         quoted_path(reply.text()).filter(|_| reply.is_done()).ok_or_else(|| reply.refusal("PWD"))
     }
-
-    /// A connection for data, or what will become one.
-    fn arrange(&mut self) -> Result<Data> {
-        match self.mode {
-            Mode::Passive => self.passive().map(Data::Connected),
-            Mode::Active => self.active().map(Data::Awaited),
-        }
-    }
-
-    fn passive(&mut self) -> Result<Channel> {
-        let port = self.passive_port()?;
-        // To the host of the control connection, whatever the answer says: that may be behind a translation of addresses, and
-        // nobody is to be sent elsewhere.
-        let connected = Channel::connect(SocketAddr::new(self.server, port), self.deadline);
-        self.guarded(&format!("no data connection to port {port}"), connected)
-    }
-
-    fn passive_port(&mut self) -> Result<u16> {
-        if self.has_extended {
-            let reply = self.ask("EPSV", "")?;
-            match reply.code {
-                229 => return extended_port(reply.text()).ok_or_else(|| unclear(&reply, "EPSV")),
-                500..600 => self.has_extended = false,
-                _ => return Err(reply.refusal("EPSV")),
-            }
-        }
-        let reply = self.ask("PASV", "")?;
-        match reply.code {
-            227 => passive_port(reply.text()).ok_or_else(|| unclear(&reply, "PASV")),
-            _ => Err(reply.refusal("PASV").hint("?mode=active lets the server connect to this machine")),
-        }
-    }
-
-    fn active(&mut self) -> Result<TcpListener> {
-        let listening = TcpListener::bind((self.here, 0)).and_then(|listener| {
-            // Waiting is done with a deadline, not here.
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?.port(), listener))
-        });
-        let (port, listener) = listening.map_err(|e| trouble("cannot wait for the server's connection", e))?;
-        let family = if self.here.is_ipv4() { 1 } else { 2 };
-        let mut reply = self.ask("EPRT", &format!("|{family}|{}|{port}|", self.here))?;
-        if let (true, IpAddr::V4(here)) = (reply.code >= 500, self.here) {
-            let [high, low] = port.to_be_bytes();
-            let numbers = here.octets().into_iter().chain([high, low]).map(|number| number.to_string());
-            reply = self.ask("PORT", &numbers.collect::<Vec<_>>().join(","))?;
-        }
-        match reply.is_done() {
-            true => Ok(listener),
-            false => Err(reply.refusal("EPRT").hint("without ?mode=active the connection is made from here")),
-        }
-    }
-
-    /// Begins a transfer; the server's answer when it refuses.
-    fn transfer(&mut self, verb: &str, argument: &str, offset: u64) -> Result<Result<Channel, Reply>> {
-        let data = self.arrange()?;
-        if offset > 0 {
-            let reply = self.ask("REST", &offset.to_string())?;
-            if !reply.wants_more() {
-                return Ok(Err(reply));
-            }
-        }
-        self.say(verb, argument)?;
-        let reply = self.answer(verb)?;
-        if !reply.is_preliminary() {
-            return Ok(Err(reply));
-        }
-        let channel = match data {
-            Data::Connected(channel) => Ok(channel),
-            Data::Awaited(listener) => accept(&listener, self.server, self.deadline),
-        };
-        let channel = self.guarded("no data connection from the server", channel)?;
-        let Some(security) = &self.security else { return Ok(Ok(channel)) };
-        match channel.secure(security) {
-            Ok(channel) => Ok(Ok(channel)),
-            Err(e) => Err(self.without_encryption(verb, e)),
-        }
-    }
-
-    /// Why a data connection could not be encrypted: the server may say it.
-    fn without_encryption(&mut self, verb: &str, cause: io::Error) -> Error {
-        let error = trouble("the data connection cannot be encrypted", cause);
-        let said = self.answer_soon(verb);
-        self.broken = true;
-        match said {
-            // A new session may have better tickets than this one.
-            Ok(reply) => error.while_doing(format!("the server answers {verb} with {reply}"), "").retry_later(),
-            Err(_) => error,
-        }
-    }
-
-    /// The answer after a transfer that did not end as usual.
-    fn answer_soon(&mut self, verb: &str) -> Result<Reply> {
-        let (connect, idle) = (self.timeouts.connect.min(CUT_WAIT), self.timeouts.idle.min(CUT_WAIT));
-        self.deadline = Deadline::new(Timeouts { connect, idle });
-        self.answer(verb)
-    }
-
-    /// Up to `most_bytes` of a file from `offset`.
-    pub fn download(&mut self, path: &str, offset: u64, most_bytes: usize) -> Result<Download> {
-        let mut channel = match self.transfer("RETR", path, offset)? {
-            Ok(channel) => channel,
-            Err(reply) => return Ok(Download::Refused(reply)),
-        };
-        let mut bytes = vec![0; most_bytes.min(AHEAD_BYTES)];
-        let (mut filled, mut is_end, mut failure) = (0, false, None);
-        while filled < most_bytes && !is_end && failure.is_none() {
-            if filled == bytes.len() {
-                bytes.resize(most_bytes.min(filled.saturating_mul(2)), 0);
-            }
-            match channel.read(&mut bytes[filled..]) {
-                Ok(0) => is_end = true,
-                Ok(count) => filled += count,
-                // The end, although not said as it should be: whether it was is seen by the length.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof && channel.is_secure() => is_end = true,
-                Err(e) => failure = Some(e),
-            }
-        }
-        bytes.truncate(filled);
-        bytes.shrink_to_fit();
-        self.deadline = channel.deadline();
-        drop(channel);
-        if let Some(e) = failure {
-            return Err(self.cut("RETR", e));
-        }
-        if is_end {
-            let reply = self.answer("RETR")?;
-            if !reply.is_done() {
-                return Err(reply.refusal("RETR"));
-            }
-        } else if self.answer_soon("RETR").is_err() {
-            // What was wanted is here; the session is not used again.
-            self.broken = true;
-        }
-        Ok(Download::Bytes { bytes, is_end })
-    }
-
-    /// Why a transfer broke off: by what the server says, if it says something.
-    fn cut(&mut self, verb: &str, cause: io::Error) -> Error {
-        let timed_out = cause.kind() == io::ErrorKind::TimedOut;
-        let error = trouble("the data connection broke", cause);
-        if timed_out {
-            self.broken = true;
-            return error;
-        }
-        match self.answer_soon(verb) {
-            Ok(reply) if !reply.is_done() => {
-                let refusal = reply.refusal(verb);
-                // The server's opinion of a cut connection is no reason to give up.
-                if refusal.kind() == Kind::Io { error.while_doing(refusal.to_string(), "") } else { refusal }
-            }
-            _ => error,
-        }
-    }
-
-    /// Stores bytes in a file from `offset` on; the server's answer when it does not take them.
-    pub fn upload(&mut self, verb: &str, path: &str, offset: u64, bytes: &[u8]) -> Result<Result<(), Reply>> {
-        let mut channel = match self.transfer(verb, path, offset)? {
-            Ok(channel) => channel,
-            Err(reply) => return Ok(Err(reply)),
-        };
-        let sent = channel.write_all(bytes).and_then(|()| channel.flush());
-        self.deadline = channel.deadline();
-        if let Err(e) = sent.and_then(|()| channel.end()) {
-            return Err(self.cut(verb, e));
-        }
-        let reply = self.answer(verb)?;
-        if reply.is_done() { Ok(Ok(())) } else { Err(reply.refusal(verb)) }
-    }
-
-    /// Hands the lines of a listing of the current folder to `row`; the server's last word.
-    pub fn listing(
-        &mut self,
-        verb: &str,
-        argument: &str,
-        row: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Reply> {
-        let channel = match self.transfer(verb, argument, 0)? {
-            Ok(channel) => channel,
-            Err(reply) => return Ok(reply),
-        };
-        let mut lines = BufReader::new(channel);
-        let mut refused = None;
-        let mut read = || -> io::Result<()> {
-            let mut line = Vec::new();
-            loop {
-                line.clear();
-                (&mut lines).take(FTP_LINE_BYTES as u64).read_until(b'\n', &mut line)?;
-                if line.is_empty() {
-                    return Ok(());
-                }
-                // An encrypted connection that ends without saying so ends with an error: what comes then is no list.
-                let whole = line.strip_suffix(b"\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-                if let Err(e) = row(whole.strip_suffix(b"\r").unwrap_or(whole)) {
-                    refused = Some(e);
-                    return Err(io::ErrorKind::Other.into());
-                }
-            }
-        };
-        let done = read();
-        self.deadline = lines.get_ref().deadline();
-        drop(lines);
-        match (refused, done) {
-            (Some(e), _) => {
-                self.broken = true;
-                Err(e)
-            }
-            (None, Err(e)) => Err(self.cut(verb, e)),
-            (None, Ok(())) => self.answer(verb),
-        }
-    }
-}
-
-enum Data {
-    Connected(Channel),
-    Awaited(TcpListener),
 }
 
 fn connect(place: &Place, deadline: Deadline) -> Result<Channel> {

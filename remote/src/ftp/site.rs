@@ -13,6 +13,7 @@ use icecore::storage::PutMode;
 use icecore::storage::retry::Patience;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 /// How temporary files are called in front of their random part. Object names never have a component like it.
@@ -24,6 +25,8 @@ pub(super) struct Site {
     /// Its path, without a slash at the end.
     root: String,
     pub patience: Patience,
+    /// How many objects this process has made or removed.
+    changes: AtomicU64,
     /// Names that are being made.
     names: Names,
     /// Temporary files that could not be removed when they should have been.
@@ -42,12 +45,23 @@ impl Site {
             pool,
             root,
             patience,
+            changes: AtomicU64::new(0),
             names: Names::default(),
             leftovers: Mutex::default(),
             keeps_full_folders: OnceLock::new(),
             shows_dots: OnceLock::new(),
             restarts: OnceLock::new(),
         }
+    }
+
+    /// How many objects this process has made or removed.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Says that an object was made or removed.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Where an object is.
@@ -179,6 +193,7 @@ impl Site {
             return Err(self.in_the_way(session, &path)?);
         }
         let renamed = self.rename(session, temporary, target.name, &path);
+        self.changed();
         if renamed.is_err() && !session.broken {
             self.tidy(session, target.name);
         }
