@@ -53,7 +53,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let mut session = pool.lease()?;
     let place = pool.place();
     if place.protection == Protection::Off && session.features.encryption && place.account.is_secret() {
-        (place.warn)(&format!("{address}: the password goes over the network in clear; the server offers ftps://"));
+        (place.warn)(&format!(
+            "{address}: the password goes over the network in clear; the server offers ftps://"
+        ));
     }
     let root = match &place.folder {
         Folder::Absolute(path) => path.clone(),
@@ -185,7 +187,8 @@ impl Storage for Ftp {
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        if length_bytes == 0 {
+        // Some servers take a number that is too large for them for none, and begin at the beginning.
+        if length_bytes == 0 || i64::try_from(offset).is_err() {
             return self.stat(name).map(|_| Vec::new());
         }
         let path = self.site.path(name)?;
@@ -197,7 +200,8 @@ impl Storage for Ftp {
                 return Ok(bytes);
             }
         }
-        Err(Error::new(Kind::Io, "the server sends another number of bytes than it says there are").retry_later())
+        Err(Error::new(Kind::Io, "the server sends another number of bytes than it says there are")
+            .retry_later())
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {

@@ -106,9 +106,9 @@ fn is_date(month: &[u8], day: &[u8], year: &[u8]) -> bool {
         lengths.contains(&word.len()) && word.iter().all(u8::is_ascii_digit)
     };
     let is_clock = |word: &[u8]| {
-        word.iter().position(|byte| *byte == b':').is_some_and(|colon| {
-            number(&word[..colon], 1..=2) && number(&word[colon + 1..], 2..=2)
-        })
+        word.iter()
+            .position(|byte| *byte == b':')
+            .is_some_and(|colon| number(&word[..colon], 1..=2) && number(&word[colon + 1..], 2..=2))
     };
     MONTHS.iter().any(|known| known.eq_ignore_ascii_case(month))
         && number(day, 1..=2)
@@ -117,7 +117,8 @@ fn is_date(month: &[u8], day: &[u8], year: &[u8]) -> bool {
 
 /// Whether a line of LIST stands before the rows: `total 8`.
 pub fn is_total(line: &[u8]) -> bool {
-    line.strip_prefix(b"total ").is_some_and(|rest| !rest.is_empty() && rest.iter().all(|b| b.is_ascii_digit() || *b == b' '))
+    line.strip_prefix(b"total ")
+        .is_some_and(|rest| !rest.is_empty() && rest.iter().all(|b| b.is_ascii_digit() || *b == b' '))
 }
 
 /// A number in digits, nothing else.
@@ -132,7 +133,8 @@ pub fn time_value(text: &str) -> Option<i64> {
     if whole.len() != 14 {
         return None;
     }
-    let number = |from: usize, to: usize| digits(whole.get(from..to)?).and_then(|number| i64::try_from(number).ok());
+    let number =
+        |from: usize, to: usize| digits(whole.get(from..to)?).and_then(|number| i64::try_from(number).ok());
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     let (hour, minute, second) = (number(8, 10)?, number(10, 12)?, number(12, 14)?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
@@ -167,7 +169,16 @@ mod tests {
         assert_eq!(facts_row(b"Type=dir;  x"), row(Sort::Folder, " x", None, None));
         assert_eq!(facts_row(b"type=cdir; /x"), row(Sort::Itself, "/x", None, None));
         assert_eq!(facts_row(b"type=OS.unix=slink:/y; x"), row(Sort::Other, "x", None, None));
-        for bad in [&b""[..], b"x", b" x", b"type=file;", b"type=file; ", b"size=1; x", b"type=file;size=-1; x", b"type; x"] {
+        for bad in [
+            &b""[..],
+            b"x",
+            b" x",
+            b"type=file;",
+            b"type=file; ",
+            b"size=1; x",
+            b"type=file;size=-1; x",
+            b"type; x",
+        ] {
             assert_eq!(facts_row(bad), None, "{}", bad.escape_ascii());
         }
     }
@@ -180,7 +191,10 @@ mod tests {
         let line = "drwxr-xr-x+ 2 domain users 4096 Jan  1  2025 Jan 1 2026 x";
         assert_eq!(of(line), row(Sort::Folder, "Jan 1 2026 x", Some(4096), None));
         assert_eq!(of("drwx------ 2 a b 0 jan 01 9:00 ."), row(Sort::Itself, ".", Some(0), None));
-        assert_eq!(of("-rw------- 1 owner 7 Feb 30 10:00 no group"), row(Sort::File, "no group", Some(7), None));
+        assert_eq!(
+            of("-rw------- 1 owner 7 Feb 30 10:00 no group"),
+            row(Sort::File, "no group", Some(7), None)
+        );
         let line = "lrwxrwxrwx 1 a b 3 Nov 28 09:31 x -> y";
         assert_eq!(of(line), row(Sort::Other, "x -> y", Some(3), None));
         for bad in [
@@ -205,7 +219,15 @@ mod tests {
         assert_eq!(time_value("20000229123456.789"), Some(951_827_696));
         assert_eq!(time_value("19691231235959"), Some(-1));
         assert_eq!(time_value("20380119031408"), Some(1 << 31));
-        for bad in ["", "2026", "20261328000000", "20261100000000", "20261128240000", "2026112809313x", "202611280931334"] {
+        for bad in [
+            "",
+            "2026",
+            "20261328000000",
+            "20261100000000",
+            "20261128240000",
+            "2026112809313x",
+            "202611280931334",
+        ] {
             assert_eq!(time_value(bad), None, "{bad}");
         }
     }

@@ -22,7 +22,8 @@ pub fn find(text: &str, machine: &str, user: Option<&str>) -> Option<Login> {
                 if let Some(found) = entry.take().filter(fits) {
                     return Some(found);
                 }
-                let is_ours = word == "default" || words.next().is_some_and(|name| name.eq_ignore_ascii_case(machine));
+                let is_ours =
+                    word == "default" || words.next().is_some_and(|name| name.eq_ignore_ascii_case(machine));
                 entry = is_ours.then(Login::default);
             }
             "macdef" => words.skip_macro(),

@@ -88,7 +88,9 @@ impl Place {
         let trust = match (protection, ca.or(cert).or(key)) {
             (Protection::Off, None) => None,
             (Protection::Off, Some(file)) => {
-                return Err(Error::invalid("without encryption there is no use of", file).hint("ftps:// encrypts"));
+                return Err(
+                    Error::invalid("without encryption there is no use of", file).hint("ftps:// encrypts")
+                );
             }
             _ => Some(Trust::new(&host, files)?),
         };
@@ -116,7 +118,9 @@ fn protection(address: &Address, tls: Option<&str>) -> Result<Protection> {
         None | Some("explicit") => Ok(Protection::Explicit),
         Some("implicit") => Ok(Protection::Implicit),
         Some("off") if plain => Ok(Protection::Off),
-        Some(other) => Err(Error::invalid("tls is explicit or implicit, not", other).hint("ftp:// does not encrypt")),
+        Some(other) => {
+            Err(Error::invalid("tls is explicit or implicit, not", other).hint("ftp:// does not encrypt"))
+        }
     }
 }
 
@@ -213,7 +217,9 @@ mod tests {
         assert_eq!(of("ftps://h:990/x"), (Protection::Implicit, 990));
         assert_eq!(of("ftps://h/x?tls=implicit"), (Protection::Implicit, 990));
         assert_eq!(of("ftps://[::1]/x"), (Protection::Explicit, 21));
-        for bad in ["ftps://h/x?tls=off", "ftp://h/?tls=maybe", "ftp://h/?mode=odd", "ftp://h/?ca=x", "ftp://h/?x=1"] {
+        for bad in
+            ["ftps://h/x?tls=off", "ftp://h/?tls=maybe", "ftp://h/?mode=odd", "ftp://h/?ca=x", "ftp://h/?x=1"]
+        {
             assert_eq!(kind(bad), Some(Kind::Invalid), "{bad}");
         }
         assert_eq!(kind("ftps://h/x?ca=/does/not/exist"), Some(Kind::NotFound));

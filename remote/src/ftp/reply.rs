@@ -11,7 +11,8 @@ use std::io::{self, BufRead, Read};
 const SHOWN_CHARACTERS: usize = 200;
 
 /// What servers say when somebody may not do what he asks for.
-const DENIALS: [&str; 7] = ["permission", "denied", "privilege", "not allowed", "forbidden", "not authorized", "read-only"];
+const DENIALS: [&str; 7] =
+    ["permission", "denied", "privilege", "not allowed", "forbidden", "not authorized", "read-only"];
 
 /// What they say when there is no room.
 const FULL: [&str; 5] = ["no space", "quota", "disk full", "insufficient", "not enough space"];
@@ -220,7 +221,8 @@ mod tests {
     fn answers_have_one_line_or_several() {
         let reply = read("220 ready\r\n").unwrap().unwrap();
         assert_eq!((reply.code, reply.text()), (220, "ready"));
-        let reply = read("211-Features:\r\n MLST a*;\r\n226 not yet\r\n211-nor here\n211 End\r\n").unwrap().unwrap();
+        let reply =
+            read("211-Features:\r\n MLST a*;\r\n226 not yet\r\n211-nor here\n211 End\r\n").unwrap().unwrap();
         assert_eq!(reply.code, 211);
         assert_eq!(reply.lines, ["Features:", " MLST a*;", "226 not yet", "211-nor here", "End"]);
         assert_eq!(read("").unwrap(), None);

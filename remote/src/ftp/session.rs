@@ -192,7 +192,10 @@ impl Session {
             for (verb, argument) in [("PBSZ", "0"), ("PROT", "P")] {
                 let reply = self.ask(verb, argument)?;
                 if !reply.is_done() {
-                    return Err(Error::new(Kind::Unsupported, format!("the server does not encrypt data: {reply}")));
+                    return Err(Error::new(
+                        Kind::Unsupported,
+                        format!("the server does not encrypt data: {reply}"),
+                    ));
                 }
             }
         }
@@ -321,7 +324,8 @@ fn connect(place: &Place, deadline: Deadline) -> Result<Channel> {
     let (host, port) = (place.host.clone(), place.port);
     let addresses: Vec<SocketAddr> = bridge::within(place.timeouts.connect, async move {
         let found = tokio::net::lookup_host((host.as_str(), port)).await;
-        let found = found.map_err(|e| Error::new(Kind::Io, "the host's name is not known").because(e).retry_later());
+        let found =
+            found.map_err(|e| Error::new(Kind::Io, "the host's name is not known").because(e).retry_later());
         found.map(|addresses| addresses.collect())
     })?;
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);

@@ -69,9 +69,14 @@ impl Site {
     /// # Errors
     /// `Invalid` for a name that cannot be said in FTP, or is kept for temporary files.
     pub fn path(&self, name: &ObjectName) -> Result<String> {
-        if name.as_str().contains(['\r', '\n']) || name.as_str().split('/').any(|part| part.starts_with(TEMPORARY_PREFIX)) {
-            return Err(Error::invalid("not a name for a file on an FTP server:", format!("{:?}", name.as_str()))
-                .hint("line ends cannot be sent, and `.icecore-tmp-` is reserved"));
+        if name.as_str().contains(['\r', '\n'])
+            || name.as_str().split('/').any(|part| part.starts_with(TEMPORARY_PREFIX))
+        {
+            return Err(Error::invalid(
+                "not a name for a file on an FTP server:",
+                format!("{:?}", name.as_str()),
+            )
+            .hint("line ends cannot be sent, and `.icecore-tmp-` is reserved"));
         }
         Ok(self.below(name.as_str()))
     }
@@ -139,7 +144,14 @@ impl Site {
     ///
     /// # Errors
     /// As the server has it; those that may pass leave the file so that the next attempt goes on.
-    pub fn store(&self, session: &mut Session, path: &str, base: u64, bytes: &[u8], again: bool) -> Result<()> {
+    pub fn store(
+        &self,
+        session: &mut Session,
+        path: &str,
+        base: u64,
+        bytes: &[u8],
+        again: bool,
+    ) -> Result<()> {
         let whole = base + bytes.len() as u64;
         let offset = if again { stored(session.look(path)?, base, whole)? } else { base };
         let rest = usize::try_from(offset - base).map_or(&bytes[..0], |done| &bytes[done..]);
@@ -148,7 +160,8 @@ impl Site {
         }
         match session.look(path)? {
             Found::File(size_bytes) if size_bytes == whole => Ok(()),
-            found => Err(Error::new(Kind::Io, format!("the server has {} after {whole} bytes", told(found))).retry_later()),
+            found => Err(Error::new(Kind::Io, format!("the server has {} after {whole} bytes", told(found)))
+                .retry_later()),
         }
     }
 
@@ -178,7 +191,13 @@ impl Site {
     ///
     /// # Errors
     /// `AlreadyExists` for a new object whose name is taken, `Invalid` when a folder is in the way; otherwise as the server has it.
-    pub fn publish(&self, session: &mut Session, temporary: &str, target: &Target<'_>, again: bool) -> Result<()> {
+    pub fn publish(
+        &self,
+        session: &mut Session,
+        temporary: &str,
+        target: &Target<'_>,
+        again: bool,
+    ) -> Result<()> {
         let path = self.path(target.name)?;
         let _held = (target.mode == PutMode::CreateNew).then(|| self.names.hold(&path));
         session.begin();
@@ -242,9 +261,9 @@ impl Site {
             return Some(Error::invalid("a folder is in the way of", path));
         }
         match session.look(path).ok()? {
-            Found::File(_) => Some(
-                Error::new(Kind::Unsupported, "the server does not rename over what is there:").on(path),
-            ),
+            Found::File(_) => {
+                Some(Error::new(Kind::Unsupported, "the server does not rename over what is there:").on(path))
+            }
             _ => None,
         }
     }
@@ -272,7 +291,9 @@ impl Site {
         }
         match refusal {
             // Of several refusals the cause is the first; a folder that somebody removed meanwhile is made by the next attempt.
-            Some(reply) if reply.is_denial() || reply.code < 500 || reply.is_unknown_command() => Err(reply.refusal("MKD")),
+            Some(reply) if reply.is_denial() || reply.code < 500 || reply.is_unknown_command() => {
+                Err(reply.refusal("MKD"))
+            }
             _ => Ok(true),
         }
     }
@@ -319,7 +340,10 @@ fn stored(found: Found, base: u64, whole: u64) -> Result<u64> {
     match found {
         Found::Nothing if base == 0 => Ok(0),
         Found::File(size_bytes) if (base..=whole).contains(&size_bytes) => Ok(size_bytes),
-        found => Err(Error::new(Kind::Io, format!("the server has {} of at least {base} bytes that it took", told(found)))),
+        found => Err(Error::new(
+            Kind::Io,
+            format!("the server has {} of at least {base} bytes that it took", told(found)),
+        )),
     }
 }
 

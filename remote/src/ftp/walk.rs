@@ -59,7 +59,11 @@ fn folders(site: &Site, batch: &[Option<ObjectName>]) -> Vec<Result<Vec<Row>>> {
     std::thread::scope(|scope| {
         let others: Vec<_> = others.iter().map(|name| scope.spawn(|| folder(site, name.as_ref()))).collect();
         let mut rows = vec![folder(site, first.as_ref())];
-        rows.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        rows.extend(
+            others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
         rows
     })
 }
@@ -76,7 +80,9 @@ fn listed(parent: Option<&ObjectName>, row: &Row) -> Listed {
         (Some(name), Sort::Folder, _) => Listed::Folder { name },
         _ => {
             let name = String::from_utf8_lossy(&row.name);
-            Listed::Stray { label: parent.map_or_else(|| name.to_string(), |parent| format!("{parent}/{name}")) }
+            Listed::Stray {
+                label: parent.map_or_else(|| name.to_string(), |parent| format!("{parent}/{name}")),
+            }
         }
     }
 }
@@ -115,7 +121,9 @@ fn folder(site: &Site, name: Option<&ObjectName>) -> Result<Vec<Row>> {
 /// The folder of the storage cannot be entered.
 pub(super) fn gone(reply: &Reply) -> Error {
     match reply.code {
-        550 | 553 if !reply.is_denial() => Error::new(Kind::NotFound, format!("there is no such folder: {reply}")),
+        550 | 553 if !reply.is_denial() => {
+            Error::new(Kind::NotFound, format!("there is no such folder: {reply}"))
+        }
         _ => reply.refusal("CWD"),
     }
 }
@@ -162,7 +170,8 @@ fn rows(session: &mut Session, way: Way) -> Result<Result<Vec<Row>, Reply>> {
     let (mut rows, mut room, mut shows_itself) = (Vec::new(), FTP_LISTING_BYTES, false);
     let reply = session.listing(verb, argument, &mut |line| {
         room = room.checked_sub(line.len()).ok_or_else(|| {
-            Error::new(Kind::Limit, "a listing of one folder has more bytes than").on(FTP_LISTING_BYTES.to_string())
+            Error::new(Kind::Limit, "a listing of one folder has more bytes than")
+                .on(FTP_LISTING_BYTES.to_string())
         })?;
         let row = match way {
             Way::Facts => facts_row(line),
@@ -174,7 +183,10 @@ fn rows(session: &mut Session, way: Way) -> Result<Result<Vec<Row>, Reply>> {
             Some(row) => rows.push(row),
             None => {
                 let line = shown(&String::from_utf8_lossy(line));
-                return Err(Error::new(Kind::Unsupported, format!("a row of {verb} is not understood: {line}")));
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    format!("a row of {verb} is not understood: {line}"),
+                ));
             }
         }
         Ok(())
@@ -213,7 +225,9 @@ fn behind(site: &Site, session: &mut Session, path: &str, way: Way) -> Result<Fo
         return Ok(found);
     }
     // The answer to SIZE is the same for a folder as for nothing: the folder above shows it.
-    let Some((parent, last)) = path.rsplit_once('/').filter(|(parent, _)| parent.len() >= site.below("").len() - 1) else {
+    let Some((parent, last)) =
+        path.rsplit_once('/').filter(|(parent, _)| parent.len() >= site.below("").len() - 1)
+    else {
         return Ok(Found::Nothing);
     };
     let parent = if parent.is_empty() { "/" } else { parent };
@@ -240,7 +254,9 @@ fn behind(site: &Site, session: &mut Session, path: &str, way: Way) -> Result<Fo
 pub(super) fn clean(site: &Site, before: Timestamp) -> Result<u64> {
     let mut removed = 0;
     for row in folder(site, None)? {
-        let Some(name) = std::str::from_utf8(&row.name).ok().filter(|name| name.starts_with(TEMPORARY_PREFIX)) else {
+        let Some(name) =
+            std::str::from_utf8(&row.name).ok().filter(|name| name.starts_with(TEMPORARY_PREFIX))
+        else {
             continue;
         };
         let path = site.below(name);
@@ -250,7 +266,9 @@ pub(super) fn clean(site: &Site, before: Timestamp) -> Result<u64> {
             None => session.modified(&path)?,
         };
         let Some(modified) = modified else {
-            (site.pool.place().warn)(&format!("{path}: the server does not say how old it is; it is left there"));
+            (site.pool.place().warn)(&format!(
+                "{path}: the server does not say how old it is; it is left there"
+            ));
             continue;
         };
         if modified >= before.0 {

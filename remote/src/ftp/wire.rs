@@ -51,7 +51,10 @@ struct Timed {
 
 impl Timed {
     /// Calls until the call was not interrupted by a signal, and counts what was moved.
-    fn moving(&mut self, mut call: impl FnMut(&mut TcpStream, Duration) -> io::Result<usize>) -> io::Result<usize> {
+    fn moving(
+        &mut self,
+        mut call: impl FnMut(&mut TcpStream, Duration) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
             match call(&mut self.stream, self.deadline.left()?) {
                 Ok(count) => {

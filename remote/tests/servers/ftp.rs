@@ -80,10 +80,10 @@ fn with_vsftpd(encrypted: bool, test: impl FnOnce(&dyn Fn(&str) -> String, &Path
     };
     let authority = folder.path().join("authority.pem").display().to_string();
     let address = move |path: &str| match encrypted {
-        true => format!("ftps://127.0.0.1:{port}/{path}?ca={authority}"),
-        false => format!("ftp://127.0.0.1:{port}/{path}"),
+        true => format!("ftps://127.0.0.1:{port}/files/{path}?ca={authority}"),
+        false => format!("ftp://127.0.0.1:{port}/files/{path}"),
     };
-    test(&address, &folder.path().join("files"));
+    test(&address, &folder.path().join("root/files"));
 }
 
 fn open(address: &str, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
@@ -147,7 +147,9 @@ fn name(text: &str) -> ObjectName {
 }
 
 fn bytes_of(seed: u8, length_bytes: usize) -> Vec<u8> {
-    (0..length_bytes).map(|at| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0] ^ seed).collect()
+    (0..length_bytes)
+        .map(|at| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0] ^ seed)
+        .collect()
 }
 
 fn rows(storage: &dyn Storage, prefix: Option<&str>, depth: Depth) -> Result<Vec<String>> {
@@ -226,7 +228,8 @@ fn the_server_may_connect_for_data_in_clear_and_encrypted() {
         with(Pyftpdlib::new(protection), |place| {
             let address = place.address("active");
             let sign = if address.contains('?') { '&' } else { '?' };
-            let storage = open(&format!("{address}{sign}mode=active"), &access(&[], Some(PASSWORD)), Intent::Create);
+            let storage =
+                open(&format!("{address}{sign}mode=active"), &access(&[], Some(PASSWORD)), Intent::Create);
             works(storage.unwrap().as_ref());
         });
     }
@@ -237,7 +240,11 @@ fn an_old_server_knows_neither_epsv_nor_eprt_nor_mlsd() {
     let options = Pyftpdlib { without: &["EPSV", "EPRT", "MLSD", "MLST"], ..Pyftpdlib::new(Protection::Off) };
     with(options, |place| {
         works(place.open("passive").unwrap().as_ref());
-        let storage = open(&format!("{}?mode=active", place.address("active")), &access(&[], Some(PASSWORD)), Intent::Create);
+        let storage = open(
+            &format!("{}?mode=active", place.address("active")),
+            &access(&[], Some(PASSWORD)),
+            Intent::Create,
+        );
         works(storage.unwrap().as_ref());
         // It does not show that its list is whole, names with a dot included: none is made.
         let error = place.open("passive").unwrap().put(&name("a/.b"), b"", PutMode::CreateNew).unwrap_err();
@@ -248,7 +255,9 @@ fn an_old_server_knows_neither_epsv_nor_eprt_nor_mlsd() {
 #[test]
 fn a_server_that_tells_no_lengths_is_refused() {
     let options = Pyftpdlib { without: &["SIZE", "MLSD", "MLST"], ..Pyftpdlib::new(Protection::Off) };
-    with(options, |place| assert_eq!(refusal(&place.address("x"), &access(&[], Some(PASSWORD))).kind(), Kind::Unsupported));
+    with(options, |place| {
+        assert_eq!(refusal(&place.address("x"), &access(&[], Some(PASSWORD))).kind(), Kind::Unsupported)
+    });
 }
 
 #[test]
@@ -441,7 +450,10 @@ fn cut_connections_lose_and_double_nothing() {
             // Some cuts are left for the way back.
             let storage = Retry::new(storage, patience(20, || ()));
             for (at, part) in bytes.chunks(4 << 20).enumerate() {
-                assert!(storage.read(&name("long"), (at * (4 << 20)) as u64, 4 << 20).unwrap() == part, "part {at}");
+                assert!(
+                    storage.read(&name("long"), (at * (4 << 20)) as u64, 4 << 20).unwrap() == part,
+                    "part {at}"
+                );
             }
             storage.put(&name("short"), &bytes[..5_000_000], PutMode::CreateNew).unwrap();
             let expected = [format!("long {}", bytes.len()), "short 5000000".to_owned()];
@@ -553,7 +565,10 @@ fn what_cannot_be_said_in_ftp_is_refused() {
             assert_eq!(storage.put(&object, b"", PutMode::Replace).unwrap_err().kind(), Kind::Invalid);
             assert_eq!(storage.writer(&object, PutMode::Replace).err().unwrap().kind(), Kind::Invalid);
             assert_eq!(storage.read(&object, 0, 1).unwrap_err().kind(), Kind::Invalid);
-            assert_eq!(storage.list(Some(&object), Depth::All, &mut |_| Ok(())).unwrap_err().kind(), Kind::Invalid);
+            assert_eq!(
+                storage.list(Some(&object), Depth::All, &mut |_| Ok(())).unwrap_err().kind(),
+                Kind::Invalid
+            );
         }
     });
 }
@@ -565,7 +580,10 @@ fn what_may_not_be_listed_is_not_empty() {
         let storage = open(&address("x"), &access(&[], None), Intent::Create).unwrap();
         storage.put(&name("seen/object"), b"1", PutMode::CreateNew).unwrap();
         symlink("object", files.join("x/seen/link")).unwrap();
-        assert_eq!(rows(storage.as_ref(), None, Depth::All).unwrap(), ["? seen/link -> object", "seen/object 1"]);
+        assert_eq!(
+            rows(storage.as_ref(), None, Depth::All).unwrap(),
+            ["? seen/link -> object", "seen/object 1"]
+        );
         let hidden = files.join("x/hidden");
         // May not be entered; may be entered, but not read.
         for mode in [0o000, 0o111] {

@@ -3,7 +3,7 @@
 use super::{NotInstalled, Server, answers, free_port, program, python};
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Who may log in to [`Pyftpdlib`].
@@ -11,6 +11,9 @@ pub const USER: &str = "somebody";
 
 /// His password.
 pub const PASSWORD: &str = "a password";
+
+/// Who vsftpd becomes for whoever comes: a user that every system has, with a home that is there.
+const ANYBODY: &str = "daemon";
 
 /// How connections are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +103,8 @@ impl Pyftpdlib {
     }
 }
 
-/// vsftpd, for everybody, over the folder `files` below `folder`; with encryption it insists on it, and on data connections
-/// that go on with the encryption of the control connection. It needs root, to become nobody.
+/// vsftpd, for everybody, over the folder `root` below `folder`, in which `files` may be written to; with encryption it insists on
+/// it, and on data connections that go on with the encryption of the control connection. It needs root, to become somebody else.
 ///
 /// # Errors
 /// When it is not installed, or this is not root.
@@ -110,15 +113,17 @@ pub fn vsftpd(folder: &Path, encrypted: bool) -> Result<(Server, u16), NotInstal
     if !rustix::process::geteuid().is_root() {
         return Err(NotInstalled("vsftpd starts as root only".to_owned()));
     }
-    let (root, empty) = (folder.join("files"), folder.join("empty"));
-    for made in [&root, &empty] {
+    // It refuses to lock somebody up in a folder that he may write to.
+    let (root, empty) = (folder.join("root"), folder.join("empty"));
+    let files = root.join("files");
+    for made in [&files, &empty] {
         fs::create_dir_all(made).expect("a folder can be made");
     }
-    give_to_nobody(folder, &root);
+    give_away(folder, &files);
     let port = free_port();
     let mut config = format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nlocal_enable=NO\nanonymous_enable=YES\n\
-         no_anon_password=NO\nftp_username=nobody\nanon_root={}\nallow_writeable_chroot=YES\nsecure_chroot_dir={}\n\
+         no_anon_password=NO\nftp_username={ANYBODY}\nanon_root={}\nsecure_chroot_dir={}\n\
          write_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\nanon_other_write_enable=YES\n\
          anon_world_readable_only=NO\nanon_umask=077\nxferlog_enable=NO\nseccomp_sandbox=NO\nisolate=NO\nisolate_network=NO\n\
          max_per_ip=0\nmax_clients=0\n",
@@ -140,15 +145,15 @@ pub fn vsftpd(folder: &Path, encrypted: bool) -> Result<(Server, u16), NotInstal
     Ok((Server::start("vsftpd", command, folder, &|| answers(port)), port))
 }
 
-/// Lets nobody write into `root`, and come there through `folder`.
-fn give_to_nobody(folder: &Path, root: &Path) {
+/// Lets [`ANYBODY`] write into `files`, and come there through `folder`.
+fn give_away(folder: &Path, files: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("the folder is ours");
     let id = |option: &str| {
-        let output = Command::new("id").args([option, "nobody"]).output().expect("id can be run");
-        String::from_utf8_lossy(&output.stdout).trim().parse().expect("nobody has a number")
+        let output = Command::new("id").args([option, ANYBODY]).output().expect("id can be run");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("every system has this user")
     };
-    std::os::unix::fs::chown(root, Some(id("-u")), Some(id("-g"))).expect("root gives folders away");
+    std::os::unix::fs::chown(files, Some(id("-u")), Some(id("-g"))).expect("root gives folders away");
 }
 
 /// Makes certificates in `folder`: `NAME.pem` and `NAME.key` of an `authority`, of a `server` and a `client` that it knows, of a
@@ -166,7 +171,7 @@ pub fn certificates(folder: &Path) -> Result<(), NotInstalled> {
         [client]\nbasicConstraints = critical,CA:FALSE\nextendedKeyUsage = clientAuth\n\
         [alone]\nbasicConstraints = critical,CA:TRUE\n";
     fs::write(&config, text).expect("openssl's configuration can be written");
-    let path = |name: &str| -> PathBuf { folder.join(name) };
+    let path = |name: &str| folder.join(name);
     for name in ["authority", "server", "elsewhere", "client", "alone"] {
         let mut command = Command::new(&openssl);
         command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-batch", "-config"]);
@@ -174,7 +179,11 @@ pub fn certificates(folder: &Path) -> Result<(), NotInstalled> {
         if !matches!(name, "authority" | "alone") {
             command.arg("-CA").arg(path("authority.pem")).arg("-CAkey").arg(path("authority.key"));
         }
-        command.arg("-keyout").arg(path(&format!("{name}.key"))).arg("-out").arg(path(&format!("{name}.pem")));
+        command
+            .arg("-keyout")
+            .arg(path(&format!("{name}.key")))
+            .arg("-out")
+            .arg(path(&format!("{name}.pem")));
         let output = command.stdin(Stdio::null()).output().expect("openssl can be run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

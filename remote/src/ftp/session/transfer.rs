@@ -84,7 +84,8 @@ impl Session {
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?.port(), listener))
         });
-        let (port, listener) = listening.map_err(|e| trouble("cannot wait for the server's connection", e))?;
+        let (port, listener) =
+            listening.map_err(|e| trouble("cannot wait for the server's connection", e))?;
         let family = if self.here.is_ipv4() { 1 } else { 2 };
         let mut reply = self.ask("EPRT", &format!("|{family}|{}|{port}|", self.here))?;
         if let (true, IpAddr::V4(here)) = (reply.code >= 500, self.here) {
@@ -131,7 +132,9 @@ impl Session {
         self.broken = true;
         match said {
             // A new session may have better tickets than this one.
-            Ok(reply) => error.while_doing(format!("the server answers {verb} with {reply}"), "").retry_later(),
+            Ok(reply) => {
+                error.while_doing(format!("the server answers {verb} with {reply}"), "").retry_later()
+            }
             Err(_) => error,
         }
     }
@@ -146,7 +149,8 @@ impl Session {
     /// Whether a download is under way that goes on with this range.
     pub fn goes_on_with(&self, range: &Range<'_>) -> bool {
         let fits = |running: &Running| {
-            (running.path.as_str(), running.next, running.changes) == (range.path, range.offset, range.changes)
+            (running.path.as_str(), running.next, running.changes)
+                == (range.path, range.offset, range.changes)
         };
         self.running.as_ref().is_some_and(fits) && self.used.elapsed() < RUNNING_KEPT
     }
