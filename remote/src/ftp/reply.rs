@@ -287,7 +287,8 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let found = Reply::read(&mut bytes.as_slice());
             prop_assert!(found.is_err() || found.unwrap().is_none_or(|reply| (100..700).contains(&reply.code)));
-            (extended_port(&text), passive_port(&text), quoted_path(&text));
+            prop_assert_ne!((extended_port(&text), passive_port(&text)), (Some(0), Some(0)));
+            prop_assert!(quoted_path(&text).is_none_or(|path| path.starts_with('/')));
         }
 
         #[test]
