@@ -454,6 +454,26 @@ pub const KNOWN_HOSTS_BYTES: u64 = 16 << 20;
 pub const SSH_KEY_BYTES: u64 = 64 << 10;
 /// The most hosts to jump over on the way to a server.
 pub const SSH_JUMPS: usize = 8;
+/// Bytes of one answer of an FTP server.
+pub const FTP_REPLY_BYTES: usize = 64 << 10;
+
+/// Bytes of one row of a listing of an FTP server.
+pub const FTP_LINE_BYTES: usize = 16 << 10;
+
+/// Bytes of the listing of one folder of an FTP server: more than a million names.
+pub const FTP_LISTING_BYTES: usize = 256 << 20;
+
+/// Bytes of a long object that are sent to an FTP server at a time, and kept until it has them.
+pub const FTP_PIECE_BYTES: usize = 8 << 20;
+
+/// How often a file is renamed into a folder that others remove.
+pub const FTP_RENAMES: u32 = 20;
+
+/// Temporary files on an FTP server that are remembered to be removed later.
+pub const FTP_LEFTOVERS: usize = 1_000;
+
+/// Bytes of a file of passwords (`~/.netrc`).
+pub const NETRC_BYTES: u64 = 1 << 20;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

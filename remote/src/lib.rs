@@ -9,6 +9,7 @@
 pub mod access;
 pub mod address;
 mod bridge;
+pub mod ftp;
 mod named;
 pub mod s3;
 pub mod sftp;
@@ -42,10 +43,8 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[
-    &s3::DRIVER,
-    &sftp::DRIVER,
-];
+pub const STORAGES: &[&Driver] =
+    &[&ftp::DRIVER, &s3::DRIVER, &sftp::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {

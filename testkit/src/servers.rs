@@ -8,6 +8,7 @@
 pub mod moto;
 pub mod rgw;
 pub mod sshd;
+pub mod ftp;
 
 use std::fs::File;
 use std::io::Write;

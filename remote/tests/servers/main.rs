@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod s3;
 mod sftp;
+mod ftp;
 
 use icecore::storage::retry::Patience;
 use icecore_remote::{Access, Secret, Timeouts};
