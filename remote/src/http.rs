@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
 
 pub use words::limited;
 
@@ -59,6 +60,19 @@ impl Http {
         ca_file: Option<&Path>,
         client_identity: Option<&Path>,
     ) -> Result<Http> {
+        Http::with_key(timeouts, connections, ca_file, client_identity.as_slice())
+    }
+
+    /// As [`Http::new`], with certificate and key in files of their own, or in none.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn with_key<P: AsRef<Path>>(
+        timeouts: Timeouts,
+        connections: usize,
+        ca_file: Option<&Path>,
+        client_identity: &[P],
+    ) -> Result<Http> {
         let mut builder = Client::builder()
             .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
             // One request a connection: a limit of connections is one of requests then, and no stream waits for another.
@@ -76,8 +90,13 @@ impl Http {
             }
             builder = builder.tls_certs_merge(certificates);
         }
-        if let Some(path) = client_identity {
-            builder = builder.identity(Identity::from_pem(&pem(path)?).map_err(|e| not_pem(path, &e))?);
+        if let Some(path) = client_identity.first() {
+            let mut both = Zeroizing::new(Vec::new());
+            for path in client_identity {
+                both.extend_from_slice(&pem(path.as_ref())?);
+                both.push(b'\n');
+            }
+            builder = builder.identity(Identity::from_pem(&both).map_err(|e| not_pem(path.as_ref(), &e))?);
         }
         let client = builder.build().map_err(|error| {
             Error::new(Kind::Io, "cannot make ready for TLS").because(chain(&error)).hint(

@@ -11,6 +11,7 @@ pub mod address;
 mod bridge;
 mod http;
 mod named;
+mod swift;
 
 pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
@@ -41,7 +42,7 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[];
+pub const STORAGES: &[&Driver] = &[&swift::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {
