@@ -86,6 +86,7 @@ pub struct Info {
 #[derive(Debug, Default, Deserialize)]
 struct Limits {
     max_file_size: Option<u64>,
+    container_listing_limit: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +98,11 @@ impl Info {
     /// The longest object that is no manifest.
     pub fn longest(&self) -> Option<u64> {
         self.swift.max_file_size
+    }
+
+    /// The rows of a full page of a listing.
+    pub fn page(&self) -> Option<usize> {
+        self.swift.container_listing_limit
     }
 
     /// How many objects one request may delete; `None` where there is no such request.

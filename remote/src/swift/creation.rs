@@ -91,7 +91,8 @@ async fn stand_alone(container: &Container, folder: &str, ticket: &str, until: I
 }
 
 async fn others(container: &Container, folder: &str, ticket: &str) -> Result<Others> {
-    let mut pages = Pages::new(&container.place.container, folder, false);
+    let pages = Pages::new(&container.place.container, folder, false);
+    let mut pages = pages.with_full_page(container.info.page());
     let (mut found_own, mut others) = (false, Others::Nobody);
     while let Some(page) = pages.next(&container.account).await? {
         for row in page {

@@ -1,6 +1,6 @@
 //! Listings of a container, page by page.
 //!
-//! Invariants: a listing ends with an empty page, never with a short one. Names only grow; a listing in which they do not is an
+//! Invariants: a listing ends with an empty page; a short one may be short for other reasons. Names only grow; a listing in which they do not is an
 //! error, since rows may be missing in it.
 
 use super::account::{Account, Call};
@@ -77,6 +77,7 @@ pub struct Pages {
     children: bool,
     marker: String,
     ended: bool,
+    full: Option<usize>,
     /// The server's time at the last page, in seconds since the epoch.
     pub now: Option<i64>,
 }
@@ -85,7 +86,13 @@ impl Pages {
     /// All names that begin with `prefix`; with `children`, what is behind the next slash is one row.
     pub fn new(container: &str, prefix: &str, children: bool) -> Pages {
         let (container, prefix) = (container.to_owned(), prefix.to_owned());
-        Pages { container, prefix, children, marker: String::new(), ended: false, now: None }
+        Pages { container, prefix, children, marker: String::new(), ended: false, full: None, now: None }
+    }
+
+    /// Takes a page of fewer rows than this for the last: for listings of few rows that are made again and again.
+    #[must_use]
+    pub fn with_full_page(self, rows: Option<usize>) -> Pages {
+        Pages { full: rows, ..self }
     }
 
     /// The next page; `None` behind the last.
@@ -116,7 +123,7 @@ impl Pages {
             }
             row.name().clone_into(&mut self.marker);
         }
-        self.ended = rows.is_empty();
+        self.ended = rows.is_empty() || self.full.is_some_and(|full| rows.len() < full);
         Ok(Some(rows).filter(|rows| !rows.is_empty()))
     }
 }

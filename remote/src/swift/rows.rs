@@ -162,10 +162,16 @@ impl<'a> Rows<'a> {
             return Ok(());
         }
         self.end_of_segments(row)?;
-        let head = self.manifest(owner)?;
-        let is_hidden = head.is_some_and(|head| covers(self.container, owner, folder, &head));
+        let is_hidden = self.is_of_others(folder)
+            || self.manifest(owner)?.is_some_and(|head| covers(self.container, owner, folder, &head));
         self.unfinished = Some(Unfinished { folder: folder.to_owned(), is_hidden, segments: 1 });
         Ok(())
+    }
+
+    /// Whether a manifest of another name points here, as those of Freezer's volumes do.
+    fn is_of_others(&self, folder: &str) -> bool {
+        let targets = self.manifests.iter().filter_map(|(_, head)| head.target.as_ref());
+        targets.filter(|target| target.container == self.container.place.container).any(|target| folder.starts_with(&target.prefix))
     }
 
     fn end_of_segments(&mut self, row: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {

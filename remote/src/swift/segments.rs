@@ -208,6 +208,11 @@ impl ObjectWriter for Writer {
         let most = self.container.segment_bytes;
         while !bytes.is_empty() {
             let (now, rest) = bytes.split_at(bytes.len().min(most - self.filling.len()));
+            // It doubles, but never beyond a segment.
+            let has = self.filling.len();
+            if self.filling.capacity() - has < now.len() {
+                self.filling.reserve_exact(now.len().max(has).min(most - has));
+            }
             self.filling.extend_from_slice(now);
             self.total += now.len() as u64;
             bytes = rest;
