@@ -56,7 +56,8 @@ struct Swift {
 }
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
-    let [cloud, region, interface, segment] = address.options(["cloud", "region", "interface", "segment-size"])?;
+    let [cloud, region, interface, segment] =
+        address.options(["cloud", "region", "interface", "segment-size"])?;
     if address.user().is_some() || address.password().is_some() || address.port().is_some() {
         let error = Error::new(Kind::Invalid, "an address of Swift has no user, password or port");
         return Err(error.hint("they are taken from OS_ variables, clouds.yaml or ST_ variables"));
@@ -69,7 +70,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let container = run(async {
         let account = Account::login(http, settings).await?;
         if account.url().await.scheme() == "http" && login_is_safe {
-            (access.warn)("the login was encrypted, but the account is not: what is sent there can be read on the way");
+            (access.warn)(
+                "the login was encrypted, but the account is not: what is sent there can be read on the way",
+            );
         }
         reach(&account, &place, intent).await?;
         let info = account.info().await?;
@@ -96,7 +99,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
 
 fn segment_bytes(text: &str) -> Result<usize> {
     let mib = text.parse().ok().filter(|mib| (1..=SEGMENT_MIB).contains(mib));
-    let mib = mib.ok_or_else(|| Error::invalid("not a length of segments in MiB:", text).hint(format!("1 to {SEGMENT_MIB}")))?;
+    let mib = mib.ok_or_else(|| {
+        Error::invalid("not a length of segments in MiB:", text).hint(format!("1 to {SEGMENT_MIB}"))
+    })?;
     Ok(mib << 20)
 }
 

@@ -156,8 +156,11 @@ impl Account {
         let mut token = HeaderValue::from_str(session.token.expose())
             .map_err(|_| Error::new(Kind::Invalid, "the token has characters that no header can hold"))?;
         token.set_sensitive(true);
-        let mut request =
-            self.http.request(call.method.clone(), url).headers(call.headers.clone()).header("x-auth-token", token);
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .headers(call.headers.clone())
+            .header("x-auth-token", token);
         let length = call.body.as_ref().map_or(0, Bytes::len);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_LENGTH, length).body(body.clone());
@@ -170,7 +173,8 @@ impl Account {
         // Held during a login: the others wait for its outcome.
         let mut session = self.session.lock().await;
         let is_refused = refused.is_some_and(|refused| Arc::ptr_eq(refused, &session));
-        let is_old = session.renew_at.is_some_and(|at| Instant::now() >= at) && self.settings.credentials.renewable();
+        let is_old =
+            session.renew_at.is_some_and(|at| Instant::now() >= at) && self.settings.credentials.renewable();
         if is_refused || is_old {
             *session = Arc::new(log_in(&self.http, &self.settings).await?);
         }
@@ -199,9 +203,12 @@ async fn log_in(http: &Http, settings: &Settings) -> Result<Session> {
     let session = match &settings.credentials {
         Credentials::Keystone(login) => keystone::log_in(http, login, settings).await,
         Credentials::Tempauth(login) => tempauth::log_in(http, login).await,
-        Credentials::Token { token, url } => Ok(Session { url: url.clone(), token: token.clone(), renew_at: None }),
+        Credentials::Token { token, url } => {
+            Ok(Session { url: url.clone(), token: token.clone(), renew_at: None })
+        }
     };
-    let mut session = session.map_err(|error| error.while_doing("cannot log in at", settings.credentials.place()))?;
+    let mut session =
+        session.map_err(|error| error.while_doing("cannot log in at", settings.credentials.place()))?;
     if let Some(url) = &settings.storage_url {
         session.url = url.clone();
     }

@@ -65,7 +65,9 @@ impl Cloud {
             cacert: self.cacert.or(other.cacert),
             cert: self.cert.or(other.cert),
             key: self.key.or(other.key),
-            object_store_endpoint_override: self.object_store_endpoint_override.or(other.object_store_endpoint_override),
+            object_store_endpoint_override: self
+                .object_store_endpoint_override
+                .or(other.object_store_endpoint_override),
             profile: self.profile.or(other.profile),
             cloud: self.cloud.or(other.cloud),
         }
@@ -85,7 +87,8 @@ pub fn folders(home: Option<&Path>) -> Vec<PathBuf> {
 pub fn find(name: &str, files: &[PathBuf], secure: &[PathBuf]) -> Result<Cloud> {
     let no_file = || {
         let places: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-        Error::new(Kind::Invalid, "there is no file of clouds").because(format!("looked for {}", places.join(", ")))
+        Error::new(Kind::Invalid, "there is no file of clouds")
+            .because(format!("looked for {}", places.join(", ")))
     };
     let (path, mut clouds) = first(files)?.ok_or_else(no_file)?;
     let Some(cloud) = clouds.remove(name) else {
@@ -166,7 +169,10 @@ clouds:
         // Digits stay what they are.
         assert_eq!(first.auth("password").as_deref(), Some("0123"));
         assert_eq!(first.auth("project_name").as_deref(), Some("us: all"));
-        assert_eq!((first.identity_api_version.as_deref(), first.verify.as_deref()), (Some("3"), Some("false")));
+        assert_eq!(
+            (first.identity_api_version.as_deref(), first.verify.as_deref()),
+            (Some("3"), Some("false"))
+        );
         for name in ["second", "third"] {
             assert_eq!(clouds[name].auth_type.as_deref(), Some("v3applicationcredential"));
             assert_eq!(clouds[name].auth("application_credential_id").as_deref(), Some("abc"));
@@ -182,7 +188,10 @@ clouds:
             std::fs::write(&path, text).unwrap();
             vec![folder.path().join("missing.yaml"), path]
         };
-        let (files, secure) = (write("clouds.yaml", FILE), write("secure.yaml", "clouds: {second: {auth: {application_credential_secret: s}}}"));
+        let (files, secure) = (
+            write("clouds.yaml", FILE),
+            write("secure.yaml", "clouds: {second: {auth: {application_credential_secret: s}}}"),
+        );
         let cloud = find("second", &files, &secure).unwrap();
         assert_eq!(cloud.auth("application_credential_secret").as_deref(), Some("s"));
         assert_eq!(cloud.auth("application_credential_id").as_deref(), Some("abc"));

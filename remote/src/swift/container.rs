@@ -75,7 +75,8 @@ pub fn checksum(bytes: &[u8]) -> String {
 /// # Errors
 /// `Invalid` when it is not.
 pub fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Error::invalid("cannot be said in a header:", format!("{text:?}")))
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Error::invalid("cannot be said in a header:", format!("{text:?}")))
 }
 
 impl Container {
@@ -111,7 +112,8 @@ impl Container {
     /// # Errors
     /// `NotFound`, or as the connection has it.
     pub async fn remove(&self, full: &str) -> Result<()> {
-        let response = self.account.send(&Call::new(Method::DELETE, path(&self.place.container, full))).await?;
+        let response =
+            self.account.send(&Call::new(Method::DELETE, path(&self.place.container, full))).await?;
         self.forget(full);
         match response.status().is_success() {
             true => Ok(()),
@@ -150,7 +152,9 @@ impl Container {
             (Some(_), Some(bytes), Some((promised, _))) if bytes == promised => bytes,
             (Some(_), ..) => self.look_up(&full, &head).await?.size_bytes(),
             (None, Some(bytes), _) => bytes,
-            (None, None, _) => return Err(Error::new(Kind::Io, "the server does not tell how long the object is")),
+            (None, None, _) => {
+                return Err(Error::new(Kind::Io, "the server does not tell how long the object is"));
+            }
         };
         Ok(Stat { size_bytes })
     }
@@ -212,8 +216,12 @@ impl Container {
             let read = match self.get(&table.container, &part.full, part.offset, part.length).await {
                 Ok(Got::Bytes(read)) => read,
                 Ok(Got::Manifest) => return Err(damaged("a manifest stands where a segment should:")),
-                Err(error) if error.kind() == Kind::NotFound => return Err(damaged("there is no segment").because(error)),
-                Err(error) => return Err(error.while_doing("cannot read the segment", self.place.short(&part.full))),
+                Err(error) if error.kind() == Kind::NotFound => {
+                    return Err(damaged("there is no segment").because(error));
+                }
+                Err(error) => {
+                    return Err(error.while_doing("cannot read the segment", self.place.short(&part.full)));
+                }
             };
             if read.len() != part.length {
                 return Err(damaged("too short a segment:"));
@@ -227,7 +235,8 @@ impl Container {
     async fn get(&self, container: &str, full: &str, offset: u64, length: usize) -> Result<Got> {
         let last = offset.saturating_add(length as u64 - 1).min(i64::MAX.unsigned_abs());
         let range = value(&format!("bytes={offset}-{last}"))?;
-        let response = self.account.send(&Call::new(Method::GET, path(container, full)).header(RANGE, range)).await?;
+        let response =
+            self.account.send(&Call::new(Method::GET, path(container, full)).header(RANGE, range)).await?;
         // Dropped unread: what Swift would make of its segments is not asked for.
         if response.status().is_success() && response.headers().contains_key(MANIFEST) {
             return Ok(Got::Manifest);
@@ -241,7 +250,9 @@ impl Container {
                 let head = head(&self.account, container, full).await?;
                 match head.bytes {
                     _ if head.target.is_some() => Ok(Got::Manifest),
-                    Some(bytes) if status == StatusCode::RANGE_NOT_SATISFIABLE && offset >= bytes => Ok(Got::Bytes(Vec::new())),
+                    Some(bytes) if status == StatusCode::RANGE_NOT_SATISFIABLE && offset >= bytes => {
+                        Ok(Got::Bytes(Vec::new()))
+                    }
                     _ => Err(error),
                 }
             }
@@ -255,10 +266,13 @@ async fn partial(response: Response, offset: u64, length: usize) -> Result<Vec<u
     let said = response.header(CONTENT_RANGE.as_str()).and_then(content_range);
     let due = said.and_then(|(_, _, total)| Some(offset.checked_add(length as u64)?.min(total)));
     match (said, due) {
-        (Some((first, last, _)), Some(end)) if first == offset && last.checked_add(1) == Some(end) && end > offset => {
+        (Some((first, last, _)), Some(end))
+            if first == offset && last.checked_add(1) == Some(end) && end > offset =>
+        {
             read_exactly(response, usize::try_from(end - offset).unwrap_or(length)).await
         }
-        _ => Err(Error::new(Kind::Io, "the server sent another part of the object than was asked for").retry_later()),
+        _ => Err(Error::new(Kind::Io, "the server sent another part of the object than was asked for")
+            .retry_later()),
     }
 }
 
@@ -266,7 +280,8 @@ async fn partial(response: Response, offset: u64, length: usize) -> Result<Vec<u
 async fn whole(response: Response, offset: u64, length: usize) -> Result<Vec<u8>> {
     let head = read_head(response.headers())?;
     let total = head.bytes.ok_or_else(|| {
-        Error::new(Kind::Io, format!("the server does not tell how much it sends ({CONTENT_LENGTH})")).retry_later()
+        Error::new(Kind::Io, format!("the server does not tell how much it sends ({CONTENT_LENGTH})"))
+            .retry_later()
     })?;
     if offset >= total {
         return Ok(Vec::new());

@@ -38,7 +38,12 @@ enum Others {
 ///
 /// # Errors
 /// `AlreadyExists` when somebody else was first; `Io` that may pass when others do not come to an end; those of `create`.
-pub async fn alone<T, F>(container: &Container, full: &str, bytes: usize, create: impl FnOnce() -> F) -> Result<T>
+pub async fn alone<T, F>(
+    container: &Container,
+    full: &str,
+    bytes: usize,
+    create: impl FnOnce() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -58,7 +63,8 @@ where
         let outcome = stand_alone(container, &folder, &ticket, taken + may_take, &mut wait).await;
         if let Ok(true) = outcome {
             let left = may_take.saturating_sub(taken.elapsed());
-            let created = timeout(left, create()).await.unwrap_or_else(|_| Err(crate::bridge::stalled(may_take)));
+            let created =
+                timeout(left, create()).await.unwrap_or_else(|_| Err(crate::bridge::stalled(may_take)));
             give_back(container, &ticket).await;
             return created;
         }
@@ -76,7 +82,13 @@ where
 }
 
 /// Whether the holder of `ticket` is alone before the time is up; not when somebody goes before.
-async fn stand_alone(container: &Container, folder: &str, ticket: &str, until: Instant, wait: &mut Duration) -> Result<bool> {
+async fn stand_alone(
+    container: &Container,
+    folder: &str,
+    ticket: &str,
+    until: Instant,
+    wait: &mut Duration,
+) -> Result<bool> {
     loop {
         match others(container, folder, ticket).await? {
             Others::Nobody => return Ok(Instant::now() < until),
@@ -117,7 +129,10 @@ fn is_void(container: &Container, folder: &str, name: &str, written: i64, now: O
     if container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
         return true;
     }
-    let lease = name.strip_prefix(folder).and_then(|ticket| ticket.split_once('-')).and_then(|(lease, _)| lease.parse().ok());
+    let lease = name
+        .strip_prefix(folder)
+        .and_then(|ticket| ticket.split_once('-'))
+        .and_then(|(lease, _)| lease.parse().ok());
     match (lease, now) {
         (Some(lease), Some(now)) => written.saturating_add(lease) < now,
         // Nobody's.

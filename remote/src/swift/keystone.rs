@@ -124,7 +124,9 @@ pub async fn log_in(http: &Http, login: &Login, settings: &Settings) -> Result<S
         return Err(refused(response).await);
     }
     let token = response.header("x-subject-token").map(Secret::new);
-    let token = token.ok_or_else(|| Error::new(Kind::Invalid, "the answer has no X-Subject-Token: is that address Keystone's?"))?;
+    let token = token.ok_or_else(|| {
+        Error::new(Kind::Invalid, "the answer has no X-Subject-Token: is that address Keystone's?")
+    })?;
     let body = read_body_limited(response, ANSWER_BYTES).await?;
     let answer = answer(&body)?;
     let url = match &settings.storage_url {
@@ -179,7 +181,8 @@ pub fn answer(body: &[u8]) -> Result<Token> {
 impl Token {
     /// How long it lives, by the clock of the server alone.
     fn life(&self) -> Option<Duration> {
-        let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let time =
+            |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let life = time(&self.expires_at)?.duration_since(time(&self.issued_at)?);
         Duration::try_from(life).ok()
     }
@@ -187,19 +190,24 @@ impl Token {
     /// The URL of the account.
     fn endpoint(&self, region: Option<&str>, interface: &str) -> Result<Url> {
         if self.catalog.is_empty() {
-            return Err(Error::new(Kind::Invalid, "the token is for no project").hint("set OS_PROJECT_NAME or OS_PROJECT_ID"));
+            return Err(Error::new(Kind::Invalid, "the token is for no project")
+                .hint("set OS_PROJECT_NAME or OS_PROJECT_ID"));
         }
         let stores = self.catalog.iter().filter(|service| service.kind == OBJECT_STORE);
         let all: Vec<&Endpoint> = stores.flat_map(|service| &service.endpoints).collect();
         let in_region = |endpoint: &&&Endpoint| {
-            region.is_none_or(|region| [&endpoint.region, &endpoint.region_id].into_iter().flatten().any(|its| its == region))
+            region.is_none_or(|region| {
+                [&endpoint.region, &endpoint.region_id].into_iter().flatten().any(|its| its == region)
+            })
         };
         let fits: Vec<&&Endpoint> =
             all.iter().filter(in_region).filter(|endpoint| endpoint.interface == interface).collect();
         let known = || {
             let mut names: Vec<String> = all
                 .iter()
-                .map(|endpoint| format!("{} in {}", endpoint.interface, endpoint.region.as_deref().unwrap_or("no region")))
+                .map(|endpoint| {
+                    format!("{} in {}", endpoint.interface, endpoint.region.as_deref().unwrap_or("no region"))
+                })
                 .collect();
             names.sort();
             names.dedup();
@@ -215,9 +223,12 @@ impl Token {
         };
         if fits.iter().any(|other| other.url != endpoint.url) {
             let what = "the object store is in several regions";
-            return Err(Error::new(Kind::Invalid, what).because(known()).hint("set OS_REGION_NAME, or ?region= in the address"));
+            return Err(Error::new(Kind::Invalid, what)
+                .because(known())
+                .hint("set OS_REGION_NAME, or ?region= in the address"));
         }
-        Url::parse(&endpoint.url).map_err(|e| Error::invalid("not a URL in the catalogue:", limited(&endpoint.url)).because(e))
+        Url::parse(&endpoint.url)
+            .map_err(|e| Error::invalid("not a URL in the catalogue:", limited(&endpoint.url)).because(e))
     }
 }
 
@@ -246,7 +257,9 @@ mod tests {
             ("internal", "one", "http://b/v1/AUTH_x"),
             ("public", "two", "http://c/v1/AUTH_x"),
         ]);
-        let host = |region, interface| token.endpoint(region, interface).map(|url| url.host_str().unwrap().to_owned());
+        let host = |region, interface| {
+            token.endpoint(region, interface).map(|url| url.host_str().unwrap().to_owned())
+        };
         assert_eq!(host(Some("one"), "public").unwrap(), "a");
         assert_eq!(host(Some("two"), "public").unwrap(), "c");
         assert_eq!(host(None, "internal").unwrap(), "b");

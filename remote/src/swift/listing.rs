@@ -55,9 +55,11 @@ pub fn parse(page: &[u8]) -> Result<Vec<Row>> {
     let wrong = || Error::new(Kind::Io, "the server's listing cannot be understood").retry_later();
     let raw: Vec<Raw> = serde_json::from_slice(page).map_err(|e| wrong().because(e))?;
     let row = |raw: Raw| match (raw.name, raw.subdir, raw.bytes) {
-        (Some(name), None, Some(bytes)) => {
-            Ok(Row::Object { name, bytes, written: seconds(raw.last_modified.as_deref()).unwrap_or(i64::MAX) })
-        }
+        (Some(name), None, Some(bytes)) => Ok(Row::Object {
+            name,
+            bytes,
+            written: seconds(raw.last_modified.as_deref()).unwrap_or(i64::MAX),
+        }),
         (None, Some(folder), _) => Ok(Row::Folder(folder)),
         _ => Err(wrong()),
     };

@@ -9,7 +9,7 @@ use super::listing::{Pages, Row};
 use super::names::{Target, digits, number, path, target};
 use crate::http::{Response, failed};
 use icecore::error::{Error, Kind, Result};
-use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 /// Swift's mark of a manifest.
@@ -41,8 +41,6 @@ pub struct Head {
     pub promise: Option<(u64, u64)>,
     /// Who wrote it.
     pub writer: Option<String>,
-    /// The checksum of its bytes, of a plain object.
-    pub etag: Option<String>,
 }
 
 /// Reads the headers of an answer about an object.
@@ -54,9 +52,10 @@ pub fn read_head(headers: &HeaderMap) -> Result<Head> {
     let count = |name: &HeaderName| text(name).and_then(|value| value.parse().ok());
     let target = match headers.get(MANIFEST) {
         None => None,
-        Some(value) => Some(target(value.as_bytes()).ok_or_else(|| {
-            Error::new(Kind::Damaged, "the manifest of the object points nowhere")
-        })?),
+        Some(value) => Some(
+            target(value.as_bytes())
+                .ok_or_else(|| Error::new(Kind::Damaged, "the manifest of the object points nowhere"))?,
+        ),
     };
     Ok(Head {
         bytes: count(&CONTENT_LENGTH),
@@ -64,7 +63,6 @@ pub fn read_head(headers: &HeaderMap) -> Result<Head> {
         is_static: text(&STATIC).is_some_and(|value| value.eq_ignore_ascii_case("true")),
         promise: count(&LENGTH).zip(count(&COUNT)),
         writer: text(&WRITER).map(str::to_owned),
-        etag: text(&ETAG).map(|etag| etag.trim_matches('"').to_lowercase()),
     })
 }
 
@@ -74,7 +72,8 @@ pub fn read_head(headers: &HeaderMap) -> Result<Head> {
 /// `NotFound`, or as the connection has it.
 pub async fn head(account: &Account, container: &str, full: &str) -> Result<Head> {
     // The newest of all copies, not that of the first machine that answers.
-    let call = Call::new(Method::HEAD, path(container, full)).header(NEWEST, HeaderValue::from_static("true"));
+    let call =
+        Call::new(Method::HEAD, path(container, full)).header(NEWEST, HeaderValue::from_static("true"));
     let response: Response = account.send(&call).await?;
     match response.status() {
         StatusCode::OK | StatusCode::NO_CONTENT => read_head(response.headers()),
@@ -137,7 +136,10 @@ impl Table {
         let has = (table.size_bytes(), table.ends.len() as u64);
         match head.promise {
             Some(promise) if promise != has => {
-                let what = format!("{} bytes in {} segments were stored, {} bytes in {} are there", promise.0, promise.1, has.0, has.1);
+                let what = format!(
+                    "{} bytes in {} segments were stored, {} bytes in {} are there",
+                    promise.0, promise.1, has.0, has.1
+                );
                 Err(Error::new(Kind::Damaged, what).retry_later())
             }
             None if is_own && table.ends.is_empty() => {
@@ -197,15 +199,21 @@ fn build(target: &Target, segments: Vec<(String, u64)>, must_be_numbered: bool) 
     let mut ends = Vec::with_capacity(segments.len());
     let mut end = 0u64;
     for (_, bytes) in &segments {
-        end = end.checked_add(*bytes).ok_or_else(|| Error::new(Kind::Damaged, "the segments are impossibly long"))?;
+        end = end
+            .checked_add(*bytes)
+            .ok_or_else(|| Error::new(Kind::Damaged, "the segments are impossibly long"))?;
         ends.push(end);
     }
-    let before = segments.first().map(|(name, _)| name[..name.len().saturating_sub(digits(0).len())].to_owned());
+    let before =
+        segments.first().map(|(name, _)| name[..name.len().saturating_sub(digits(0).len())].to_owned());
     // Numbers of more digits than eight are spelled in another order.
     let names = match before.filter(|_| is_numbered) {
         Some(before) => Names::Numbered(before),
         None if segments.len() > NAMED_SEGMENTS => {
-            return Err(Error::new(Kind::Limit, format!("more than {NAMED_SEGMENTS} segments that are not numbered")));
+            return Err(Error::new(
+                Kind::Limit,
+                format!("more than {NAMED_SEGMENTS} segments that are not numbered"),
+            ));
         }
         None => Names::Each(segments.into_iter().map(|(name, _)| name).collect()),
     };

@@ -130,7 +130,8 @@ impl Target {
             Some(_) => self.prefix.clone(),
             None => format!("{}/", self.prefix),
         };
-        let own = self.container == container && owner(&format!("{folder}{}", digits(0))).as_deref() == Some(full);
+        let own =
+            self.container == container && owner(&format!("{folder}{}", digits(0))).as_deref() == Some(full);
         own.then_some(folder)
     }
 }
@@ -159,7 +160,10 @@ pub fn owner(full: &str) -> Option<String> {
     }
     let (folder, id) = folder.rsplit_once('/')?;
     let is_id = id.len() == ID_DIGITS && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    folder.strip_suffix(SUFFIX).filter(|owner| is_id && !owner.is_empty() && !owner.ends_with('/')).map(str::to_owned)
+    folder
+        .strip_suffix(SUFFIX)
+        .filter(|owner| is_id && !owner.is_empty() && !owner.ends_with('/'))
+        .map(str::to_owned)
 }
 
 /// The object whose segments may stand below a folder, which has no slash at its end.
@@ -192,7 +196,11 @@ pub fn folder(container: &str, full: &str, id: &str, replaces: bool) -> Folder {
     if is_stream(full) && !replaces {
         let stem = full.strip_suffix(DATA).unwrap_or_default();
         let prefix = format!("{stem}{SEGMENTS}");
-        return Folder { manifest: manifest_value(container, &prefix), prefix: format!("{prefix}/"), shared: true };
+        return Folder {
+            manifest: manifest_value(container, &prefix),
+            prefix: format!("{prefix}/"),
+            shared: true,
+        };
     }
     let prefix = format!("{full}{SUFFIX}/{id}/");
     Folder { manifest: manifest_value(container, &prefix), prefix, shared: false }
@@ -233,7 +241,10 @@ mod tests {
     #[test]
     fn names_stand_below_the_folder_of_the_storage() {
         let name = ObjectName::new("a/b").unwrap();
-        assert_eq!((place("").full(&name), place("p/q").full(&name)), ("a/b".to_owned(), "p/q/a/b".to_owned()));
+        assert_eq!(
+            (place("").full(&name), place("p/q").full(&name)),
+            ("a/b".to_owned(), "p/q/a/b".to_owned())
+        );
         assert_eq!((place("").below(None), place("p").below(None)), (String::new(), "p/".to_owned()));
         assert_eq!(place("p").below(Some(&name)), "p/a/b/");
         assert_eq!((place("").short("a/b"), place("p/q").short("p/q/a/b")), ("a/b", "a/b"));

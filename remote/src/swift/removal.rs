@@ -38,7 +38,9 @@ pub fn delete(container: &Container, full: &str) -> Result<()> {
 
 /// Removes the segments of what was the object `full`. The object is gone already: a failure is told, and left to a clean-up.
 pub fn remove_segments_of(container: &Container, full: &str, head: &Head) {
-    let Some(folder) = head.target.as_ref().and_then(|target| target.folder_of(&container.place.container, full)) else {
+    let Some(folder) =
+        head.target.as_ref().and_then(|target| target.folder_of(&container.place.container, full))
+    else {
         return;
     };
     let removed = container.patience.retrying(full, |_| run(remove_folder(container, &folder, full)));
@@ -86,7 +88,9 @@ pub async fn remove_all(container: &Container, names: &[String]) -> Result<()> {
 async fn remove_each(container: &Container, names: &[String]) -> Result<()> {
     let removed = stream::iter(names).map(|name| async move {
         match container.remove(name).await {
-            Err(error) if error.kind() != Kind::NotFound => Err(error.while_doing("cannot remove", container.place.short(name))),
+            Err(error) if error.kind() != Kind::NotFound => {
+                Err(error.while_doing("cannot remove", container.place.short(name)))
+            }
             _ => Ok(()),
         }
     });
@@ -136,9 +140,12 @@ async fn delete_static(container: &Container, full: &str) -> Result<()> {
     }
     match outcome(&read_body_limited(response, ANSWER_BYTES).await?) {
         Some(outcome) if outcome.status.starts_with("200") => Ok(()),
-        Some(outcome) if outcome.status.starts_with("404") => Err(Error::new(Kind::NotFound, "the object is not there")),
+        Some(outcome) if outcome.status.starts_with("404") => {
+            Err(Error::new(Kind::NotFound, "the object is not there"))
+        }
         outcome => {
-            let words = outcome.map(|outcome| format!("{} {}", outcome.status, outcome.words)).unwrap_or_default();
+            let words =
+                outcome.map(|outcome| format!("{} {}", outcome.status, outcome.words)).unwrap_or_default();
             Err(Error::new(Kind::Io, "not all segments of the object are removed").because(limited(&words)))
         }
     }
@@ -206,7 +213,8 @@ async fn remove_orphans(container: &Container, orphans: Option<Orphans>, before:
     if oldest.is_none_or(|head| head.writer.is_none()) {
         return Ok(0);
     }
-    let (first, others): (Vec<String>, Vec<String>) = orphans.names.into_iter().partition(|name| name.ends_with("/00000000"));
+    let (first, others): (Vec<String>, Vec<String>) =
+        orphans.names.into_iter().partition(|name| name.ends_with("/00000000"));
     remove_all(container, &others).await?;
     remove_all(container, &first).await?;
     Ok(1)

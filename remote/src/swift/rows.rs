@@ -59,7 +59,9 @@ impl<'a> Rows<'a> {
     /// Looks at the objects of no bytes: each may be a manifest. What has gone meanwhile is not in the answer.
     async fn heads(&self, page: &[Row]) -> Result<HashMap<String, (Head, u64)>> {
         let empty = page.iter().filter_map(|row| match row {
-            Row::Object { name, bytes: 0, .. } if !self.is_hidden(name) && !name.ends_with('/') => Some(name.clone()),
+            Row::Object { name, bytes: 0, .. } if !self.is_hidden(name) && !name.ends_with('/') => {
+                Some(name.clone())
+            }
             _ => None,
         });
         let looked = stream::iter(empty).map(|name| async move {
@@ -141,7 +143,9 @@ impl<'a> Rows<'a> {
             let first = run(pages.next(&self.container.account))?.unwrap_or_default();
             match first.first() {
                 Some(row) if super::names::owner(row.name()).as_deref() == Some(owner.as_str()) => {
-                    return Ok(Some(Listed::Stray { label: format!("{short}/ (segments of an unfinished object)") }));
+                    return Ok(Some(Listed::Stray {
+                        label: format!("{short}/ (segments of an unfinished object)"),
+                    }));
                 }
                 // Gone meanwhile.
                 None => return Ok(None),
@@ -171,11 +175,15 @@ impl<'a> Rows<'a> {
     /// Whether a manifest of another name points here, as those of Freezer's volumes do.
     fn is_of_others(&self, folder: &str) -> bool {
         let targets = self.manifests.iter().filter_map(|(_, head)| head.target.as_ref());
-        targets.filter(|target| target.container == self.container.place.container).any(|target| folder.starts_with(&target.prefix))
+        targets
+            .filter(|target| target.container == self.container.place.container)
+            .any(|target| folder.starts_with(&target.prefix))
     }
 
     fn end_of_segments(&mut self, row: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
-        let Some(Unfinished { folder, segments, .. }) = self.unfinished.take().filter(|group| !group.is_hidden) else {
+        let Some(Unfinished { folder, segments, .. }) =
+            self.unfinished.take().filter(|group| !group.is_hidden)
+        else {
             return Ok(());
         };
         let folder = self.container.place.short(&folder);

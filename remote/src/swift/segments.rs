@@ -102,7 +102,8 @@ impl Writer {
         let sent = container.patience.retrying(name, |again| {
             let put = || container.put(name, bytes.clone(), headers.clone(), true);
             match run(alone(container, name, bytes.len(), put)) {
-                Err(error) if again && error.kind() == Kind::AlreadyExists => match run(container.head(name)) {
+                Err(error) if again && error.kind() == Kind::AlreadyExists => match run(container.head(name))
+                {
                     Ok(head) if mine(&head) => Ok(()),
                     Ok(_) => Err(error),
                     Err(unknown) => Err(unknown),
@@ -116,7 +117,9 @@ impl Writer {
                 run(container.remove(name)).unwrap_or(());
             }
             match error.kind() {
-                Kind::AlreadyExists => error.while_doing("somebody else writes or wrote the segments of", self.full.clone()),
+                Kind::AlreadyExists => {
+                    error.while_doing("somebody else writes or wrote the segments of", self.full.clone())
+                }
                 _ => error,
             }
         })
@@ -250,7 +253,13 @@ impl Drop for Writer {
 ///
 /// # Errors
 /// `AlreadyExists` with [`PutMode::CreateNew`], or as the connection has it.
-pub fn put_whole(container: &Container, full: &str, bytes: &Bytes, mode: PutMode, previous: Option<&Head>) -> Result<()> {
+pub fn put_whole(
+    container: &Container,
+    full: &str,
+    bytes: &Bytes,
+    mode: PutMode,
+    previous: Option<&Head>,
+) -> Result<()> {
     let put = |only_new: bool| container.put(full, bytes.clone(), HeaderMap::new(), only_new);
     match mode {
         PutMode::CreateNew => run(alone(container, full, bytes.len(), || put(true))),

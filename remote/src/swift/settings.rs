@@ -123,7 +123,8 @@ impl Settings {
         let storage_url = storage_url.map(|text| url("OS_STORAGE_URL", &text)).transpose()?;
         let credentials = credentials(&words, storage_url.as_ref())?;
         let region = words.other(|cloud| cloud.region_name.clone(), "region_name");
-        let interface = words.other(|cloud| cloud.interface.clone().or(cloud.endpoint_type.clone()), "interface");
+        let interface =
+            words.other(|cloud| cloud.interface.clone().or(cloud.endpoint_type.clone()), "interface");
         let before = || words.other(|_| None, "endpoint_type");
         let interface = asked.interface.map(str::to_owned).or(interface).or_else(before);
         let path = |text: String| match (text.strip_prefix("~/"), &access.home) {
@@ -148,7 +149,9 @@ impl Settings {
     pub fn client(&self, access: &Access) -> Result<Http> {
         let (ca, at_once) = (self.ca_file.as_deref(), access.connections);
         match &self.certificate {
-            Some((certificate, Some(key))) => Http::with_key(access.timeouts, at_once, ca, &[certificate, key]),
+            Some((certificate, Some(key))) => {
+                Http::with_key(access.timeouts, at_once, ca, &[certificate, key])
+            }
             Some((certificate, None)) => Http::new(access.timeouts, at_once, ca, Some(certificate)),
             None => Http::new(access.timeouts, at_once, ca, None),
         }
@@ -171,8 +174,13 @@ fn refuse_insecure(words: &Words<'_>) -> Result<()> {
         value.is_some_and(|value| truths.contains(&value.trim().to_lowercase().as_str()))
     };
     let unverified = words.cloud.as_ref().and_then(|cloud| cloud.verify.clone());
-    if is(words.variable("insecure"), &["1", "true", "yes", "on", "y", "t"]) || is(unverified, &["0", "false", "no", "off", "n"]) {
-        let error = Error::new(Kind::Unsupported, "certificates are always checked: OS_INSECURE and verify: false are refused");
+    if is(words.variable("insecure"), &["1", "true", "yes", "on", "y", "t"])
+        || is(unverified, &["0", "false", "no", "off", "n"])
+    {
+        let error = Error::new(
+            Kind::Unsupported,
+            "certificates are always checked: OS_INSECURE and verify: false are refused",
+        );
         return Err(error.hint("name the authority's certificate in OS_CACERT"));
     }
     Ok(())
@@ -200,20 +208,25 @@ fn credentials(words: &Words<'_>, storage_url: Option<&Url>) -> Result<Credentia
     let auth_url = words.auth("auth_url");
     let old = words.access.text("ST_AUTH").filter(|_| words.cloud.is_none());
     let token = words.any(["token", "auth_token"]);
-    let is_old = matches!(sort.as_deref(), Some("v1password" | "v1")) || (sort.is_none() && auth_url.is_none());
+    let is_old =
+        matches!(sort.as_deref(), Some("v1password" | "v1")) || (sort.is_none() && auth_url.is_none());
     match (auth_url, old, token) {
         (Some(_), Some(_), _) if sort.is_none() => {
-            Err(Error::new(Kind::Invalid, "both OS_AUTH_URL and ST_AUTH are set").hint("unset the one that is not meant"))
+            Err(Error::new(Kind::Invalid, "both OS_AUTH_URL and ST_AUTH are set")
+                .hint("unset the one that is not meant"))
         }
         (None, None, Some(token)) => match storage_url {
             Some(url) => Ok(Credentials::Token { token: Secret::new(token), url: url.clone() }),
-            None => Err(Error::new(Kind::Invalid, "a token alone leads nowhere").hint("set OS_STORAGE_URL or OS_AUTH_URL, too")),
+            None => Err(Error::new(Kind::Invalid, "a token alone leads nowhere")
+                .hint("set OS_STORAGE_URL or OS_AUTH_URL, too")),
         },
         (auth_url, old, _) if is_old && (auth_url.is_some() || old.is_some()) => {
             let login_url = old.or(auth_url).unwrap_or_default();
             tempauth(words, &login_url).map(Credentials::Tempauth)
         }
-        (Some(auth_url), _, token) => keystone(words, sort.as_deref(), &auth_url, token).map(Credentials::Keystone),
+        (Some(auth_url), _, token) => {
+            keystone(words, sort.as_deref(), &auth_url, token).map(Credentials::Keystone)
+        }
         (None, ..) => Err(Error::new(Kind::Invalid, "no account of Swift is known")
             .hint("set the OS_ variables of an openrc file, OS_CLOUD, or ST_AUTH, ST_USER and ST_KEY")),
     }
@@ -229,21 +242,33 @@ fn tempauth(words: &Words<'_>, login_url: &str) -> Result<tempauth::Login> {
     Ok(tempauth::Login { url: url("ST_AUTH", login_url)?, user, key })
 }
 
-fn keystone(words: &Words<'_>, sort: Option<&str>, auth_url: &str, token: Option<String>) -> Result<keystone::Login> {
+fn keystone(
+    words: &Words<'_>,
+    sort: Option<&str>,
+    auth_url: &str,
+    token: Option<String>,
+) -> Result<keystone::Login> {
     let version = words.other(|cloud| cloud.identity_api_version.clone(), "identity_api_version");
     let is_third = |version: &String| version.trim_start_matches('v').split('.').next() == Some("3");
     if let Some(version) = version.filter(|version| !is_third(version)) {
-        return Err(Error::new(Kind::Unsupported, "not a known version of Keystone's API:").on(version).hint("3 is"));
+        return Err(Error::new(Kind::Unsupported, "not a known version of Keystone's API:")
+            .on(version)
+            .hint("3 is"));
     }
     for (key, what) in [("system_scope", "a whole system"), ("trust_id", "a trust")] {
         if words.auth(key).is_some() {
-            let what = format!("a login for {what} has no object store, or is not supported: OS_{}", key.to_uppercase());
+            let what = format!(
+                "a login for {what} has no object store, or is not supported: OS_{}",
+                key.to_uppercase()
+            );
             return Err(Error::new(Kind::Unsupported, what));
         }
     }
-    let project = named(words, ["project_id", "tenant_id"], ["project_name", "tenant_name"], "project_domain");
+    let project =
+        named(words, ["project_id", "tenant_id"], ["project_name", "tenant_name"], "project_domain");
     let user = named(words, ["user_id"], ["username", "user_name"], "user_domain");
-    let need_user = || user.clone().ok_or_else(|| Error::new(Kind::Invalid, "a user is missing:").on("OS_USERNAME"));
+    let need_user =
+        || user.clone().ok_or_else(|| Error::new(Kind::Invalid, "a user is missing:").on("OS_USERNAME"));
     let application = [words.auth("application_credential_id"), words.auth("application_credential_name")];
     let (identity, project) = match (sort, application) {
         (None | Some("v3applicationcredential"), [Some(id), _]) => {
@@ -285,7 +310,8 @@ fn named<const I: usize, const N: usize>(
     if let Some(id) = words.any(ids) {
         return Some(Named::Id(id));
     }
-    let default = || words.any(["default_domain", "default_domain_id"]).unwrap_or_else(|| "default".to_owned());
+    let default =
+        || words.any(["default_domain", "default_domain_id"]).unwrap_or_else(|| "default".to_owned());
     let by_name = || words.any([&format!("{domain}_name")]).map(Domain::Name);
     let its = words.any([&format!("{domain}_id")]).map(Domain::Id).or_else(by_name);
     words.any(names).map(|name| Named::Name(name, its.unwrap_or_else(|| Domain::Id(default()))))

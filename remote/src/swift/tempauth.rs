@@ -24,8 +24,9 @@ pub struct Login {
 /// `Denied` for a wrong key; otherwise as the connection has it.
 pub async fn log_in(http: &Http, login: &Login) -> Result<Session> {
     let header = |text: &str| {
-        HeaderValue::from_str(text)
-            .map_err(|_| Error::new(Kind::Invalid, "the user or the key has characters that no header can hold"))
+        HeaderValue::from_str(text).map_err(|_| {
+            Error::new(Kind::Invalid, "the user or the key has characters that no header can hold")
+        })
     };
     let mut key = header(login.key.expose())?;
     key.set_sensitive(true);
@@ -35,7 +36,9 @@ pub async fn log_in(http: &Http, login: &Login) -> Result<Session> {
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
-    let lacks = |what: &str| Error::new(Kind::Invalid, format!("the answer has no {what}: is that address one of Swift's logins?"));
+    let lacks = |what: &str| {
+        Error::new(Kind::Invalid, format!("the answer has no {what}: is that address one of Swift's logins?"))
+    };
     let url = response.header("x-storage-url").and_then(|url| Url::parse(url).ok());
     let token = response.header("x-auth-token").or_else(|| response.header("x-storage-token"));
     let life = response.header("x-auth-token-expires").and_then(|seconds| seconds.parse().ok());

@@ -19,7 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 
 fn access_to(variables: &[(String, String)]) -> Access {
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     access(&variables, None)
 }
 
@@ -72,7 +73,8 @@ struct Raw {
 
 impl Raw {
     fn new(swift: &Swift) -> Raw {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = Client::new();
         let (user, key) = USER;
         let login = client.get(swift.login()).header("x-auth-user", user).header("x-auth-key", key);
@@ -82,7 +84,8 @@ impl Raw {
     }
 
     fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> reqwest::Response {
-        let mut request = self.client.request(method, format!("{}/{path}", self.url)).header("x-auth-token", &self.token);
+        let mut request =
+            self.client.request(method, format!("{}/{path}", self.url)).header("x-auth-token", &self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -106,7 +109,8 @@ impl Raw {
     /// Lengths of the segments below a folder.
     fn lengths(&self, container: &str, folder: &str) -> Vec<u64> {
         let answer = self.send(Method::GET, &format!("{container}?format=json&prefix={folder}"), &[], b"");
-        let rows: serde_json::Value = serde_json::from_slice(&self.runtime.block_on(answer.bytes()).unwrap()).unwrap();
+        let rows: serde_json::Value =
+            serde_json::from_slice(&self.runtime.block_on(answer.bytes()).unwrap()).unwrap();
         rows.as_array().unwrap().iter().map(|row| row["bytes"].as_u64().unwrap()).collect()
     }
 }
@@ -128,7 +132,9 @@ const STREAM: &str = "data/tar/h_n/1795485744/0_1795485744/data";
 #[test]
 fn the_contract_holds() {
     // Listings and manifests of several pages.
-    let Some((_folder, swift)) = started(&Options { listing_limit: Some(7), ..Options::default() }) else { return };
+    let Some((_folder, swift)) = started(&Options { listing_limit: Some(7), ..Options::default() }) else {
+        return;
+    };
     let access = access_to(&swift.variables());
     let count = AtomicU32::new(0);
     conformance::run(&|| {
@@ -154,7 +160,12 @@ impl Storage for Shared {
     fn stat(&self, name: &ObjectName) -> Result<icecore::storage::Stat> {
         self.0.stat(name)
     }
-    fn list(&self, prefix: Option<&ObjectName>, depth: Depth, row: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+    fn list(
+        &self,
+        prefix: Option<&ObjectName>,
+        depth: Depth,
+        row: &mut dyn FnMut(Listed) -> Result<()>,
+    ) -> Result<()> {
         self.0.list(prefix, depth, row)
     }
     fn delete(&self, name: &ObjectName) -> Result<()> {
@@ -177,7 +188,8 @@ fn long_objects_are_as_freezer_writes_them() {
     write(storage.as_ref(), STREAM, &bytes, PutMode::CreateNew).unwrap();
 
     let stem = format!("sub dir/{}", STREAM.strip_suffix("data").unwrap());
-    let expected = ["data", "segments/00000000", "segments/00000001", "segments/00000002"].map(|end| format!("{stem}{end}"));
+    let expected = ["data", "segments/00000000", "segments/00000001", "segments/00000002"]
+        .map(|end| format!("{stem}{end}"));
     assert_eq!(raw.names("frz"), expected);
     assert_eq!(raw.lengths("frz", &format!("{stem}segments/")), [1 << 20, 1 << 20, 1 << 19]);
     let manifest = raw.send(Method::HEAD, &format!("frz/{stem}data?multipart-manifest=get"), &[], b"");
@@ -195,9 +207,14 @@ fn long_objects_are_as_freezer_writes_them() {
     let folder = STREAM.rsplit_once('/').unwrap().0;
     assert_eq!(rows(storage.as_ref(), Some(folder), Depth::One), [format!("{STREAM} {}", bytes.len())]);
     assert_eq!(storage.stat(&name(STREAM)).unwrap().size_bytes, bytes.len() as u64);
-    for (offset, length) in [(0, bytes.len()), ((1 << 20) - 3, 7), (0, 3 << 20), (2 << 20, 10), ((5 << 19) - 1, 5)] {
+    for (offset, length) in
+        [(0, bytes.len()), ((1 << 20) - 3, 7), (0, 3 << 20), (2 << 20, 10), ((5 << 19) - 1, 5)]
+    {
         let expected = &bytes[offset..bytes.len().min(offset + length)];
-        assert!(storage.read(&name(STREAM), offset as u64, length).unwrap() == expected, "{length} at {offset}");
+        assert!(
+            storage.read(&name(STREAM), offset as u64, length).unwrap() == expected,
+            "{length} at {offset}"
+        );
     }
     // A name of a segment is nobody else's.
     let segment = name(&format!("{folder}/segments/00000007"));
@@ -233,7 +250,9 @@ fn what_is_missing_is_never_a_shorter_object() {
     let open = || at("swift://c?segment-size=1", &access, Intent::Create).unwrap();
     let folder = STREAM.strip_suffix("/data").unwrap();
     let is_damaged = |storage: &dyn Storage| {
-        for error in [storage.stat(&name(STREAM)).unwrap_err(), storage.read(&name(STREAM), 0, 4 << 20).unwrap_err()] {
+        for error in
+            [storage.stat(&name(STREAM)).unwrap_err(), storage.read(&name(STREAM), 0, 4 << 20).unwrap_err()]
+        {
             // A listing may lag behind: it may pass.
             assert_eq!((error.kind(), error.retry()), (Kind::Damaged, Again::Later), "{error}");
         }
@@ -265,7 +284,9 @@ fn what_is_missing_is_never_a_shorter_object() {
 
 #[test]
 fn what_killed_writers_left_is_told_and_cleaned() {
-    let Some((_folder, swift)) = started(&Options { listing_limit: Some(3), ..Options::default() }) else { return };
+    let Some((_folder, swift)) = started(&Options { listing_limit: Some(3), ..Options::default() }) else {
+        return;
+    };
     let (access, raw) = (access_to(&swift.variables()), Raw::new(&swift));
     let storage = at("swift://c/p?segment-size=1", &access, Intent::Create).unwrap();
     write(storage.as_ref(), "kept/data", &bytes_of(3 << 20), PutMode::CreateNew).unwrap();
@@ -285,7 +306,10 @@ fn what_killed_writers_left_is_told_and_cleaned() {
     }
     let listed = rows(storage.as_ref(), None, Depth::All);
     assert_eq!(listed.len(), 5, "{listed:?}");
-    assert!(listed[0].starts_with("? data/tar/h_n/1795485744/0_1795485744/segments/ (2 segments"), "{listed:?}");
+    assert!(
+        listed[0].starts_with("? data/tar/h_n/1795485744/0_1795485744/segments/ (2 segments"),
+        "{listed:?}"
+    );
     assert_eq!(listed[3..], ["kept/data 3145728", "kept/long 3145728"]);
     let one = rows(storage.as_ref(), Some("other"), Depth::One);
     assert!(one.len() == 1 && one[0].starts_with("? other/long.segments/"), "{one:?}");
@@ -293,7 +317,14 @@ fn what_killed_writers_left_is_told_and_cleaned() {
     assert_eq!(storage.clean_temporaries(Timestamp(now() - 3600)).unwrap(), 0);
     assert_eq!(storage.clean_temporaries(Timestamp(now() + 3600)).unwrap(), 3);
     let left = rows(storage.as_ref(), None, Depth::All);
-    assert_eq!(left, ["? foreign/segments/ (1 segments of an unfinished object)", "kept/data 3145728", "kept/long 3145728"]);
+    assert_eq!(
+        left,
+        [
+            "? foreign/segments/ (1 segments of an unfinished object)",
+            "kept/data 3145728",
+            "kept/long 3145728"
+        ]
+    );
     assert!(storage.read(&name("kept/data"), 0, 4 << 20).unwrap() == bytes_of(3 << 20));
 }
 
@@ -301,7 +332,8 @@ fn what_killed_writers_left_is_told_and_cleaned() {
 fn two_programs_create_an_object_once() {
     let Some((_folder, swift)) = started(&Options::default()) else { return };
     let access = access_to(&swift.variables());
-    let storages: Vec<_> = (0..4).map(|_| at("swift://c?segment-size=1", &access, Intent::Create).unwrap()).collect();
+    let storages: Vec<_> =
+        (0..4).map(|_| at("swift://c?segment-size=1", &access, Intent::Create).unwrap()).collect();
     for round in 0..4 {
         let object = format!("round/{round}/data");
         let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
@@ -309,7 +341,9 @@ fn two_programs_create_an_object_once() {
                 .zip(&storages)
                 .map(|(number, storage)| {
                     let object = &object;
-                    scope.spawn(move || write(storage.as_ref(), object, &vec![number; (1 << 20) + 7], PutMode::CreateNew))
+                    scope.spawn(move || {
+                        write(storage.as_ref(), object, &vec![number; (1 << 20) + 7], PutMode::CreateNew)
+                    })
                 })
                 .collect();
             writing.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -340,7 +374,10 @@ fn failures_have_their_kinds() {
     let wrong_key = at("swift://c", &with("ST_KEY", "hunter2"), Intent::Create).err().unwrap();
     assert_eq!((wrong_key.kind(), wrong_key.retry()), (Kind::Denied, Again::Never), "{wrong_key}");
     assert!(!format!("{wrong_key} {wrong_key:?}").contains("hunter2"));
-    let no_login = at("swift://c", &with("ST_AUTH", &format!("{}/nowhere", swift.endpoint())), Intent::Create).err().unwrap();
+    let no_login =
+        at("swift://c", &with("ST_AUTH", &format!("{}/nowhere", swift.endpoint())), Intent::Create)
+            .err()
+            .unwrap();
     assert_eq!(no_login.retry(), Again::Never, "{no_login}");
     for address in ["swift://c?colour=red", "swift://me@c", "swift://c:80/p", "swift://c?segment-size=0"] {
         assert_eq!(at(address, &access, Intent::Create).err().unwrap().kind(), Kind::Invalid, "{address}");
@@ -369,7 +406,12 @@ fn failures_have_their_kinds() {
 fn a_writer_goes_on_when_the_server_comes_back() {
     let Some((_folder, mut swift)) = started(&Options::default()) else { return };
     let mut access = access_to(&swift.variables());
-    let policy = Policy { attempts: 40, first_wait: Duration::from_millis(100), longest_wait: Duration::from_millis(500), seed: 1 };
+    let policy = Policy {
+        attempts: 40,
+        first_wait: Duration::from_millis(100),
+        longest_wait: Duration::from_millis(500),
+        seed: 1,
+    };
     let sleep = |wait| {
         std::thread::sleep(wait);
         Ok::<(), Error>(())
@@ -422,7 +464,8 @@ fn certificates_are_checked() {
 /// A backup that Freezer made in Swift: its objects are files here, and a manifest is one of no bytes.
 #[test]
 fn a_container_of_freezers_is_read() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/freezer/swift-tar-gzip-l1/storage");
+    let corpus =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/freezer/swift-tar-gzip-l1/storage");
     let Some((_folder, swift)) = started(&Options::default()) else { return };
     let (access, raw) = (access_to(&swift.variables()), Raw::new(&swift));
     raw.send(Method::PUT, "frz_shared1", &[], b"");
@@ -546,10 +589,15 @@ fn keystones_logins_are_known_and_renewed() {
     let wrong = at("swift://c", &replaced(&[("OS_PASSWORD", Some("hunter2"))]), Intent::Open).err().unwrap();
     assert_eq!((wrong.kind(), wrong.retry()), (Kind::Denied, Again::Never), "{wrong}");
     assert!(!format!("{wrong} {wrong:?}").contains("hunter2"));
-    let elsewhere = at("swift://c", &replaced(&[("OS_REGION_NAME", Some("Mars"))]), Intent::Open).err().unwrap();
+    let elsewhere =
+        at("swift://c", &replaced(&[("OS_REGION_NAME", Some("Mars"))]), Intent::Open).err().unwrap();
     assert_eq!(elsewhere.kind(), Kind::Invalid, "{elsewhere}");
     assert!(elsewhere.to_string().contains("public in RegionOne"), "{elsewhere}");
-    let internal = at("swift://c?interface=internal&region=RegionOne", &replaced(&[("OS_REGION_NAME", None)]), Intent::Open);
+    let internal = at(
+        "swift://c?interface=internal&region=RegionOne",
+        &replaced(&[("OS_REGION_NAME", None)]),
+        Intent::Open,
+    );
     internal.unwrap();
 
     a_token_alone_is_enough_while_it_lives(&keystone, &replaced);
@@ -564,7 +612,9 @@ fn token(keystone: &Keystone) -> (String, String) {
     }});
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let login = Client::new().post(format!("{}/auth/tokens", keystone.url())).header("content-type", "application/json");
+        let login = Client::new()
+            .post(format!("{}/auth/tokens", keystone.url()))
+            .header("content-type", "application/json");
         let answer = login.body(body.to_string()).send().await.unwrap();
         let token = answer.headers()["x-subject-token"].to_str().unwrap().to_owned();
         let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
@@ -574,7 +624,10 @@ fn token(keystone: &Keystone) -> (String, String) {
     })
 }
 
-fn a_token_alone_is_enough_while_it_lives(keystone: &Keystone, replaced: &dyn Fn(&[(&str, Option<&str>)]) -> Access) {
+fn a_token_alone_is_enough_while_it_lives(
+    keystone: &Keystone,
+    replaced: &dyn Fn(&[(&str, Option<&str>)]) -> Access,
+) {
     let (token, url) = token(keystone);
     let without = [("OS_USERNAME", None), ("OS_PASSWORD", None)];
     let rescoped = [&without[..], &[("OS_TOKEN", Some(token.as_str()))]].concat();

@@ -114,7 +114,9 @@ impl Keystone {
             &url,
         ]);
         let mut command = Command::new(bin.join("python"));
-        command.args(["-c", SERVE, &port.to_string()]).env("OS_KEYSTONE_CONFIG_FILES", keystone.configuration());
+        command
+            .args(["-c", SERVE, &port.to_string()])
+            .env("OS_KEYSTONE_CONFIG_FILES", keystone.configuration());
         keystone.server = Some(Server::start("keystone", command, &keystone.folder, &|| answers(port)));
         let made = keystone.call(FILL, swift)?;
         let (id, secret) = made.trim().split_once(' ').expect("an id and a secret");

@@ -110,7 +110,8 @@ impl Swift {
     pub fn start_proxy(&mut self) {
         let port = self.port;
         let ready = || answers(port);
-        self.proxy = Some(Server::start("swift-proxy", self.daemon("proxy"), &self.folder.join("log"), &ready));
+        self.proxy =
+            Some(Server::start("swift-proxy", self.daemon("proxy"), &self.folder.join("log"), &ready));
     }
 
     /// Where the proxy answers; S3 is spoken there, too, with the keys in [`USER`] and the region `us-east-1`.
@@ -154,8 +155,23 @@ impl Swift {
     fn make_certificate(&self) -> Result<(), NotInstalled> {
         let etc = self.folder.join("etc");
         let mut command = Command::new(program("openssl")?);
-        command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]);
-        command.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+        ]);
+        command.args([
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ]);
         command.arg("-keyout").arg(etc.join("proxy.key")).arg("-out").arg(etc.join("proxy.pem"));
         let done = command.stdin(Stdio::null()).output().expect("openssl runs");
         assert!(done.status.success(), "no certificate: {}", String::from_utf8_lossy(&done.stderr));

@@ -30,8 +30,12 @@ fn login(variables: &[(&str, &str)]) -> keystone::Login {
     }
 }
 
-const PASSWORD: [(&str, &str); 4] =
-    [("OS_AUTH_URL", "https://k:5000"), ("OS_USERNAME", "me"), ("OS_PASSWORD", "p"), ("OS_PROJECT_NAME", "us")];
+const PASSWORD: [(&str, &str); 4] = [
+    ("OS_AUTH_URL", "https://k:5000"),
+    ("OS_USERNAME", "me"),
+    ("OS_PASSWORD", "p"),
+    ("OS_PROJECT_NAME", "us"),
+];
 
 fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     PASSWORD.iter().chain(more).copied().collect()
@@ -70,9 +74,11 @@ fn the_version_is_added_to_the_address_where_it_is_missing() {
 #[test]
 fn application_credentials_and_tokens_are_understood() {
     let url = ("OS_AUTH_URL", "https://k/v3");
-    let by_id = login(&[url, ("OS_APPLICATION_CREDENTIAL_ID", "i"), ("OS_APPLICATION_CREDENTIAL_SECRET", "s")]);
+    let by_id =
+        login(&[url, ("OS_APPLICATION_CREDENTIAL_ID", "i"), ("OS_APPLICATION_CREDENTIAL_SECRET", "s")]);
     assert!(matches!(by_id.identity, Identity::Application { .. }) && by_id.project.is_none());
-    let by_name = login(&with(&[("OS_APPLICATION_CREDENTIAL_NAME", "n"), ("OS_APPLICATION_CREDENTIAL_SECRET", "s")]));
+    let by_name =
+        login(&with(&[("OS_APPLICATION_CREDENTIAL_NAME", "n"), ("OS_APPLICATION_CREDENTIAL_SECRET", "s")]));
     assert!(matches!(by_name.identity, Identity::NamedApplication { .. }) && by_name.project.is_none());
     let by_token = login(&[url, ("OS_TOKEN", "t"), ("OS_PROJECT_ID", "7")]);
     assert!(matches!(by_token.identity, Identity::Token(_)) && by_token.project.is_some());
@@ -84,7 +90,10 @@ fn application_credentials_and_tokens_are_understood() {
 fn swifts_own_login_is_understood() {
     let settings = gather(&[("ST_AUTH", "http://s/auth/v1.0"), ("ST_USER", "a:b"), ("ST_KEY", "k")]).unwrap();
     let Credentials::Tempauth(login) = settings.credentials else { panic!("another login") };
-    assert_eq!((login.url.as_str(), login.user.as_str(), login.key.expose()), ("http://s/auth/v1.0", "a:b", "k"));
+    assert_eq!(
+        (login.url.as_str(), login.user.as_str(), login.key.expose()),
+        ("http://s/auth/v1.0", "a:b", "k")
+    );
 }
 
 #[test]
