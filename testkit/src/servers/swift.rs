@@ -47,6 +47,17 @@ for name, port in zip(('account', 'container', 'object'), sys.argv[2:]):
     builder.get_ring().save('%s/%s.ring.gz' % (folder, name))
 ";
 
+/// Swift reads the limits of a cluster before it knows where its configuration is, and would look in /etc.
+const RUN: &str = "
+import runpy, sys
+from swift.common import utils
+utils.SWIFT_CONF_FILE = sys.argv[1]
+from swift.common import constraints
+constraints.reload_constraints()
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+";
+
 impl Swift {
     /// Starts one with everything below `folder`, whose file system has to have user xattrs.
     ///
@@ -94,8 +105,10 @@ impl Swift {
     }
 
     fn daemon(&self, name: &str) -> Command {
-        let mut command = Command::new(self.bin.join(format!("swift-{name}-server")));
-        command.arg(self.folder.join(format!("etc/{name}.conf"))).arg("verbose").current_dir(&self.folder);
+        let etc = self.folder.join("etc");
+        let mut command = Command::new(self.bin.join("python"));
+        command.args(["-c", RUN]).arg(etc.join("swift.conf")).arg(self.bin.join(format!("swift-{name}-server")));
+        command.arg(etc.join(format!("{name}.conf"))).arg("verbose").current_dir(&self.folder);
         command
     }
 
