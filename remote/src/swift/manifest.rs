@@ -31,7 +31,7 @@ const NAMED_SEGMENTS: usize = 100_000;
 /// What is known of an object from the headers of an answer.
 #[derive(Debug, Default, Clone)]
 pub struct Head {
-    /// Its length, as Swift has it. Of a manifest with very many segments it does not know it.
+    /// Its length, as Swift has it. Of a manifest with more segments than a page of a listing has rows it says 0, or nothing.
     pub bytes: Option<u64>,
     /// The segments, of a dynamic large object.
     pub target: Option<Target>,
@@ -58,7 +58,7 @@ pub fn read_head(headers: &HeaderMap) -> Result<Head> {
         ),
     };
     Ok(Head {
-        bytes: count(&CONTENT_LENGTH),
+        bytes: count(&CONTENT_LENGTH).filter(|bytes| *bytes > 0 || target.is_none()),
         target,
         is_static: text(&STATIC).is_some_and(|value| value.eq_ignore_ascii_case("true")),
         promise: count(&LENGTH).zip(count(&COUNT)),

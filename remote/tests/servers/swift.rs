@@ -85,7 +85,10 @@ impl Raw {
 
     fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> reqwest::Response {
         let mut request =
-            self.client.request(method, format!("{}/{path}", self.url)).header("x-auth-token", &self.token);
+            self.client.request(method.clone(), format!("{}/{path}", self.url)).header("x-auth-token", &self.token);
+        if method == Method::PUT {
+            request = request.header("content-length", body.len());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
