@@ -1,5 +1,6 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
+#[cfg(test)]
 mod swift;
 
 use icecore::storage::retry::Patience;

@@ -84,8 +84,10 @@ impl Raw {
     }
 
     fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> reqwest::Response {
-        let mut request =
-            self.client.request(method.clone(), format!("{}/{path}", self.url)).header("x-auth-token", &self.token);
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}/{path}", self.url))
+            .header("x-auth-token", &self.token);
         if method == Method::PUT {
             request = request.header("content-length", body.len());
         }
@@ -528,7 +530,7 @@ fn quick_folder() -> tempfile::TempDir {
 fn keystones_logins_are_known_and_renewed() {
     let (folder, cluster) = (quick_folder(), tempfile::tempdir().unwrap());
     let port = icecore_testkit::servers::free_port();
-    let token_seconds = 10;
+    let token_seconds = 12;
     let started = || -> Result<(Keystone, Swift), NotInstalled> {
         let keystone = Keystone::start(folder.path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
         let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));
@@ -638,7 +640,7 @@ fn a_token_alone_is_enough_while_it_lives(
     let alone = [&rescoped[..], &[("OS_AUTH_URL", None), ("OS_STORAGE_URL", Some(url.as_str()))]].concat();
     let storage = at("swift://c", &replaced(&alone), Intent::Open).unwrap();
     assert_eq!(storage.read(&name("small/0/0"), 0, 9).unwrap(), b"x");
-    std::thread::sleep(Duration::from_secs(11));
+    std::thread::sleep(Duration::from_secs(13));
     let error = storage.read(&name("small/0/0"), 0, 9).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");
 }

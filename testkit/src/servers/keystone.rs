@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The password of the user `admin` in the project `admin`.
-pub const PASSWORD: &str = "a password: \"quoted\" & 100%";
+pub const PASSWORD: &str = "a pass: word & more";
 
 /// The region of everything in the catalogue.
 pub const REGION: &str = "RegionOne";
@@ -45,22 +45,27 @@ def call(path, body, method='POST'):
 domain = {'id': 'default'}
 user = {'name': 'admin', 'domain': domain, 'password': password}
 scope = {'project': {'name': 'admin', 'domain': domain}}
-headers, answer = call('/auth/tokens', {'auth': {'identity': {'methods': ['password'], 'password': {'user': user}}, 'scope': scope}})
-token = headers['X-Subject-Token']
-user = answer['token']['user']['id']
+login = {'auth': {'identity': {'methods': ['password'], 'password': {'user': user}}, 'scope': scope}}
+def as_admin(path, body, method='POST'):
+    # Tokens may be very short-lived.
+    global token
+    token = None
+    token = call('/auth/tokens', login)[0]['X-Subject-Token']
+    return call(path, body, method)[1]
+user = call('/auth/tokens', login)[1]['token']['user']['id']
 ";
 
 const FILL: &str = "
-service = call('/services', {'service': {'type': 'object-store', 'name': 'swift'}})[1]['service']['id']
+service = as_admin('/services', {'service': {'type': 'object-store', 'name': 'swift'}})['service']['id']
 for interface in 'public', 'internal', 'admin':
     url = swift + '/v1/AUTH_%(project_id)s'
-    call('/endpoints', {'endpoint': {'service_id': service, 'interface': interface, 'region': region, 'url': url}})
-made = call('/users/%s/application_credentials' % user, {'application_credential': {'name': 'for tests'}})[1]
+    as_admin('/endpoints', {'endpoint': {'service_id': service, 'interface': interface, 'region': region, 'url': url}})
+made = as_admin('/users/%s/application_credentials' % user, {'application_credential': {'name': 'for tests'}})
 print(made['application_credential']['id'], made['application_credential']['secret'])
 ";
 
 /// Every token of a user ends when a password is set, be it the same.
-const REVOKE: &str = "call('/users/%s' % user, {'user': {'password': password}}, 'PATCH')";
+const REVOKE: &str = "as_admin('/users/%s' % user, {'user': {'password': password}}, 'PATCH')";
 
 impl Keystone {
     /// Starts one below `folder`, with a Swift at `swift` in its catalogue, and tokens that live so long.

@@ -107,7 +107,10 @@ impl Swift {
     fn daemon(&self, name: &str) -> Command {
         let etc = self.folder.join("etc");
         let mut command = Command::new(self.bin.join("python"));
-        command.args(["-c", RUN]).arg(etc.join("swift.conf")).arg(self.bin.join(format!("swift-{name}-server")));
+        command
+            .args(["-c", RUN])
+            .arg(etc.join("swift.conf"))
+            .arg(self.bin.join(format!("swift-{name}-server")));
         command.arg(etc.join(format!("{name}.conf"))).arg("verbose").current_dir(&self.folder);
         command
     }
@@ -266,8 +269,6 @@ fn tempauth(tls: bool) -> String {
 
 /// Tokens are looked at anew with every request, so that one that was revoked is refused at once.
 fn keystone(url: &str, password: &str) -> String {
-    // A percent sign stands for a variable in such files.
-    let password = password.replace('%', "%%");
     format!(
         "[filter:authtoken]\npaste.filter_factory = keystonemiddleware.auth_token:filter_factory\n\
          www_authenticate_uri = {url}\nauth_url = {url}\nauth_type = password\nproject_domain_id = default\n\
