@@ -9,6 +9,8 @@ pub mod moto;
 pub mod rgw;
 pub mod sshd;
 pub mod ftp;
+pub mod keystone;
+pub mod swift;
 
 use std::fs::File;
 use std::io::Write;

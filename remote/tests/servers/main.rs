@@ -4,6 +4,7 @@
 mod s3;
 mod sftp;
 mod ftp;
+mod swift;
 
 use icecore::storage::retry::Patience;
 use icecore_remote::{Access, Secret, Timeouts};

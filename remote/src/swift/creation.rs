@@ -1,0 +1,154 @@
+//! Objects that must be new, created by one of many.
+//!
+//! Swift looks whether a name is taken (`If-None-Match: *`) before it takes the bytes, and lets everybody through who asks
+//! before the first is done: two who create an object at once are both told that they did. So whoever creates takes a ticket
+//! first: an object of no bytes with a name of its own, in a folder that is the same for all who create that object. Then it looks
+//! who else has one. Alone, it creates the object, and gives the ticket back. Of several, the lowest keeps its ticket and
+//! looks again; the others give theirs back and come again later.
+//!
+//! Invariant: nobody creates who does not stand alone in a listing made after its own ticket was stored. Of two, the one whose
+//! ticket came later sees the other's, as long as listings show what has been stored. A ticket counts for a lease (in its
+//! name) that is twice as long as its owner may take; after it nobody minds it, and nobody who holds it still creates.
+
+use super::container::{Container, checksum};
+use super::listing::{Pages, Row};
+use super::names::unique;
+use bytes::Bytes;
+use icecore::error::{Error, Kind, Result};
+use reqwest::header::HeaderMap;
+use std::future::Future;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The first wait for the others.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The longest.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Who else wants to create the object.
+enum Others {
+    Nobody,
+    /// Only such as will give way.
+    Higher,
+    Lower,
+}
+
+/// Does `create`, which puts the object `full` of (about) so many bytes, while nobody else creates it.
+///
+/// # Errors
+/// `AlreadyExists` when somebody else was first; `Io` that may pass when others do not come to an end; those of `create`.
+pub async fn alone<T, F>(
+    container: &Container,
+    full: &str,
+    bytes: usize,
+    create: impl FnOnce() -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let folder = format!("{}{}/", container.place.tickets(), checksum(full.as_bytes()));
+    let may_take = container.timeouts.whole(bytes);
+    let lease = may_take * 2;
+    let give_up = Instant::now() + lease + container.timeouts.idle;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let ticket = format!("{folder}{}-{}", lease.as_secs(), unique()?);
+        // Before it is stored: the lease ends for others no sooner than for its owner.
+        let taken = Instant::now();
+        if let Err(error) = container.put(&ticket, Bytes::new(), HeaderMap::new(), false).await {
+            give_back(container, &ticket).await;
+            return Err(error);
+        }
+        let outcome = stand_alone(container, &folder, &ticket, taken + may_take, &mut wait).await;
+        if let Ok(true) = outcome {
+            let left = may_take.saturating_sub(taken.elapsed());
+            let created =
+                timeout(left, create()).await.unwrap_or_else(|_| Err(crate::bridge::stalled(may_take)));
+            give_back(container, &ticket).await;
+            return created;
+        }
+        give_back(container, &ticket).await;
+        outcome?;
+        if container.head_if_there(full).await?.is_some() {
+            return Err(Error::new(Kind::AlreadyExists, "somebody else has just created it"));
+        }
+        if Instant::now() > give_up {
+            let what = "others have been creating the object all the time, or were killed while they did";
+            return Err(Error::new(Kind::Io, what).retry_later());
+        }
+        sleep(wait).await;
+    }
+}
+
+/// Whether the holder of `ticket` is alone before the time is up; not when somebody goes before.
+async fn stand_alone(
+    container: &Container,
+    folder: &str,
+    ticket: &str,
+    until: Instant,
+    wait: &mut Duration,
+) -> Result<bool> {
+    loop {
+        match others(container, folder, ticket).await? {
+            Others::Nobody => return Ok(Instant::now() < until),
+            Others::Lower => break,
+            Others::Higher if Instant::now() > until => break,
+            Others::Higher => sleep(*wait).await,
+        }
+        *wait = (*wait * 2).min(LONGEST_WAIT);
+    }
+    *wait = (*wait * 2).min(LONGEST_WAIT);
+    Ok(false)
+}
+
+async fn others(container: &Container, folder: &str, ticket: &str) -> Result<Others> {
+    let pages = Pages::new(&container.place.container, folder, false);
+    let mut pages = pages.with_full_page(container.info.page());
+    let (mut found_own, mut others) = (false, Others::Nobody);
+    while let Some(page) = pages.next(&container.account).await? {
+        for row in page {
+            let Row::Object { name, written, .. } = row else { continue };
+            if name == ticket {
+                found_own = true;
+            } else if is_void(container, folder, &name, written, pages.now) {
+                give_back(container, &name).await;
+            } else if name.as_str() < ticket {
+                others = Others::Lower;
+            } else if matches!(others, Others::Nobody) {
+                others = Others::Higher;
+            }
+        }
+    }
+    // A listing that does not show what was stored before it does not show the others', either.
+    if found_own { Ok(others) } else { Ok(Others::Lower) }
+}
+
+/// Whether a ticket no longer counts.
+fn is_void(container: &Container, folder: &str, name: &str, written: i64, now: Option<i64>) -> bool {
+    if container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
+        return true;
+    }
+    let lease = name
+        .strip_prefix(folder)
+        .and_then(|ticket| ticket.split_once('-'))
+        .and_then(|(lease, _)| lease.parse().ok());
+    match (lease, now) {
+        (Some(lease), Some(now)) => written.saturating_add(lease) < now,
+        // Nobody's.
+        (None, _) => true,
+        (_, None) => false,
+    }
+}
+
+/// What cannot be given back is remembered, so that this process does not wait for itself.
+async fn give_back(container: &Container, ticket: &str) {
+    match container.remove(ticket).await {
+        Err(error) if error.kind() != Kind::NotFound => {
+            container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket.to_owned());
+        }
+        _ => {
+            container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
+        }
+    }
+}
