@@ -401,16 +401,19 @@ pub const WEBDAV_FOLDERS_ASKED: usize = 4;
 pub const WEBDAV_FOLDERS_DEEP: usize = 512;
 
 /// Bytes of a long upload that are kept back, to have something to send while nothing comes.
-pub const WEBDAV_RESERVE_BYTES: usize = 4 << 20;
+pub const STREAM_RESERVE_BYTES: usize = 4 << 20;
 
 /// Bytes of one piece of a long upload.
-pub const WEBDAV_PIECE_BYTES: usize = 256 << 10;
+pub const STREAM_PIECE_BYTES: usize = 256 << 10;
 
 /// Pieces of it that wait to be sent.
-pub const WEBDAV_PIECES_WAITING: usize = 16;
+pub const STREAM_PIECES_WAITING: usize = 16;
 
 /// Bytes that are fetched and thrown away where a server cannot begin in the middle of an object.
 pub const WEBDAV_SKIPPED_BYTES: u64 = 256 << 20;
+
+/// Bytes of what rclone's control answers, a folder's listing among it: some 500 000 entries.
+pub const RCLONE_ANSWER_BYTES: usize = 128 << 20;
 
 /// Bytes of a `.netrc`.
 pub const NETRC_BYTES: u64 = 1 << 20;

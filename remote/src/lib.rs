@@ -13,6 +13,7 @@ mod http;
 mod named;
 pub mod netrc;
 mod rclone;
+mod stream;
 pub mod webdav;
 
 pub use access::{Access, Secret, Timeouts};

@@ -2,33 +2,24 @@
 //!
 //! Invariants: no object has its name before the server says that all of its bytes are there; a rename takes no name that is taken
 //! unless it may, and never that of a folder, for a server removes whatever had the name, with all that was in it. A long object is
-//! one PUT whose body is sent while it is written. It cannot be resumed; what is sent cannot be sent again by anybody
-//! but the caller. Some bytes are kept back, to be given in drops while the caller is silent: servers hang up on silence.
+//! one PUT whose body is sent while it is written; it cannot be resumed, and only the caller can begin anew.
 
 use super::folders::{Folders, place_gone, temporary_beside};
 use super::multistatus::What;
 use super::place::parent;
 use super::requests::Moved;
 use crate::access::Timeouts;
-use crate::bridge::{runtime, within};
+use crate::bridge::within;
+use crate::stream::Outgoing;
 use bytes::Bytes;
-use futures_util::stream;
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::{WEBDAV_PIECE_BYTES, WEBDAV_PIECES_WAITING, WEBDAV_RESERVE_BYTES};
+use icecore::limits::STREAM_RESERVE_BYTES;
 use icecore::name::ObjectName;
 use icecore::storage::{ObjectWriter, PutMode};
-use reqwest::Body;
-use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 /// How long something to tidy up may take that nobody waits for.
 const TIDYING: Duration = Duration::from_secs(5);
-/// How long a connection is left silent while a long object is written, and what breaks the silence.
-const SILENCE: Duration = Duration::from_secs(10);
-const DROP_BYTES: usize = 1 << 10;
 
 impl Folders {
     /// Stores an object whole.
@@ -127,13 +118,6 @@ fn vanished() -> Error {
     Error::new(Kind::Io, "what was stored is gone before it got its name").retry_later()
 }
 
-/// A piece of a long object on its way.
-enum Piece {
-    Bytes(Bytes),
-    /// There is nothing more. Without it the end of the pieces is a failure.
-    End,
-}
-
 /// One long object being written.
 pub struct Upload {
     folders: Folders,
@@ -148,8 +132,7 @@ pub struct Upload {
 
 struct Sending {
     temporary: String,
-    pieces: Sender<Piece>,
-    answer: JoinHandle<Result<()>>,
+    body: Outgoing,
 }
 
 impl Upload {
@@ -169,17 +152,13 @@ impl Upload {
     }
 
     /// Begins to send, with what there is.
-    fn send(&mut self) -> Result<()> {
+    fn send(&mut self) -> Result<Sending> {
         let temporary = temporary_beside(self.name.as_str());
-        let (sender, receiver) = channel(WEBDAV_PIECES_WAITING);
-        let mut held = Held::default();
-        held.add(Bytes::from(std::mem::take(&mut self.begun)));
-        let flow = Flow { pieces: receiver, held, ended: false, silence: SILENCE.min(self.timeouts.idle / 3) };
         let (folders, target) = (self.folders.clone(), temporary.clone());
-        let answer = runtime()?.spawn(async move {
+        let first = Bytes::from(std::mem::take(&mut self.begun));
+        let body = Outgoing::begin(first, self.timeouts, move |body| async move {
             let folder = parent(&target);
             folders.make(folder).await?;
-            let body = Body::wrap_stream(stream::try_unfold(flow, Flow::next));
             match folders.dav.store_stream(&folders.dav.place.object(&target), body).await? {
                 Some(()) => Ok(()),
                 None => {
@@ -187,65 +166,38 @@ impl Upload {
                     Err(folders.refusal(folder).await?)
                 }
             }
-        });
-        self.sending = Some(Sending { temporary, pieces: sender, answer });
-        Ok(())
+        })?;
+        Ok(Sending { temporary, body })
     }
-
-    fn hand_on(&mut self, bytes: &[u8]) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Err(Error::stopped()) };
-        for piece in bytes.chunks(WEBDAV_PIECE_BYTES) {
-            let piece = Piece::Bytes(Bytes::copy_from_slice(piece));
-            let waiting = self.timeouts.whole(WEBDAV_PIECE_BYTES * WEBDAV_PIECES_WAITING + WEBDAV_RESERVE_BYTES);
-            let handed = within(waiting, async { Ok(sending.pieces.send(piece).await.is_ok()) })?;
-            if !handed {
-                // The other side has ended; it knows why.
-                within(waiting, joined(&mut sending.answer))?;
-                return Err(Error::new(Kind::Io, "the server took the object for whole before it was").retry_later());
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn joined(answer: &mut JoinHandle<Result<()>>) -> Result<()> {
-    answer.await.unwrap_or_else(|e| Err(Error::new(Kind::Io, "the upload ended").because(e)))
 }
 
 impl ObjectWriter for Upload {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.size_bytes += bytes.len() as u64;
-        if self.sending.is_some() {
-            return self.hand_on(bytes);
+        if let Some(sending) = &mut self.sending {
+            return sending.body.write(bytes);
         }
-        let room = WEBDAV_RESERVE_BYTES - self.begun.len();
+        let room = STREAM_RESERVE_BYTES - self.begun.len();
         let (first, rest) = bytes.split_at(room.min(bytes.len()));
         self.begun.extend_from_slice(first);
-        if self.begun.len() < WEBDAV_RESERVE_BYTES {
+        if self.begun.len() < STREAM_RESERVE_BYTES {
             return Ok(());
         }
-        self.send()?;
-        self.hand_on(rest)
+        let sending = self.send()?;
+        self.sending.insert(sending).body.write(rest)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        let Some(mut sending) = self.sending.take() else {
+        let Some(Sending { temporary, body }) = self.sending.take() else {
             let bytes = Bytes::from(std::mem::take(&mut self.begun));
             return self.folders.put(&self.name, bytes, self.mode, &self.timeouts);
         };
-        let left = WEBDAV_PIECE_BYTES * WEBDAV_PIECES_WAITING + WEBDAV_RESERVE_BYTES;
-        let stored = within(self.timeouts.whole(left), async {
-            // When nobody takes it any more, the answer says why.
-            sending.pieces.send(Piece::End).await.unwrap_or(());
-            joined(&mut sending.answer).await
-        });
-        let done = stored.and_then(|()| {
-            let publish = self.folders.publish(&sending.temporary, self.size_bytes, &self.name, self.mode);
+        let done = body.finish().and_then(|()| {
+            let publish = self.folders.publish(&temporary, self.size_bytes, &self.name, self.mode);
             within(self.timeouts.whole(0), publish)
         });
         if done.is_err() {
-            sending.answer.abort();
-            self.folders.discard(&sending.temporary, &self.timeouts);
+            self.folders.discard(&temporary, &self.timeouts);
         }
         done
     }
@@ -253,116 +205,9 @@ impl ObjectWriter for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let Some(mut sending) = self.sending.take() else { return };
-        // The body is ended in order, so that the server is done with the temporary object when that is removed.
-        let ended = within(TIDYING.min(self.timeouts.idle), async {
-            sending.pieces.send(Piece::End).await.unwrap_or(());
-            joined(&mut sending.answer).await
-        });
-        if ended.is_err() {
-            sending.answer.abort();
+        if let Some(Sending { temporary, body }) = self.sending.take() {
+            body.abandon(TIDYING);
+            self.folders.discard(&temporary, &self.timeouts);
         }
-        self.folders.discard(&sending.temporary, &self.timeouts);
-    }
-}
-
-/// Bytes that are not sent yet.
-#[derive(Default)]
-struct Held {
-    pieces: VecDeque<Bytes>,
-    bytes: usize,
-}
-
-impl Held {
-    fn add(&mut self, piece: Bytes) {
-        self.bytes += piece.len();
-        if !piece.is_empty() {
-            self.pieces.push_back(piece);
-        }
-    }
-
-    /// Up to so many bytes.
-    fn take(&mut self, at_most: usize) -> Option<Bytes> {
-        let first = self.pieces.front_mut()?;
-        let piece = first.split_to(at_most.min(first.len()));
-        if first.is_empty() {
-            self.pieces.pop_front();
-        }
-        self.bytes -= piece.len();
-        Some(piece)
-    }
-}
-
-/// The body of a long upload.
-struct Flow {
-    pieces: Receiver<Piece>,
-    held: Held,
-    ended: bool,
-    silence: Duration,
-}
-
-impl Flow {
-    /// The next piece of the body. Until the end is known, some bytes are kept back; they are given in drops when nothing comes.
-    async fn next(mut self) -> Result<Option<(Bytes, Flow)>> {
-        while !self.ended && self.held.bytes <= WEBDAV_RESERVE_BYTES {
-            match timeout(self.silence, self.pieces.recv()).await {
-                Ok(Some(Piece::Bytes(bytes))) => self.held.add(bytes),
-                Ok(Some(Piece::End)) => self.ended = true,
-                // The writer is gone: the server must not take this for the end.
-                Ok(None) => return Err(Error::stopped()),
-                Err(_) => {
-                    if let Some(drop) = self.held.take(DROP_BYTES) {
-                        return Ok(Some((drop, self)));
-                    }
-                }
-            }
-        }
-        Ok(self.held.take(WEBDAV_PIECE_BYTES).map(|piece| (piece, self)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flow(held: usize) -> (Sender<Piece>, Flow) {
-        let (sender, pieces) = channel(WEBDAV_PIECES_WAITING);
-        let mut flow = Flow { pieces, held: Held::default(), ended: false, silence: Duration::from_millis(20) };
-        flow.held.add(Bytes::from(vec![1; held]));
-        (sender, flow)
-    }
-
-    fn next(flow: Flow) -> Result<Option<(Bytes, Flow)>> {
-        within(Duration::from_secs(20), flow.next())
-    }
-
-    #[test]
-    fn a_silent_caller_costs_a_drop_at_a_time() {
-        let (_sender, flow) = flow(3 * DROP_BYTES);
-        let (first, flow) = next(flow).unwrap().unwrap();
-        let (second, flow) = next(flow).unwrap().unwrap();
-        assert_eq!((first.len(), second.len(), flow.held.bytes), (DROP_BYTES, DROP_BYTES, DROP_BYTES));
-    }
-
-    #[test]
-    fn what_is_beyond_the_reserve_goes_at_once_and_the_end_brings_the_rest() {
-        let (sender, flow) = flow(WEBDAV_RESERVE_BYTES + 5);
-        let (first, flow) = next(flow).unwrap().unwrap();
-        assert_eq!(first.len(), WEBDAV_PIECE_BYTES);
-        sender.try_send(Piece::Bytes(Bytes::from_static(b"end"))).unwrap();
-        sender.try_send(Piece::End).unwrap();
-        let (mut total, mut flow) = (first.len(), flow);
-        while let Some((piece, rest)) = next(flow).unwrap() {
-            total += piece.len();
-            flow = rest;
-        }
-        assert_eq!(total, WEBDAV_RESERVE_BYTES + 5 + 3);
-    }
-
-    #[test]
-    fn a_writer_that_is_gone_is_no_end() {
-        let (sender, flow) = flow(7);
-        drop(sender);
-        assert_eq!(next(flow).err().unwrap().kind(), Kind::Stopped);
     }
 }
