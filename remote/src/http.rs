@@ -6,6 +6,7 @@
 //! its control characters escaped. A connection counts until its answer has been read or dropped.
 
 mod body;
+mod range;
 mod words;
 
 use crate::access::Timeouts;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+pub use range::{ContentRange, unsatisfied};
 pub use words::limited;
 
 /// How long a connection that is not used is kept: shorter than servers keep theirs, so that few are found broken.

@@ -14,6 +14,7 @@ mod named;
 pub mod netrc;
 mod rclone;
 mod stream;
+mod tree;
 pub mod webdav;
 
 pub use access::{Access, Secret, Timeouts};

@@ -12,16 +12,16 @@ mod place;
 mod reading;
 mod requests;
 mod upload;
-mod walk;
 
 use crate::access::{Access, Secret, Timeouts};
 use crate::address::Address;
 use crate::bridge::within;
 use crate::http::Http;
+use crate::tree::{Walk, missing, place_gone, require_usable};
 use crate::{Driver, Intent, netrc};
 use bytes::Bytes;
-use folders::{Folders, place_gone};
-use icecore::error::{Error, Kind, Result};
+use folders::Folders;
+use icecore::error::{Error, Result};
 use icecore::name::ObjectName;
 use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
 use icecore::time::Timestamp;
@@ -128,6 +128,10 @@ impl WebDav {
         &self.folders.dav
     }
 
+    fn walk(&self) -> Walk<Folders> {
+        Walk { folders: self.folders.clone(), timeouts: self.timeouts, connections: self.connections }
+    }
+
     fn what(&self, name: &ObjectName) -> Result<Option<What>> {
         let url = self.dav().place.object(name.as_str());
         within(self.timeouts.whole(0), self.dav().what(&url))
@@ -149,28 +153,24 @@ async fn find(folders: &Folders, intent: Intent) -> Result<()> {
     }
 }
 
-fn missing(name: &ObjectName) -> Error {
-    Error::new(Kind::NotFound, "no such object:").on(name.to_string())
-}
-
 impl Storage for WebDav {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        place::require_usable(name)?;
+        require_usable(name)?;
         self.folders.put(name, Bytes::copy_from_slice(bytes), mode, &self.timeouts)
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        place::require_usable(name)?;
+        require_usable(name)?;
         Ok(Box::new(upload::Upload::begin(&self.folders, name, mode, self.timeouts)?))
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        place::require_usable(name)?;
+        require_usable(name)?;
         within(self.timeouts.whole(length_bytes), self.read_range(name, offset, length_bytes))
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        place::require_usable(name)?;
+        require_usable(name)?;
         match self.what(name)? {
             Some(What::Object { size_bytes }) => Ok(Stat { size_bytes }),
             _ => Err(missing(name)),
@@ -184,13 +184,13 @@ impl Storage for WebDav {
         row: &mut dyn FnMut(Listed) -> Result<()>,
     ) -> Result<()> {
         if let Some(prefix) = prefix {
-            place::require_usable(prefix)?;
+            require_usable(prefix)?;
         }
-        self.walk(prefix, depth, row)
+        self.walk().list(prefix, depth, row)
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
-        place::require_usable(name)?;
+        require_usable(name)?;
         // A folder would go with all that is in it.
         let Some(What::Object { .. }) = self.what(name)? else { return Err(missing(name)) };
         let url = self.dav().place.object(name.as_str());
@@ -198,7 +198,7 @@ impl Storage for WebDav {
     }
 
     fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
-        self.clean(before)
+        self.walk().clean(before)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -6,25 +6,13 @@
 //! deleted; listings do not show those in which there is nothing, and an object that needs their name moves them away.
 
 use super::multistatus::What;
-use super::place::{Named, TEMPORARY_PREFIX, parent};
 use super::requests::{Dav, Made, Moved, cannot_tell};
+use crate::http::limited;
+use crate::tree::{self, Entry, is_below, is_empty, parent, place_gone, temporary_beside};
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::WEBDAV_FOLDERS_DEEP;
 use reqwest::Url;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-/// One thing in a folder.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its name.
-    pub named: Named,
-    /// What it is: a folder or an object.
-    pub what: What,
-    /// When it was changed, by the server's clock.
-    pub modified: Option<i64>,
-}
 
 /// Folders of one storage; clones know what the others know.
 #[derive(Clone)]
@@ -119,25 +107,35 @@ impl Folders {
         Ok(())
     }
 
-    /// What is in a folder; `None` when there is no such folder.
-    ///
-    /// # Errors
-    /// As the server has it. An answer that says less than everything is an error.
-    pub async fn entries(&self, folder: Option<&str>) -> Result<Option<Vec<Entry>>> {
+    async fn put_back(&self, away: &str, folder: &str, from: &Url, to: &Url) -> Result<()> {
+        match self.dav.rename(from, to, false).await {
+            Ok(Moved::Done) => Ok(()),
+            Ok(Moved::Taken | Moved::Missing) => Err(stranded(away, folder)),
+            Err(error) => Err(error.while_doing("objects have to be moved by hand to where they were, from", away)),
+        }
+    }
+}
+
+impl tree::Folders for Folders {
+    async fn entries(&self, folder: Option<&str>) -> Result<Option<Vec<Entry>>> {
         let place = &self.dav.place;
         let Some(members) = self.dav.look(&place.folder(folder), "1").await? else { return Ok(None) };
         let mut entries = Vec::with_capacity(members.len());
         let mut itself = None;
         for member in members {
-            let named = place.named(folder, &member.href)?;
-            match (&named, member.what) {
-                (Named::Itself, what) if itself.is_none() => itself = Some(what),
-                (Named::Itself, _) => return Err(Error::damaged("the server names the folder twice", "")),
-                (_, What::Refused(status)) => {
-                    return Err(cannot_tell(status).while_doing("cannot list", crate::http::limited(&member.href)));
+            let (named, size_bytes) = match (place.named(folder, &member.href)?, member.what) {
+                (None, what) if itself.is_none() => {
+                    itself = Some(what);
+                    continue;
                 }
-                (_, what) => entries.push(Entry { named, what, modified: member.modified }),
-            }
+                (None, _) => return Err(Error::damaged("the server names the folder twice", "")),
+                (_, What::Refused(status)) => {
+                    return Err(cannot_tell(status).while_doing("cannot list", limited(&member.href)));
+                }
+                (Some(named), What::Folder) => (named, None),
+                (Some(named), What::Object { size_bytes }) => (named, Some(size_bytes)),
+            };
+            entries.push(Entry { named, size_bytes, modified: member.modified });
         }
         match itself {
             Some(What::Folder) => Ok(Some(entries)),
@@ -148,36 +146,9 @@ impl Folders {
         }
     }
 
-    /// Whether there is nothing in a folder but folders in which there is nothing. Temporary objects count as something when
-    /// `strictly`.
-    ///
-    /// # Errors
-    /// As [`Folders::entries`].
-    pub async fn is_empty(&self, folder: &str, strictly: bool) -> Result<bool> {
-        let mut pending = vec![folder.to_owned()];
-        while let Some(here) = pending.pop() {
-            for entry in self.entries(Some(&here)).await?.unwrap_or_default() {
-                match (entry.named, entry.what) {
-                    (Named::Temporary(_), What::Object { .. }) if !strictly => (),
-                    (Named::Temporary(_), _) if !strictly => return Ok(false),
-                    (Named::Child(name), What::Folder) => pending.push(name.as_str().to_owned()),
-                    _ => return Ok(false),
-                }
-            }
-            if pending.len() > WEBDAV_FOLDERS_DEEP {
-                // So many folders: taken for something.
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Removes a folder if nothing is in it, in the way that harms nobody; whether it is gone.
-    ///
-    /// # Errors
-    /// As the server has it; `Busy` when somebody put something there meanwhile and it could not get its name back.
-    pub async fn remove_if_empty(&self, folder: &str) -> Result<bool> {
-        if !self.is_empty(folder, true).await? {
+    /// In the way that harms nobody; `Busy` when somebody put something there meanwhile and it could not get its name back.
+    async fn remove_if_empty(&self, folder: &str) -> Result<bool> {
+        if !is_empty(self, folder, true).await? {
             return Ok(false);
         }
         let place = &self.dav.place;
@@ -187,7 +158,7 @@ impl Folders {
         if self.dav.rename(&here, &there, false).await? != Moved::Done {
             return Ok(false);
         }
-        if self.is_empty(&away, true).await? {
+        if is_empty(self, &away, true).await? {
             self.dav.remove(&there).await?;
             return Ok(true);
         }
@@ -195,12 +166,8 @@ impl Folders {
         Ok(false)
     }
 
-    async fn put_back(&self, away: &str, folder: &str, from: &Url, to: &Url) -> Result<()> {
-        match self.dav.rename(from, to, false).await {
-            Ok(Moved::Done) => Ok(()),
-            Ok(Moved::Taken | Moved::Missing) => Err(stranded(away, folder)),
-            Err(error) => Err(error.while_doing("objects have to be moved by hand to where they were, from", away)),
-        }
+    async fn remove_temporary(&self, name: &str) -> Result<bool> {
+        Ok(self.dav.remove(&self.dav.place.object(name)).await?.is_some())
     }
 }
 
@@ -209,21 +176,3 @@ fn stranded(away: &str, folder: &str) -> Error {
         .on(folder)
         .hint("move them there on the server")
 }
-
-/// The error of a storage whose folder is not there.
-pub fn place_gone() -> Error {
-    Error::new(Kind::NotFound, "there is no such folder on the server")
-}
-
-/// A name that nobody uses, in the folder that `name` is in.
-pub fn temporary_beside(name: &str) -> String {
-    // Each RandomState has keys of its own, from the system's randomness: names need to be distinct, not secret.
-    let random = || RandomState::new().hash_one(name);
-    let temporary = format!("{TEMPORARY_PREFIX}{:016x}{:016x}", random(), random());
-    parent(name).map_or_else(|| temporary.clone(), |folder| format!("{folder}/{temporary}"))
-}
-
-fn is_below(name: &str, folder: &str) -> bool {
-    name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-}
-

@@ -4,16 +4,10 @@
 //! slash, an object's does not. What a server names is compared by its decoded components, however it encodes them; nothing that
 //! is not exactly one component below the folder that was asked about is taken for something in it.
 
+use crate::tree::Named;
 use icecore::error::{Error, Result};
-use icecore::name::ObjectName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
-
-/// How temporary objects are called in front of their random part. Object names never have a component like it.
-pub const TEMPORARY_PREFIX: &str = ".icecore-tmp-";
-
-/// The longest component that file systems hold, in bytes.
-const COMPONENT_BYTES: usize = 255;
 
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -24,19 +18,6 @@ pub struct Place {
     server: Url,
     /// The components of the path, decoded.
     path: Vec<String>,
-}
-
-/// What a server named, seen from a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
-    /// The folder itself.
-    Itself,
-    /// Something directly in it, by its full name in the storage.
-    Child(ObjectName),
-    /// A temporary object, or folder, of a run that is or was under way; the full name.
-    Temporary(String),
-    /// Something directly in it whose name is none of an object; for people.
-    Stray(String),
 }
 
 impl Place {
@@ -91,11 +72,11 @@ impl Place {
         url
     }
 
-    /// What `href` names, in the answer about `folder`.
+    /// What `href` names, in the answer about `folder`; `None` for the folder itself.
     ///
     /// # Errors
     /// `Damaged` for what is neither the folder nor directly in it.
-    pub fn named(&self, folder: Option<&str>, href: &str) -> Result<Named> {
+    pub fn named(&self, folder: Option<&str>, href: &str) -> Result<Option<Named>> {
         let found: Vec<Vec<u8>> = path_of(href)
             .split('/')
             .filter(|part| !part.is_empty())
@@ -104,8 +85,8 @@ impl Place {
         let here: Vec<&str> = self.path.iter().map(String::as_str).chain(folder.into_iter().flat_map(|name| name.split('/'))).collect();
         let leads_here = found.len() >= here.len() && found.iter().zip(&here).all(|(found, here)| found == here.as_bytes());
         match &found[here.len().min(found.len())..] {
-            [] if leads_here => Ok(Named::Itself),
-            [part] if leads_here => Ok(child(folder, part)),
+            [] if leads_here => Ok(None),
+            [part] if leads_here => Ok(Some(Named::within(folder, part))),
             _ => Err(foreign(folder, href)),
         }
     }
@@ -121,59 +102,24 @@ fn path_of(href: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-fn child(folder: Option<&str>, part: &[u8]) -> Named {
-    let full = |part: &str| folder.map_or_else(|| part.to_owned(), |folder| format!("{folder}/{part}"));
-    let Ok(text) = std::str::from_utf8(part) else {
-        return Named::Stray(full(&crate::http::limited(&String::from_utf8_lossy(part))));
-    };
-    if is_temporary(text) {
-        return Named::Temporary(full(text));
-    }
-    match ObjectName::new(full(text)) {
-        Ok(name) if !text.contains('/') => Named::Child(name),
-        _ => Named::Stray(full(&crate::http::limited(text))),
-    }
-}
-
 fn foreign(folder: Option<&str>, href: &str) -> Error {
     Error::damaged("the server lists what is not in the folder:", crate::http::limited(href))
         .because(format!("asked for was {}", folder.unwrap_or("the storage itself")))
         .hint("a proxy before the server may change paths; the address has to have the path that the server itself uses")
 }
 
-/// Whether a component is that of something temporary.
-pub fn is_temporary(component: &str) -> bool {
-    component.starts_with(TEMPORARY_PREFIX)
-}
-
-/// Refuses what cannot be the name of a file.
-///
-/// # Errors
-/// `Invalid`.
-pub fn require_usable(name: &ObjectName) -> Result<()> {
-    match name.as_str().split('/').any(|part| part.len() > COMPONENT_BYTES || is_temporary(part)) {
-        true => Err(Error::invalid("not a name for a file:", name.to_string())
-            .hint("components have at most 255 bytes, and `.icecore-tmp-` is reserved")),
-        false => Ok(()),
-    }
-}
-
-/// The folder that an object or folder is in; `None` for the place itself.
-pub fn parent(name: &str) -> Option<&str> {
-    name.rsplit_once('/').map(|(folder, _)| folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use icecore::name::ObjectName;
     use proptest::prelude::*;
 
     fn place() -> Place {
         Place::new("https", "host.example", Some(8443), "/dav/my backups/").unwrap()
     }
 
-    fn child_of(name: &str) -> Named {
-        Named::Child(ObjectName::new(name).unwrap())
+    fn child_of(name: &str) -> Option<Named> {
+        Some(Named::Child(ObjectName::new(name).unwrap()))
     }
 
     #[test]
@@ -199,8 +145,8 @@ mod tests {
         for href in ["/dav/my%20backups/f/x%79", "https://other:1/dav/my backups//f/xy/", "/dav/%6Dy%20backups/f/xy?a=b"] {
             assert_eq!(place.named(Some("f"), href).unwrap(), child_of("f/xy"), "{href}");
         }
-        assert_eq!(place.named(None, "/dav/my%20backups").unwrap(), Named::Itself);
-        assert_eq!(place.named(Some("f"), "/dav/my%20backups/f/").unwrap(), Named::Itself);
+        assert_eq!(place.named(None, "/dav/my%20backups").unwrap(), None);
+        assert_eq!(place.named(Some("f"), "/dav/my%20backups/f/").unwrap(), None);
         assert_eq!(place.named(None, "/dav/my%20backups/a://b").err().map(|e| e.kind()), Some(icecore::Kind::Damaged));
     }
 
@@ -217,21 +163,20 @@ mod tests {
     fn what_is_no_name_of_an_object_is_a_stray() {
         let place = place();
         for href in ["/dav/my%20backups/%ff", "/dav/my%20backups/a%2Fb", "/dav/my%20backups/..", "/dav/my%20backups/a%00"] {
-            assert!(matches!(place.named(None, href).unwrap(), Named::Stray(_)), "{href}");
+            assert!(matches!(place.named(None, href).unwrap(), Some(Named::Stray(_))), "{href}");
         }
         let temporary = place.named(Some("f"), "/dav/my%20backups/f/.icecore-tmp-1").unwrap();
-        assert_eq!(temporary, Named::Temporary("f/.icecore-tmp-1".to_owned()));
-        assert!(require_usable(&ObjectName::new("a/.icecore-tmp-x/b").unwrap()).is_err());
+        assert_eq!(temporary, Some(Named::Temporary("f/.icecore-tmp-1".to_owned())));
     }
 
     proptest! {
         #[test]
         fn names_come_back_from_their_urls(folder in "[^/\0]{1,20}", part in "[^/\0]{1,30}") {
-            let (Ok(name), false) = (ObjectName::new(format!("{folder}/{part}")), is_temporary(&part)) else { return Ok(()) };
+            let Ok(name) = ObjectName::new(format!("{folder}/{part}")) else { return Ok(()) };
             let place = place();
             for url in [place.object(name.as_str()), place.folder(Some(name.as_str()))] {
-                prop_assert_eq!(place.named(Some(&folder), url.path()).unwrap(), Named::Child(name.clone()));
-                prop_assert_eq!(place.named(Some(&folder), url.as_str()).unwrap(), Named::Child(name.clone()));
+                prop_assert_eq!(place.named(Some(&folder), url.path()).unwrap(), child_of(name.as_str()));
+                prop_assert_eq!(place.named(Some(&folder), url.as_str()).unwrap(), child_of(name.as_str()));
             }
         }
     }

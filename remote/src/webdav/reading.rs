@@ -6,8 +6,9 @@
 
 use super::multistatus::What;
 use super::requests::refused;
-use super::{WebDav, missing};
-use crate::http::{Response, read_exactly};
+use super::WebDav;
+use crate::http::{ContentRange, Response, read_exactly, unsatisfied};
+use crate::tree::missing;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::WEBDAV_SKIPPED_BYTES;
 use icecore::name::ObjectName;
@@ -131,62 +132,4 @@ impl WebDav {
 
 fn contradiction(what: &str) -> Error {
     Error::new(Kind::Io, "the server contradicts itself:").on(what).retry_later()
-}
-
-/// What a server sends of an object: `bytes 5-9/100`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ContentRange {
-    first: u64,
-    length: u64,
-    /// Of the whole object, when the server tells it.
-    size: Option<u64>,
-}
-
-impl ContentRange {
-    fn parse(text: &str) -> Option<ContentRange> {
-        let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.trim().split_once('-')?;
-        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-        let length = last.checked_sub(first)?.checked_add(1)?;
-        let size = match size.trim() {
-            "*" => None,
-            size => Some(size.parse().ok().filter(|size| last < *size)?),
-        };
-        Some(ContentRange { first, length, size })
-    }
-}
-
-/// The length of an object that has no such part: `bytes */100`.
-fn unsatisfied(text: &str) -> Option<u64> {
-    text.trim().strip_prefix("bytes */")?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn ranges_are_taken_apart_or_not_believed() {
-        let range = |first, length, size| Some(ContentRange { first, length, size });
-        assert_eq!(ContentRange::parse("bytes 5-9/100"), range(5, 5, Some(100)));
-        assert_eq!(ContentRange::parse("bytes 0-0/*"), range(0, 1, None));
-        for wrong in ["", "bytes */5", "bytes 9-5/10", "bytes 0-9/5", "bytes 0-9", "items 0-9/10", "bytes -1-2/5",
-            "bytes 0-18446744073709551615/*", "bytes 5-9/x"]
-        {
-            assert_eq!(ContentRange::parse(wrong), None, "{wrong}");
-        }
-        assert_eq!((unsatisfied("bytes */7"), unsatisfied("bytes 0-1/7")), (Some(7), None));
-    }
-
-    proptest! {
-        #[test]
-        fn any_range_comes_back(first in 0u64..1 << 60, length in 1u64..1 << 60, more in 0u64..1 << 60) {
-            let (last, size) = (first + length - 1, first + length + more);
-            prop_assert_eq!(
-                ContentRange::parse(&format!("bytes {first}-{last}/{size}")),
-                Some(ContentRange { first, length, size: Some(size) })
-            );
-        }
-    }
 }

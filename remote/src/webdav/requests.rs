@@ -9,7 +9,7 @@ use crate::access::Secret;
 use crate::http::{Http, Response, failed, read_body_limited};
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::WEBDAV_ANSWER_BYTES;
+use icecore::limits::TREE_ANSWER_BYTES;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Dav {
         let response = self.send(PROPERTIES.len(), make).await?;
         match response.status() {
             StatusCode::MULTI_STATUS => {
-                let answer = read_body_limited(response, WEBDAV_ANSWER_BYTES).await?;
+                let answer = read_body_limited(response, TREE_ANSWER_BYTES).await?;
                 multistatus::parse(&answer).map(Some)
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),

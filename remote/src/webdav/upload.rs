@@ -4,13 +4,13 @@
 //! unless it may, and never that of a folder, for a server removes whatever had the name, with all that was in it. A long object is
 //! one PUT whose body is sent while it is written; it cannot be resumed, and only the caller can begin anew.
 
-use super::folders::{Folders, place_gone, temporary_beside};
+use super::folders::Folders;
 use super::multistatus::What;
-use super::place::parent;
 use super::requests::Moved;
 use crate::access::Timeouts;
 use crate::bridge::within;
 use crate::stream::Outgoing;
+use crate::tree::{Folders as _, parent, place_gone, taken, temporary_beside};
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::STREAM_RESERVE_BYTES;
@@ -108,10 +108,6 @@ impl Folders {
         let url = self.dav.place.object(temporary);
         within(TIDYING.min(timeouts.idle), self.dav.remove(&url)).map(drop).unwrap_or(());
     }
-}
-
-fn taken(name: &ObjectName) -> Error {
-    Error::new(Kind::AlreadyExists, "there is already").on(name.to_string())
 }
 
 fn vanished() -> Error {
