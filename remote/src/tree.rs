@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use tokio::task::JoinSet;
 
-/// How temporary objects are called in front of their random part. Object names never have a component like it.
-const TEMPORARY_PREFIX: &str = ".icecore-tmp-";
+/// How temporary objects are called in front of their random part. Object names never have a component like it. No dot stands in
+/// front of it, for some servers do not list what begins with one: nobody would ever find what a killed run left.
+const TEMPORARY_PREFIX: &str = "icecore-tmp-";
 
 /// The longest component that file systems hold, in bytes.
 const COMPONENT_BYTES: usize = 255;
@@ -71,7 +72,7 @@ pub fn require_usable(name: &ObjectName) -> Result<()> {
     match name.as_str().split('/').all(is_usable) {
         true => Ok(()),
         false => Err(Error::invalid("not a name for a file:", name.to_string())
-            .hint("components have at most 255 bytes, and `.icecore-tmp-` is reserved")),
+            .hint("components have at most 255 bytes, and `icecore-tmp-` is reserved")),
     }
 }
 

@@ -165,8 +165,8 @@ mod tests {
         for href in ["/dav/my%20backups/%ff", "/dav/my%20backups/a%2Fb", "/dav/my%20backups/..", "/dav/my%20backups/a%00"] {
             assert!(matches!(place.named(None, href).unwrap(), Some(Named::Stray(_))), "{href}");
         }
-        let temporary = place.named(Some("f"), "/dav/my%20backups/f/.icecore-tmp-1").unwrap();
-        assert_eq!(temporary, Some(Named::Temporary("f/.icecore-tmp-1".to_owned())));
+        let temporary = place.named(Some("f"), "/dav/my%20backups/f/icecore-tmp-1").unwrap();
+        assert_eq!(temporary, Some(Named::Temporary("f/icecore-tmp-1".to_owned())));
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use crate::http::{Http, Response, failed, read_body_limited};
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::TREE_ANSWER_BYTES;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,7 +135,8 @@ impl Dav {
     pub async fn store(&self, url: &Url, bytes: &Bytes) -> Result<Option<()>> {
         let make = || {
             let request = self.request("PUT", url.clone())?.header(CONTENT_TYPE, "application/octet-stream");
-            Ok(request.body(bytes.clone()))
+            // Said also where it is nothing: nginx fails otherwise.
+            Ok(request.header(CONTENT_LENGTH, bytes.len()).body(bytes.clone()))
         };
         stored(self.send(bytes.len(), make).await?).await
     }

@@ -10,7 +10,7 @@ use super::requests::Moved;
 use crate::access::Timeouts;
 use crate::bridge::within;
 use crate::stream::Outgoing;
-use crate::tree::{Folders as _, parent, place_gone, taken, temporary_beside};
+use crate::tree::{Entry, Folders as _, Named, parent, place_gone, taken, temporary_beside};
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::STREAM_RESERVE_BYTES;
@@ -77,18 +77,39 @@ impl Folders {
         if mode == PutMode::Replace {
             self.clear_the_way(name).await?;
         }
-        match self.dav.rename(&from, &to, mode == PutMode::Replace).await? {
-            Moved::Done => return Ok(()),
-            Moved::Missing => return Err(vanished()),
-            Moved::Taken if self.clear_the_way(name).await? => return Err(taken(name)),
-            // An empty folder had the name, or an object that is gone by now.
-            Moved::Taken => (),
+        let moved = self.dav.rename(&from, &to, mode == PutMode::Replace).await?;
+        if moved != Moved::Done {
+            // An empty folder has the name, or an object that may be gone by now.
+            if self.clear_the_way(name).await? && moved == Moved::Taken {
+                return Err(taken(name));
+            }
+            match self.dav.rename(&from, &to, false).await? {
+                Moved::Done => (),
+                Moved::Missing => return Err(vanished()),
+                Moved::Taken => return Err(taken(name)),
+            }
         }
-        match self.dav.rename(&from, &to, false).await? {
-            Moved::Done => Ok(()),
-            Moved::Missing => Err(vanished()),
-            Moved::Taken => Err(taken(name)),
+        self.require_listed(name).await
+    }
+
+    /// Some servers keep names that begin with a dot, and do not list them: nothing of ours must ever be in such a place.
+    async fn require_listed(&self, name: &ObjectName) -> Result<()> {
+        let mut next = Some(name.as_str());
+        while let Some(here) = next {
+            next = parent(here);
+            let last = here.rsplit('/').next().unwrap_or_default();
+            if !last.starts_with('.') {
+                continue;
+            }
+            let entries = self.entries(next).await?.unwrap_or_default();
+            let is_here = |entry: &Entry| matches!(&entry.named, Named::Child(child) if child.as_str() == here);
+            if !entries.iter().any(is_here) {
+                self.dav.remove(&self.dav.place.object(name.as_str())).await?;
+                let error = Error::new(Kind::Unsupported, "the server does not list names that begin with a dot:");
+                return Err(error.on(name.to_string()));
+            }
         }
+        Ok(())
     }
 
     /// Makes sure that no folder has the name of an object; one with nothing in it goes. Whether an object has it.

@@ -32,11 +32,15 @@ fn with_rclone(test: impl FnOnce(&Path, &Access)) {
     test(&data, &access(&[("RCLONE_CONFIG", config.to_str().unwrap())], None));
 }
 
-/// Arguments of running processes that have `word` among them.
-fn running(word: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok());
-    let arguments = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    arguments.map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " ")).filter(|line| line.contains(word)).collect()
+/// Arguments of the running processes that were given this configuration.
+fn running(config: &Path) -> Vec<String> {
+    let config = format!("RCLONE_CONFIG={}\0", config.display());
+    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()).map(|entry| entry.path());
+    let read = |path: &Path, file: &str| {
+        let bytes = fs::read(path.join(file)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    entries.filter(|path| read(path, "environ").contains(&config)).map(|path| read(&path, "cmdline")).collect()
 }
 
 #[test]
@@ -69,15 +73,43 @@ fn a_missing_folder_or_remote_is_not_found() {
 
 #[test]
 fn rclone_ends_with_the_storage_and_shows_no_password() {
-    with_rclone(|_, access| {
-        let storage = opened("here:a place of its own", access, Intent::Create).unwrap();
+    with_rclone(|data, access| {
+        let config = data.parent().unwrap().join("rclone.conf");
+        let storage = opened("here:place", access, Intent::Create).unwrap();
         let name = ObjectName::new("a/b").unwrap();
         storage.put(&name, b"bytes", PutMode::CreateNew).unwrap();
-        let lines = running("a place of its own");
-        assert!(!lines.is_empty(), "no rclone is running");
-        assert!(lines.iter().all(|line| !line.contains("pass")), "{lines:?}");
+        let processes = running(&config);
+        assert_eq!(processes.len(), 1, "{processes:?}");
+        assert!(!processes[0].contains("pass") && processes[0].starts_with("rclone\0"), "{processes:?}");
+        // A writer that is longer there than the storage needs it, too.
+        let mut writer = storage.writer(&ObjectName::new("a/long").unwrap(), PutMode::CreateNew).unwrap();
+        writer.write(&[7; 6 << 20]).unwrap();
         drop(storage);
-        assert_eq!(running("a place of its own"), [""; 0]);
+        writer.finish().unwrap();
+        assert_eq!(fs::metadata(data.join("place/a/long")).unwrap().len(), 6 << 20);
+        assert_eq!(running(&config), [""; 0]);
+    });
+}
+
+#[test]
+fn rclone_that_is_killed_is_told() {
+    with_rclone(|data, access| {
+        let config = data.parent().unwrap().join("rclone.conf");
+        let storage = opened("here:place", access, Intent::Create).unwrap();
+        let found = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()).find(|entry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&format!("RCLONE_CONFIG={}\0", config.display()))
+        });
+        let id = found.unwrap().file_name().into_string().unwrap();
+        assert!(std::process::Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+        let error = loop {
+            // Until the system has closed its connections.
+            let stat = storage.stat(&ObjectName::new("a").unwrap()).unwrap_err();
+            if stat.kind() != Kind::NotFound && stat.to_string().contains("ended") {
+                break stat;
+            }
+        };
+        assert_eq!(error.kind(), Kind::Io, "{error}");
     });
 }
 

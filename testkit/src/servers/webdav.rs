@@ -9,7 +9,7 @@ use std::process::Command;
 /// Who is let in.
 pub const USER: &str = "ann";
 /// With this password.
-pub const PASSWORD: &str = "p&ss: word";
+pub const PASSWORD: &str = "p&ss word";
 
 const DAV_EXT: &str = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so";
 
