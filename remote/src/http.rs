@@ -6,6 +6,7 @@
 //! its control characters escaped. A connection counts until its answer has been read or dropped.
 
 mod body;
+mod range;
 mod words;
 
 use crate::access::Timeouts;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
+pub use range::{ContentRange, unsatisfied};
 pub use words::limited;
 
 /// How long a connection that is not used is kept: shorter than servers keep theirs, so that few are found broken.
@@ -102,6 +104,11 @@ impl Http {
             Error::new(Kind::Io, "cannot make ready for TLS")
                 .because(chain(&error))
                 .hint("the system's certificates are needed: on Debian the package ca-certificates has them")
+        if let Some(path) = client_identity {
+            builder = builder.identity(Identity::from_pem(&pem(path)?).map_err(|e| not_pem(path, &e))?);
+            Error::new(Kind::Io, "cannot make ready for TLS").because(chain(&error)).hint(
+                "the system's certificates are needed: on Debian the package ca-certificates has them",
+            )
         })?;
         Ok(Http { client, timeouts, slots: Arc::new(Semaphore::new(connections.max(1))) })
     }
@@ -137,6 +144,7 @@ impl Http {
         mut request: Request,
         body_bytes: usize,
     ) -> Result<reqwest::Result<reqwest::Response>> {
+    async fn exchange(&self, mut request: Request, body_bytes: usize) -> Result<reqwest::Result<reqwest::Response>> {
         let moved = Arc::new(AtomicU64::new(0));
         if let Some(body) = request.body_mut().take() {
             *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
@@ -196,6 +204,7 @@ impl Response {
 pub async fn read_body_limited(mut response: Response, limit_bytes: usize) -> Result<Vec<u8>> {
     let too_long =
         || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
+    let too_long = || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
     let announced = response.inner.content_length().unwrap_or(0);
     if announced > limit_bytes as u64 {
         return Err(too_long());
@@ -304,6 +313,7 @@ fn judged(status: StatusCode, said: &str) -> (Kind, bool) {
 fn harmless(request: &Request) -> bool {
     let conditional =
         request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
+    let conditional = request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
     match request.method().as_str() {
         "GET" | "HEAD" | "OPTIONS" | "PROPFIND" => true,
         "PUT" => !conditional,

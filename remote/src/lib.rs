@@ -15,6 +15,11 @@ pub mod s3;
 pub mod sftp;
 mod http;
 mod swift;
+pub mod netrc;
+mod rclone;
+mod stream;
+mod tree;
+pub mod webdav;
 
 pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
@@ -46,7 +51,7 @@ pub struct Driver {
 
 /// All of them.
 pub const STORAGES: &[&Driver] =
-    &[&ftp::DRIVER, &s3::DRIVER, &sftp::DRIVER, &swift::DRIVER];
+    &[&ftp::DRIVER, &rclone::DRIVER, &s3::DRIVER, &sftp::DRIVER, &swift::DRIVER, &webdav::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {

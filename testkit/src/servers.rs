@@ -11,6 +11,8 @@ pub mod sshd;
 pub mod ftp;
 pub mod keystone;
 pub mod swift;
+pub mod authority;
+pub mod webdav;
 
 use std::fs::File;
 use std::io::Write;

@@ -11,5 +11,11 @@ fuzz_target!(|text: &str| {
     }
     if !text.contains("machine") && !text.contains("default") && !text.contains(['"', '\\']) {
         assert!(found.is_none());
+//! `.netrc`: a login or none.
+use icecore_remote::netrc::search;
+    for user in [None, Some("ann")] {
+        if let Some(login) = search(text, "host.example", user) {
+            assert!(login.password.expose().len() <= text.len());
+        }
     }
 });

@@ -5,6 +5,8 @@ mod s3;
 mod sftp;
 mod ftp;
 mod swift;
+mod rclone;
+mod webdav;
 
 use icecore::storage::retry::Patience;
 use icecore_remote::{Access, Secret, Timeouts};
