@@ -8,7 +8,6 @@
 //! How objects are written, and what FTP cannot promise, says `site`. `session` is one connection, `pool` all of them.
 
 pub mod listing;
-pub mod netrc;
 pub mod reply;
 
 mod place;

@@ -104,11 +104,6 @@ impl Http {
             Error::new(Kind::Io, "cannot make ready for TLS")
                 .because(chain(&error))
                 .hint("the system's certificates are needed: on Debian the package ca-certificates has them")
-        if let Some(path) = client_identity {
-            builder = builder.identity(Identity::from_pem(&pem(path)?).map_err(|e| not_pem(path, &e))?);
-            Error::new(Kind::Io, "cannot make ready for TLS").because(chain(&error)).hint(
-                "the system's certificates are needed: on Debian the package ca-certificates has them",
-            )
         })?;
         Ok(Http { client, timeouts, slots: Arc::new(Semaphore::new(connections.max(1))) })
     }
@@ -144,7 +139,6 @@ impl Http {
         mut request: Request,
         body_bytes: usize,
     ) -> Result<reqwest::Result<reqwest::Response>> {
-    async fn exchange(&self, mut request: Request, body_bytes: usize) -> Result<reqwest::Result<reqwest::Response>> {
         let moved = Arc::new(AtomicU64::new(0));
         if let Some(body) = request.body_mut().take() {
             *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
@@ -204,7 +198,6 @@ impl Response {
 pub async fn read_body_limited(mut response: Response, limit_bytes: usize) -> Result<Vec<u8>> {
     let too_long =
         || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
-    let too_long = || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
     let announced = response.inner.content_length().unwrap_or(0);
     if announced > limit_bytes as u64 {
         return Err(too_long());
@@ -313,7 +306,6 @@ fn judged(status: StatusCode, said: &str) -> (Kind, bool) {
 fn harmless(request: &Request) -> bool {
     let conditional =
         request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
-    let conditional = request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
     match request.method().as_str() {
         "GET" | "HEAD" | "OPTIONS" | "PROPFIND" => true,
         "PUT" => !conditional,

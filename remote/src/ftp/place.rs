@@ -1,14 +1,11 @@
 //! What an address, the surroundings and the files they name say of a server: where it is, who to be there, how to connect.
 
-use super::netrc;
 use super::tls::{Files, Trust};
 use crate::access::{Access, Secret, Timeouts};
 use crate::address::Address;
+use crate::netrc;
 use icecore::error::{Error, Result};
-use icecore::limits::NETRC_BYTES;
 use icecore::name::ObjectName;
-use std::fs::File;
-use std::io::{self, Read};
 use std::sync::Arc;
 
 const PORT: u16 = 21;
@@ -131,10 +128,9 @@ fn account(address: &Address, access: &Access, host: &str) -> Result<Account> {
         password = (access.password)()?;
     }
     if user.is_none() || password.is_none() {
-        let text = access.home.as_ref().map(|home| netrc_text(&home.join(".netrc"))).transpose()?.flatten();
-        if let Some(login) = text.and_then(|text| netrc::find(&text, host, user.as_deref())) {
+        if let Some(login) = netrc::find(access, host, user.as_deref())? {
             user = user.or(login.user);
-            password = password.or(login.password);
+            password = password.or(Some(login.password));
         }
     }
     let user = user.unwrap_or_else(|| ANONYMOUS.to_owned());
@@ -147,22 +143,6 @@ fn account(address: &Address, access: &Access, host: &str) -> Result<Account> {
         return Err(Error::invalid("line ends cannot be said in FTP:", "user or password"));
     }
     Ok(Account { user, password })
-}
-
-/// `None` when there is none.
-fn netrc_text(path: &std::path::Path) -> Result<Option<zeroize::Zeroizing<String>>> {
-    let failed = |e: io::Error| Error::io("cannot read", path.display().to_string(), e);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    let mut text = zeroize::Zeroizing::new(String::new());
-    file.take(NETRC_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    match text.len() as u64 > NETRC_BYTES {
-        true => Err(Error::new(icecore::Kind::Limit, "too long:").on(path.display().to_string())),
-        false => Ok(Some(text)),
-    }
 }
 
 fn folder(address: &Address) -> Result<Folder> {
