@@ -3,7 +3,9 @@
 //! A block marked `sh` is run; all others only show something. The program comes first in PATH, and `$REPO`, `$DOCS` and `$BACK`
 //! are folders of the page's own.
 
-use crate::program::Program;
+use crate::elsewhere::Server;
+use crate::elsewhere::servers::{SERVERS, Start};
+use crate::program::{Program, not_run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,13 +69,16 @@ fn lay_out(place: &Path) {
 }
 
 /// The environment in which every block of a page runs.
-fn run(program: &Program, place: &Path, block: &Block) -> Result<(), String> {
+fn run(program: &Program, place: &Path, block: &Block, server: Option<&Server>) -> Result<(), String> {
     let mut shell = program.shell(&block.commands);
     shell
         .env("REPO", place.join("repository"))
         .env("DOCS", place.join("documents"))
         .env("BACK", place.join("back"))
         .env("ICECORE_PASSWORD", "as the guide says");
+    if let Some(server) = server {
+        shell.env("REPO", server.place("guide")).envs(server.variables.clone());
+    }
     let output = shell.output().unwrap();
     if output.status.success() {
         return Ok(());
@@ -85,17 +90,41 @@ fn run(program: &Program, place: &Path, block: &Block) -> Result<(), String> {
 #[test]
 fn what_the_guide_tells_to_type_works_in_this_order() {
     let mut ran = 0;
-    for (name, page) in pages() {
-        let (program, place) = (Program::new(), tempfile::tempdir().unwrap());
-        lay_out(place.path());
-        for block in blocks(&page) {
-            if let Err(failure) = run(&program, place.path(), &block) {
-                panic!("docs/guide/{name}, line {}: {failure}", block.line);
-            }
-            ran += 1;
-        }
+    for (name, page) in pages().iter().filter(|(name, _)| server_of(name).is_none()) {
+        ran += try_out(name, page, None);
     }
     assert!(ran >= 5, "only {ran} blocks were found");
+}
+
+/// On a page about a kind of storage, `$REPO` is an address on a real server.
+#[test]
+fn what_the_pages_about_storages_tell_to_type_works_on_a_server() {
+    for (name, page) in pages() {
+        let Some(start) = server_of(&name) else { continue };
+        let folder = tempfile::tempdir().unwrap();
+        match start(folder.path()) {
+            Ok(server) => assert!(try_out(&name, &page, Some(&server)) > 0, "{name} has nothing to try"),
+            Err(missing) => not_run(&missing.0),
+        }
+    }
+}
+
+fn server_of(page: &str) -> Option<Start> {
+    let kind = page.strip_suffix(".md")?;
+    SERVERS.iter().find(|(name, _)| *name == kind).map(|(_, start)| *start)
+}
+
+/// Runs the blocks of a page, and says how many there were.
+fn try_out(name: &str, page: &str, server: Option<&Server>) -> usize {
+    let (program, place) = (Program::new(), tempfile::tempdir().unwrap());
+    lay_out(place.path());
+    let blocks = blocks(page);
+    for block in &blocks {
+        if let Err(failure) = run(&program, place.path(), block, server) {
+            panic!("docs/guide/{name}, line {}: {failure}", block.line);
+        }
+    }
+    blocks.len()
 }
 
 #[test]
@@ -110,7 +139,7 @@ fn a_command_that_fails_is_told() {
     let block = Block { line: 1, commands: "icecore list -r \"$REPO\"\ntrue\n".to_owned() };
     let place = tempfile::tempdir().unwrap();
     lay_out(place.path());
-    assert!(run(&Program::new(), place.path(), &block).unwrap_err().contains("no repository"));
+    assert!(run(&Program::new(), place.path(), &block, None).unwrap_err().contains("no repository"));
 }
 
 /// Every file that a page points at is there.
@@ -122,6 +151,7 @@ fn links_between_pages_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/guide/first-backup.md",
         "docs/guide/profiles.md",
+        "docs/guide/elsewhere.md",
         "docs/guide/restoring.md",
         "docs/guide/storage-test.md",
         "docs/guide/tar.md",

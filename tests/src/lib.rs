@@ -15,6 +15,7 @@ mod copying;
 mod corpus;
 mod damage;
 mod dedup;
+mod elsewhere;
 mod exclude;
 mod failure;
 mod faults;

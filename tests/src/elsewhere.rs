@@ -1,0 +1,210 @@
+//! Repositories on servers: every verb, by both engines, on each kind of storage there is.
+
+pub mod servers;
+mod wire;
+
+use crate::dedup::PASSWORD;
+use crate::place::{Place, assert_equal, id};
+use crate::program::{Outcome, not_run};
+use icecore_testkit::manifest::Manifest;
+use icecore_testkit::tree::{Features, Tree};
+use serde_json::Value;
+use servers::Start;
+use std::fs;
+
+/// A server that is running, and how the program reaches it.
+pub struct Server {
+    /// An address to which `/name` can be added; what stands behind `?` comes after that.
+    pub address: String,
+    /// What follows the path of an address, with its `?`, or nothing.
+    pub options: String,
+    /// The environment of the program.
+    pub variables: Vec<(String, String)>,
+    /// What runs until this is dropped.
+    pub running: Vec<Box<dyn std::any::Any>>,
+}
+
+impl Server {
+    /// A place on it.
+    pub fn place(&self, name: &str) -> String {
+        format!("{}/{name}{}", self.address, self.options)
+    }
+}
+
+/// Somebody who backs up a tree to a place on a server.
+struct User<'s> {
+    server: &'s Server,
+    place: Place,
+    repository: String,
+}
+
+impl<'s> User<'s> {
+    fn new(server: &'s Server, name: &str) -> User<'s> {
+        User { server, place: Place::new(), repository: server.place(name) }
+    }
+
+    fn tree(&self, seed: u64) -> Tree {
+        self.place.tree(seed, Features { large_files: true, long_paths: false, ..Features::all() })
+    }
+
+    fn run_with(&self, password: &str, verb: &str, more: &[&str]) -> Outcome {
+        let words = [&[verb, "-r", &self.repository, "--json", "--retries", "1"], more].concat();
+        let mut command = self.place.program.command(&words);
+        command.env("ICECORE_PASSWORD", password);
+        command.envs(self.server.variables.iter().map(|(key, value)| (key, value)));
+        let output = command.output().unwrap();
+        let outcome = Outcome::new(output.status, &output.stdout, &output.stderr);
+        // No word of any run shows a secret of the server's.
+        for (key, secret) in &self.server.variables {
+            let is_secret = ["PASSWORD", "SECRET", "KEY"].iter().any(|word| key.contains(word));
+            let shown = is_secret && secret.len() > 5 && format!("{outcome:?}").contains(secret.as_str());
+            assert!(!shown, "{key} is shown: {outcome:?}");
+        }
+        outcome
+    }
+
+    fn run(&self, verb: &str, more: &[&str]) -> Outcome {
+        self.run_with(PASSWORD, verb, more)
+    }
+
+    #[track_caller]
+    fn back_up(&self, more: &[&str]) -> Value {
+        let source = self.place.source();
+        let words = [&["--host", "alpha", "--name", "nightly", source.to_str().unwrap()], more].concat();
+        self.run("backup", &words).expect(0).summary()
+    }
+
+    #[track_caller]
+    fn restored(&self, backup: &str, more: &[&str]) -> Manifest {
+        let target = self.place.target(&backup.replace(['/', ':'], "-"));
+        let words = [&["--target", target.to_str().unwrap(), backup], more].concat();
+        self.run("restore", &words).expect(0);
+        Manifest::of(&target).unwrap()
+    }
+
+    #[track_caller]
+    fn check_is_clean(&self) {
+        let checked = self.run("check", &["--read-data"]).expect(0).summary();
+        assert_eq!(checked["problems"], 0, "{checked}");
+    }
+
+    #[track_caller]
+    fn backups(&self) -> Vec<String> {
+        self.run("list", &[]).expect(0).of_type("backup").iter().map(id).collect()
+    }
+}
+
+/// Every verb, with each engine, at new places of a server.
+pub fn every_verb_works(server: &Server) {
+    deduplicated(server);
+    in_levels(server);
+}
+
+fn every_verb_works_on(start: Start) {
+    let folder = tempfile::tempdir().unwrap();
+    match start(folder.path()) {
+        Ok(server) => every_verb_works(&server),
+        Err(missing) => not_run(&missing.0),
+    }
+}
+
+#[test]
+fn every_verb_works_over_sftp() {
+    every_verb_works_on(servers::sftp);
+}
+
+#[test]
+fn every_verb_works_over_s3_of_swift() {
+    every_verb_works_on(servers::s3_of_swift);
+}
+
+#[test]
+fn every_verb_works_over_swift_with_its_own_login() {
+    every_verb_works_on(servers::tempauth);
+}
+
+#[test]
+fn every_verb_works_over_swift_with_keystone() {
+    every_verb_works_on(servers::with_keystone);
+}
+
+#[test]
+fn every_verb_works_over_ftp() {
+    every_verb_works_on(servers::plain_ftp);
+}
+
+#[test]
+fn every_verb_works_over_ftps() {
+    every_verb_works_on(servers::ftps);
+}
+
+#[test]
+fn every_verb_works_over_webdav() {
+    every_verb_works_on(servers::dav);
+}
+
+#[test]
+fn every_verb_works_over_rclone() {
+    every_verb_works_on(servers::rclone);
+}
+
+fn deduplicated(server: &Server) {
+    let user = User::new(server, "deduplicated/here");
+    user.run("list", &[]).expect(10).explained();
+    user.run("init", &[]).expect(0);
+    user.run("init", &[]).expect(1).explained();
+    assert!(user.backups().is_empty());
+    let mut tree = user.tree(61);
+    let before = Manifest::of(&user.place.source()).unwrap();
+    let first = id(&user.back_up(&[]));
+    let again = user.back_up(&[]);
+    assert!(again["reason"].as_str().unwrap().contains("nothing has changed"), "{again}");
+    tree.mutate(1).unwrap();
+    user.place.settle();
+    let now = Manifest::of(&user.place.source()).unwrap();
+    let third = id(&user.back_up(&["--tag", "kept"]));
+
+    assert_eq!(user.backups().len(), 3);
+    let rows = user.run("ls", &[&first]).expect(0).stdout.lines().count();
+    assert!(rows > before.entries.len() / 2, "{rows} rows");
+    assert!(user.run("find", &["small.txt"]).expect(0).stdout.contains("content/small.txt"));
+    assert!(user.run("diff", &[&first, &third]).expect(0).stdout.lines().count() > 1);
+    let dumped = user.run("dump", &[&format!("{third}:content/small.txt")]).expect(0).stdout;
+    assert_eq!(dumped, fs::read_to_string(user.place.source().join("content/small.txt")).unwrap());
+    assert_eq!(user.run("stats", &[]).expect(0).summary()["backups"], 3);
+    assert!(user.run("info", &[]).expect(0).stdout.contains("\"dedup"));
+    user.run("key", &["list"]).expect(0);
+    user.run_with("wrong", "list", &[]).expect(12).explained();
+
+    assert_equal(&before, &user.restored(&first, &[]), "the first backup");
+    assert_equal(&now, &user.restored(&third, &["--verify"]), "the third backup");
+    user.check_is_clean();
+    user.run("forget", &["--keep-last", "1"]).expect(0);
+    assert_eq!(user.backups(), [third]);
+    user.check_is_clean();
+}
+
+fn in_levels(server: &Server) {
+    let user = User::new(server, "levels");
+    let tar = ["--engine", "tar", "--no-encryption", "--init", "--incremental"];
+    let mut tree = user.tree(62);
+    let mut made = Vec::new();
+    for step in 0..3 {
+        if step > 0 {
+            tree.mutate(step).unwrap();
+            user.place.settle();
+        }
+        let summary = user.back_up(&tar);
+        assert_eq!(summary["level"], step, "{summary}");
+        made.push((id(&summary), Manifest::of(&user.place.source()).unwrap()));
+    }
+    assert_eq!(user.backups().len(), 3);
+    for (number, (id, expected)) in made.iter().enumerate() {
+        assert_equal(expected, &user.restored(id, &[]), &format!("level {number}"));
+    }
+    user.check_is_clean();
+    user.back_up(&tar[..4]);
+    user.run("forget", &["--keep-last", "1"]).expect(0);
+    assert_eq!(user.backups().len(), 1);
+    user.check_is_clean();
+}

@@ -1,0 +1,110 @@
+//! The servers that repositories are kept on: how each is started, and how the program reaches it.
+
+use super::Server;
+use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
+use icecore_testkit::servers::keystone::Keystone;
+use icecore_testkit::servers::moto::Moto;
+use icecore_testkit::servers::sshd::Sshd;
+use icecore_testkit::servers::swift::{self, Swift};
+use icecore_testkit::servers::webdav::{self, WebDav};
+use icecore_testkit::servers::{NotInstalled, free_port};
+use std::any::Any;
+use std::path::Path;
+
+/// How a server is started, with all it writes in a folder.
+pub type Start = fn(&Path) -> Result<Server, NotInstalled>;
+
+/// Every kind of storage, by the name of its page in the guide.
+pub const SERVERS: &[(&str, Start)] = &[
+    ("sftp", sftp),
+    ("s3", s3),
+    ("swift", with_keystone),
+    ("ftp", ftps),
+    ("webdav", dav),
+];
+
+fn server(address: String, options: &str, variables: &[(&str, &str)], running: Vec<Box<dyn Any>>) -> Server {
+    let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Server { address, options: options.to_owned(), variables, running }
+}
+
+pub fn sftp(folder: &Path) -> Result<Server, NotInstalled> {
+    let sshd = Sshd::start(folder, "")?;
+    let address = sshd.address("");
+    let (place, options) = address.split_once('?').unwrap();
+    Ok(server(place.trim_end_matches('/').to_owned(), &format!("?{options}"), &[], vec![Box::new(sshd)]))
+}
+
+pub fn s3(folder: &Path) -> Result<Server, NotInstalled> {
+    let moto = Moto::strict(folder)?;
+    let (options, key) = (format!("?endpoint={}&region=us-east-1", moto.endpoint()), moto.key.clone());
+    let variables = [("AWS_ACCESS_KEY_ID", key.0.as_str()), ("AWS_SECRET_ACCESS_KEY", key.1.as_str())];
+    Ok(server("s3://backups".to_owned(), &options, &variables, vec![Box::new(moto)]))
+}
+
+/// Swift's other tongue.
+pub fn s3_of_swift(folder: &Path) -> Result<Server, NotInstalled> {
+    let cluster = Swift::start(folder, &swift::Options::default())?;
+    let options = format!("?endpoint={}&region=us-east-1", cluster.endpoint());
+    let variables = [("AWS_ACCESS_KEY_ID", swift::USER.0), ("AWS_SECRET_ACCESS_KEY", swift::USER.1)];
+    Ok(server("s3://backups".to_owned(), &options, &variables, vec![Box::new(cluster)]))
+}
+
+pub fn tempauth(folder: &Path) -> Result<Server, NotInstalled> {
+    let cluster = Swift::start(folder, &swift::Options::default())?;
+    let variables = cluster.variables();
+    let address = "swift://backups".to_owned();
+    Ok(Server { address, options: String::new(), variables, running: vec![Box::new(cluster)] })
+}
+
+pub fn with_keystone(folder: &Path) -> Result<Server, NotInstalled> {
+    let port = free_port();
+    let keystone = Keystone::start(&folder.join("keystone"), &format!("http://127.0.0.1:{port}"), 3600)?;
+    let admin = (keystone.url(), icecore_testkit::servers::keystone::PASSWORD.to_owned());
+    let options = swift::Options { keystone: Some(admin), port: Some(port), ..swift::Options::default() };
+    let cluster = Swift::start(&folder.join("swift"), &options)?;
+    let (variables, running) = (keystone.variables(), vec![Box::new(cluster) as Box<dyn Any>, Box::new(keystone)]);
+    Ok(Server { address: "swift://backups".to_owned(), options: String::new(), variables, running })
+}
+
+fn pyftpdlib(folder: &Path, scheme: &str, protection: Protection, more: &str) -> Result<Server, NotInstalled> {
+    ftp::certificates(folder)?;
+    let port = free_port();
+    let running = Pyftpdlib::new(protection).start(folder, port)?;
+    let options = match protection {
+        Protection::Off => String::new(),
+        _ => format!("?ca={}{more}", folder.join("authority.pem").display()),
+    };
+    let address = format!("{scheme}://{}@127.0.0.1:{port}", ftp::USER);
+    Ok(server(address, &options, &[("ICECORE_STORAGE_PASSWORD", ftp::PASSWORD)], vec![Box::new(running)]))
+}
+
+pub fn plain_ftp(folder: &Path) -> Result<Server, NotInstalled> {
+    pyftpdlib(folder, "ftp", Protection::Off, "")
+}
+
+pub fn ftps(folder: &Path) -> Result<Server, NotInstalled> {
+    pyftpdlib(folder, "ftps", Protection::Explicit, "")
+}
+
+pub fn dav(folder: &Path) -> Result<Server, NotInstalled> {
+    let nginx = WebDav::nginx(folder, None)?;
+    let address = nginx.address("").trim_end_matches('/').to_owned();
+    let variables = [("ICECORE_STORAGE_PASSWORD", webdav::PASSWORD)];
+    Ok(server(address, "", &variables, vec![Box::new(nginx)]))
+}
+
+/// Rclone over a folder here.
+pub fn rclone(folder: &Path) -> Result<Server, NotInstalled> {
+    icecore_testkit::servers::program("rclone")?;
+    let place = folder.join("rclone");
+    std::fs::create_dir(&place).unwrap();
+    Ok(server(format!("rclone::local:{}", place.display()), "", &[], Vec::new()))
+}
+
+/// The port of loopback that an address names.
+pub fn port_of(address: &str) -> u16 {
+    let behind = address.split_once("127.0.0.1:").expect("it is on loopback").1;
+    let digits: String = behind.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
