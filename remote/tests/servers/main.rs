@@ -1,6 +1,7 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod s3;
 mod sftp;
 mod ftp;

@@ -278,6 +278,25 @@ fn a_wrong_key_is_denied_and_not_shown() {
 }
 
 #[test]
+fn a_certificate_that_nobody_knows_is_refused_unless_it_is_named() {
+    let Some((moto, mut target, folder)) = moto(Moto::tls) else { return };
+    target.endpoint = format!("https://localhost:{}", moto.port);
+    let error = target.open("sealed", Intent::Create).err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");
+    assert!(error.advice().is_some_and(|advice| advice.contains("AWS_CA_BUNDLE")), "{error}");
+    let named = folder.path().join("own.crt");
+    let named = named.to_str().unwrap();
+    let variables = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_CA_BUNDLE", named)];
+    let storage =
+        icecore_remote::open(&target.address("sealed"), &access(&variables, None), Intent::Create).unwrap();
+    storage.put(&name("a"), b"1", PutMode::CreateNew).unwrap();
+    assert_eq!(storage.read(&name("a"), 0, 9).unwrap(), b"1");
+    // To who asks without TLS the server does not answer in HTTP.
+    target.endpoint = format!("http://localhost:{}", moto.port);
+    assert_eq!(target.open("sealed", Intent::Open).err().unwrap().kind(), Kind::Io);
+}
+
+#[test]
 fn a_denied_delete_says_why() {
     let Some((_moto, target, _folder)) = moto(Moto::strict) else { return };
     let storage = target.create("kept/x");

@@ -9,12 +9,13 @@ use std::process::Command;
 const SERVE: &str = "\
 import sys, threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
+from werkzeug.serving import make_ssl_devcert, run_simple
 application, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
 def one_at_a_time(environment, start):
     with lock:
         return list(application(environment, start))
-run_simple('127.0.0.1', int(sys.argv[1]), one_at_a_time, threaded=True)
+tls = make_ssl_devcert(sys.argv[2], host='localhost') if len(sys.argv) > 2 else None
+run_simple('127.0.0.1', int(sys.argv[1]), one_at_a_time, threaded=True, ssl_context=tls)
 ";
 
 /// How many requests a strict server takes before it checks who asks: those that make the user.
@@ -55,7 +56,17 @@ impl Moto {
     /// # Errors
     /// When it is not installed.
     pub fn at(folder: &Path, port: u16) -> Result<Moto, NotInstalled> {
-        let server = run(folder, port, None)?;
+        let server = run(folder, port, &[], &[])?;
+        Ok(Moto { server, port, key: ("any".to_owned(), "any".to_owned()) })
+    }
+
+    /// As [`Moto::start`], by TLS as `localhost`, with a certificate of its own that stands in `folder/own.crt`.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn tls(folder: &Path) -> Result<Moto, NotInstalled> {
+        let port = free_port();
+        let server = run(folder, port, &["own"], &[])?;
         Ok(Moto { server, port, key: ("any".to_owned(), "any".to_owned()) })
     }
 
@@ -68,7 +79,7 @@ impl Moto {
     /// When the user cannot be made.
     pub fn strict(folder: &Path) -> Result<Moto, NotInstalled> {
         let port = free_port();
-        let server = run(folder, port, Some(SET_UP))?;
+        let server = run(folder, port, &[], &[("INITIAL_NO_AUTH_ACTION_COUNT", SET_UP)])?;
         let mut make = Command::new(python("moto")?.join("python"));
         make.args(["-c", MAKE_USER, &format!("http://127.0.0.1:{port}")]);
         let made = make.output().expect("python runs");
@@ -84,11 +95,9 @@ impl Moto {
     }
 }
 
-fn run(folder: &Path, port: u16, unchecked: Option<&str>) -> Result<Server, NotInstalled> {
+fn run(folder: &Path, port: u16, more: &[&str], variables: &[(&str, &str)]) -> Result<Server, NotInstalled> {
     let mut command = Command::new(python("moto")?.join("python"));
-    command.args(["-c", SERVE, &port.to_string()]).current_dir(folder);
-    if let Some(count) = unchecked {
-        command.env("INITIAL_NO_AUTH_ACTION_COUNT", count);
-    }
+    command.args(["-c", SERVE, &port.to_string()]).args(more).current_dir(folder);
+    command.envs(variables.iter().copied());
     Ok(Server::start("moto", command, folder, &|| answers(port)))
 }
