@@ -8,7 +8,7 @@
 //! What a length of line does is done honestly: bytes wait in a queue until they are due, so that requests under way overlap
 //! and no bandwidth is lost; and a new connection costs its round trip before the first byte can arrive.
 //!
-//! All threads have ended when a proxy is dropped.
+//! All threads have ended when a proxy is dropped. `examples/wire.rs` is a line for benchmarks, which are no tests.
 
 mod door;
 mod http;

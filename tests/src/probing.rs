@@ -1,5 +1,7 @@
 //! `storage test`: what it claims is so where it is so, and each claim fails where it is not.
 
+mod wire;
+
 use crate::place::{Place, entries};
 use icecore::monitor::{Event, Monitor, Quiet};
 use icecore::probe::{self, Claim, Found, Options, Summary, Verdict};
