@@ -1,5 +1,8 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
+// All of it is a test, also what stands beside the test functions.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod sftp;
 
 use icecore::storage::retry::Patience;
