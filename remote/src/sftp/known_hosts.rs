@@ -122,9 +122,8 @@ impl KnownHosts {
         // A key that was noted without the port is the host's, too; another one there says nothing of this port.
         if host.port != DEFAULT_PORT {
             let bare = HostLabel::alias(&host.bare);
-            match self.judge(&bare, shown) {
-                found @ (Verdict::Known | Verdict::Revoked(_)) => return found,
-                _ => {}
+            if let found @ (Verdict::Known | Verdict::Revoked(_)) = self.judge(&bare, shown) {
+                return found;
             }
         }
         match about.iter().find(|line| line.marker == Some(Marker::Authority)) {
@@ -177,7 +176,7 @@ pub fn refusal(verdict: &Verdict, host: &HostLabel, fingerprint: &str) -> Option
     let shown = format!("the server shows {fingerprint}");
     Some(match verdict {
         Verdict::Known => return None,
-        Verdict::Unknown => denied("the host key is not known of").because(shown).hint(
+        Verdict::Unknown => denied("unknown host key of").because(shown).hint(
             "compare it with what the server's owner says; then connect once with ssh, or add ?host-key=accept-new",
         ),
         Verdict::Other(place) => denied("THE HOST KEY HAS CHANGED: somebody may stand between you and")

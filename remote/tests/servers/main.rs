@@ -1,12 +1,14 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
+// All of it is a test, also what stands beside the test functions.
 #![cfg(test)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod ftp;
+mod rclone;
 mod s3;
 mod sftp;
-mod ftp;
 mod swift;
-mod rclone;
 mod webdav;
 
 use icecore::storage::retry::Patience;
