@@ -481,6 +481,72 @@ fn a_cut_read_is_an_error_and_never_short() {
     });
 }
 
+/// Reads a long object piece by piece, with other work in between.
+fn is_read_on(storage: &dyn Storage) {
+    const PIECE: usize = 1 << 20;
+    let (object, first, second) = (name("folder/long"), bytes_of(5, 6 * PIECE), bytes_of(6, 6 * PIECE));
+    let read = |number: usize| storage.read(&object, (number * PIECE) as u64, PIECE);
+    storage.put(&object, &first, PutMode::CreateNew).unwrap();
+    for number in 0..6 {
+        assert!(read(number).unwrap() == first[number * PIECE..(number + 1) * PIECE], "piece {number}");
+    }
+    assert_eq!(read(6).unwrap(), b"");
+    for number in 0..3 {
+        assert!(read(number).unwrap() == first[number * PIECE..(number + 1) * PIECE], "piece {number}");
+        assert_eq!(rows(storage, None, Depth::All).unwrap(), [format!("folder/long {}", first.len())]);
+    }
+    // What was begun to be read is not what is there now.
+    assert!(read(0).unwrap() == first[..PIECE] && read(1).unwrap() == first[PIECE..2 * PIECE]);
+    storage.put(&object, &second, PutMode::Replace).unwrap();
+    assert!(read(2).unwrap() == second[2 * PIECE..3 * PIECE]);
+    assert!(read(3).unwrap() == second[3 * PIECE..4 * PIECE]);
+    storage.delete(&object).unwrap();
+    assert_eq!(read(4).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn an_object_is_read_on_until_it_changes() {
+    for protection in [Protection::Off, Protection::Explicit] {
+        with(Pyftpdlib::new(protection), |place| is_read_on(place.open("x").unwrap().as_ref()));
+    }
+    for encrypted in [false, true] {
+        with_vsftpd(encrypted, |address, _| {
+            is_read_on(open(&address("x"), &access(&[], None), Intent::Create).unwrap().as_ref());
+        });
+    }
+}
+
+/// One connection is enough for everything.
+#[test]
+fn a_single_connection_is_enough() {
+    with_explicit(|place| {
+        let access = Access { connections: 1, ..access(&[], Some(PASSWORD)) };
+        let storage = open(&place.address("x"), &access, Intent::Create).unwrap();
+        let bytes = bytes_of(7, 9 << 20);
+        let mut writer = storage.writer(&name("a/long"), PutMode::CreateNew).unwrap();
+        writer.write(&bytes).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let storage = &storage;
+                scope.spawn(move || {
+                    storage.put(&name(&format!("b/{thread}")), b"x", PutMode::CreateNew).unwrap()
+                });
+            }
+        });
+        writer.finish().unwrap();
+        let mut seen = 0;
+        let listed = storage.list(None, Depth::All, &mut |row| {
+            seen += 1;
+            match row {
+                Listed::Object { name, .. } => storage.delete(&name),
+                other => panic!("{other:?}"),
+            }
+        });
+        listed.unwrap();
+        assert_eq!((seen, rows(storage.as_ref(), None, Depth::One).unwrap().len()), (5, 0));
+    });
+}
+
 #[test]
 fn a_server_that_says_nothing_is_given_up() {
     for silent in ["MLST", "EPSV", "STOR", "RNTO"] {
