@@ -87,6 +87,7 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
             in_flight: access.connections.clamp(2, IN_FLIGHT),
             connections: access.connections.max(1),
             abandoned: Default::default(),
+            served: Default::default(),
             tables: Default::default(),
         })
     })?;
