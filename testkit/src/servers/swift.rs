@@ -225,6 +225,7 @@ impl Swift {
              copy container-quotas slo dlo versioned_writes proxy-logging proxy-server\n\
              [app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n\
              [filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{cache}\n\
+             connect_timeout = 10\nio_timeout = 10\npool_timeout = 10\n\
              [filter:slo]\nuse = egg:swift#slo\nmin_segment_size = 1\n\
              [filter:s3api]\nuse = egg:swift#s3api\nlocation = us-east-1\nauth_pipeline_check = false\n{login_filters}"
         ));
