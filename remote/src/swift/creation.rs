@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The first wait for the others.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Tickets that are given back together.
@@ -170,11 +170,12 @@ async fn give_back(container: &Container, ticket: &str) {
 /// Notes that a ticket has served. As long as it is there, this process does not mind it.
 async fn give_back_later(container: &Container, ticket: String) {
     container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket.clone());
-    let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
-    served.push(ticket);
-    let full = served.len() >= TOGETHER;
-    drop(served);
-    if full {
+    let waiting = {
+        let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.push(ticket);
+        served.len()
+    };
+    if waiting >= TOGETHER {
         give_all_back(container).await;
     }
 }
@@ -191,9 +192,10 @@ pub async fn give_all_back(container: &Container) {
 /// Gives the tickets back that have served for an object which is removed: it may be created anew by anybody.
 pub async fn give_back_for(container: &Container, full: &str) {
     let folder = format!("{}{}/", container.place.tickets(), checksum(full.as_bytes()));
-    let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
-    let its: Vec<String> = served.extract_if(.., |ticket| ticket.starts_with(&folder)).collect();
-    drop(served);
+    let its: Vec<String> = {
+        let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.extract_if(.., |ticket| ticket.starts_with(&folder)).collect()
+    };
     for ticket in its {
         give_back(container, &ticket).await;
     }

@@ -584,7 +584,7 @@ fn keystones_logins_are_known_and_renewed() {
     assert!(storage.read(&name(STREAM), 0, 17 << 20).unwrap() == bytes);
     assert_eq!(rows(storage.as_ref(), Some("small"), Depth::All).len(), 32);
 
-    let replaced = |changes: &[(&str, Option<&str>)]| {
+    let replaced = |changes: Changes<'_>| {
         let mut variables = by_password.clone();
         for (key, value) in changes {
             variables.retain(|(name, _)| name != key);
@@ -644,9 +644,12 @@ fn token(keystone: &Keystone) -> (String, String) {
     })
 }
 
+/// Variables that are set, or taken away.
+type Changes<'a> = &'a [(&'a str, Option<&'a str>)];
+
 fn a_token_alone_is_enough_while_it_lives(
     keystone: &Keystone,
-    replaced: &dyn Fn(&[(&str, Option<&str>)]) -> Access,
+    replaced: &dyn Fn(Changes<'_>) -> Access,
 ) -> Arc<dyn Storage> {
     let (token, url) = token(keystone);
     let without = [("OS_USERNAME", None), ("OS_PASSWORD", None)];
