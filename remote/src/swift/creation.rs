@@ -33,6 +33,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Tickets that are given back together.
 const TOGETHER: usize = 64;
 
+/// Gates of a process.
+pub const GATES: usize = 64;
+
 /// Who else wants to create the object.
 enum Others {
     Nobody,
@@ -57,7 +60,10 @@ where
     if is_id(full) {
         return create().await;
     }
-    let folder = format!("{}{}/", container.place.tickets(), checksum(full.as_bytes()));
+    let fingerprint = checksum(full.as_bytes());
+    // Of this process one goes at a time: the others would only be in each other's way.
+    let _turn = container.gates[gate(&fingerprint)].lock().await;
+    let folder = format!("{}{fingerprint}/", container.place.tickets());
     let may_take = container.timeouts.whole(bytes);
     let lease = may_take * 2;
     let give_up = Instant::now() + lease + container.timeouts.idle;
@@ -92,6 +98,11 @@ where
         }
         sleep(wait).await;
     }
+}
+
+/// Those who create one object come to one gate.
+fn gate(fingerprint: &str) -> usize {
+    fingerprint.get(..2).and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or(0) % GATES
 }
 
 /// Whether the holder of the last of object, folder and ticket is alone before the time is up; not when somebody goes before, or
