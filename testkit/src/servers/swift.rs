@@ -268,13 +268,13 @@ fn tempauth(tls: bool) -> String {
     )
 }
 
-/// Tokens are looked at anew with every request, so that one that was revoked is refused at once.
+/// Tokens are looked at anew every five seconds, so that one that was revoked is soon refused.
 fn keystone(url: &str, password: &str) -> String {
     format!(
         "[filter:authtoken]\npaste.filter_factory = keystonemiddleware.auth_token:filter_factory\n\
          www_authenticate_uri = {url}\nauth_url = {url}\nauth_type = password\nproject_domain_id = default\n\
          user_domain_id = default\nproject_name = admin\nusername = admin\npassword = {password}\n\
-         delay_auth_decision = True\ntoken_cache_time = -1\ninclude_service_catalog = False\n\
+         delay_auth_decision = True\ncache = swift.cache\ntoken_cache_time = 5\ninclude_service_catalog = False\n\
          [filter:keystoneauth]\nuse = egg:swift#keystoneauth\noperator_roles = admin, member\nreseller_prefix = AUTH\n"
     )
 }
