@@ -6,7 +6,7 @@ use icecore::name::ObjectName;
 use icecore::storage::retry::{Patience, Policy};
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore::time::Timestamp;
-use icecore_remote::{Access, Address, Intent, open};
+use icecore_remote::{Access, Address, Intent, Timeouts, open};
 use icecore_testkit::conformance;
 use icecore_testkit::servers::NotInstalled;
 use icecore_testkit::servers::keystone::{self, Keystone};
@@ -21,7 +21,11 @@ use tokio::runtime::Runtime;
 fn access_to(variables: &[(String, String)]) -> Access {
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    access(&variables, None)
+    // Six servers in Python share this machine with other tests.
+    Access {
+        timeouts: Timeouts { idle: Duration::from_secs(90), ..Timeouts::default() },
+        ..access(&variables, None)
+    }
 }
 
 fn at(address: &str, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
