@@ -86,7 +86,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
             segment_bytes,
             in_flight: access.connections.clamp(2, IN_FLIGHT),
             connections: access.connections.max(1),
+            gates: std::array::from_fn(|_| Default::default()),
             abandoned: Default::default(),
+            served: Default::default(),
             tables: Default::default(),
         })
     })?;

@@ -1,6 +1,7 @@
 //! One container of an account: objects put, read and looked at, one request each, or one a segment.
 
 use super::account::{Account, Call, Info};
+use super::creation::{GATES, give_all_back};
 use super::manifest::{Head, MANIFEST, Table, head, read_head};
 use super::names::{Place, path};
 use crate::access::Timeouts;
@@ -45,10 +46,24 @@ pub struct Container {
     pub in_flight: usize,
     /// Requests of a listing that are under way at a time.
     pub connections: usize,
+    /// Before them those of this process wait who create one object.
+    pub gates: [tokio::sync::Mutex<()>; GATES],
     /// Tickets of this process that could not be taken back.
     pub abandoned: Mutex<HashSet<String>>,
+    /// Tickets that have served, and are given back later.
+    pub served: Mutex<Vec<String>>,
     /// Segments of long objects that were read.
     pub tables: Mutex<VecDeque<(String, Arc<Table>)>>,
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        run(async {
+            give_all_back(self).await;
+            Ok(())
+        })
+        .unwrap_or(());
+    }
 }
 
 /// What a read came upon.

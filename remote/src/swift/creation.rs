@@ -4,7 +4,11 @@
 //! before the first is done: two who create an object at once are both told that they did. So whoever creates takes a ticket
 //! first: an object of no bytes with a name of its own, in a folder that is the same for all who create that object. Then it looks
 //! who else has one. Alone, it creates the object, and gives the ticket back. Of several, the lowest keeps its ticket and
-//! looks again; the others give theirs back and come again later.
+//! looks again; the others give theirs back and come again later. A ticket that has served is given back together with others:
+//! whoever finds it looks for the object, and finds that as well.
+//!
+//! A name whose last part is 64 hexadecimal digits is an id that nobody else draws, or the hash of its bytes: nobody who creates
+//! one needs a ticket.
 //!
 //! Invariant: nobody creates who does not stand alone in a listing made after its own ticket was stored. Of two, the one whose
 //! ticket came later sees the other's, as long as listings show what has been stored. A ticket counts for a lease (in its
@@ -12,7 +16,8 @@
 
 use super::container::{Container, checksum};
 use super::listing::{Pages, Row};
-use super::names::unique;
+use super::names::{is_id, unique};
+use super::removal::remove_all;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use reqwest::header::HeaderMap;
@@ -22,9 +27,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The first wait for the others.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Tickets that are given back together.
+const TOGETHER: usize = 64;
+
+/// Gates of a process.
+pub const GATES: usize = 64;
 
 /// Who else wants to create the object.
 enum Others {
@@ -47,7 +57,13 @@ pub async fn alone<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    let folder = format!("{}{}/", container.place.tickets(), checksum(full.as_bytes()));
+    if is_id(full) {
+        return create().await;
+    }
+    let fingerprint = checksum(full.as_bytes());
+    // Of this process one goes at a time: the others would only be in each other's way.
+    let _turn = container.gates[gate(&fingerprint)].lock().await;
+    let folder = format!("{}{fingerprint}/", container.place.tickets());
     let may_take = container.timeouts.whole(bytes);
     let lease = may_take * 2;
     let give_up = Instant::now() + lease + container.timeouts.idle;
@@ -60,12 +76,15 @@ where
             give_back(container, &ticket).await;
             return Err(error);
         }
-        let outcome = stand_alone(container, &folder, &ticket, taken + may_take, &mut wait).await;
+        let outcome = stand_alone(container, (full, &folder, &ticket), taken + may_take, &mut wait).await;
         if let Ok(true) = outcome {
             let left = may_take.saturating_sub(taken.elapsed());
             let created =
                 timeout(left, create()).await.unwrap_or_else(|_| Err(crate::bridge::stalled(may_take)));
-            give_back(container, &ticket).await;
+            match &created {
+                Ok(_) => give_back_later(container, ticket).await,
+                Err(_) => give_back(container, &ticket).await,
+            }
             return created;
         }
         give_back(container, &ticket).await;
@@ -81,11 +100,16 @@ where
     }
 }
 
-/// Whether the holder of `ticket` is alone before the time is up; not when somebody goes before.
+/// Those who create one object come to one gate.
+fn gate(fingerprint: &str) -> usize {
+    fingerprint.get(..2).and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or(0) % GATES
+}
+
+/// Whether the holder of the last of object, folder and ticket is alone before the time is up; not when somebody goes before, or
+/// has been there already.
 async fn stand_alone(
     container: &Container,
-    folder: &str,
-    ticket: &str,
+    (full, folder, ticket): (&str, &str, &str),
     until: Instant,
     wait: &mut Duration,
 ) -> Result<bool> {
@@ -94,6 +118,7 @@ async fn stand_alone(
             Others::Nobody => return Ok(Instant::now() < until),
             Others::Lower => break,
             Others::Higher if Instant::now() > until => break,
+            Others::Higher if container.head_if_there(full).await?.is_some() => break,
             Others::Higher => sleep(*wait).await,
         }
         *wait = (*wait * 2).min(LONGEST_WAIT);
@@ -150,5 +175,39 @@ async fn give_back(container: &Container, ticket: &str) {
         _ => {
             container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
         }
+    }
+}
+
+/// Notes that a ticket has served. As long as it is there, this process does not mind it.
+async fn give_back_later(container: &Container, ticket: String) {
+    container.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket.clone());
+    let waiting = {
+        let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.push(ticket);
+        served.len()
+    };
+    if waiting >= TOGETHER {
+        give_all_back(container).await;
+    }
+}
+
+/// Gives all tickets back that have served. Those that cannot be given back end with their lease.
+pub async fn give_all_back(container: &Container) {
+    let served = std::mem::take(&mut *container.served.lock().unwrap_or_else(PoisonError::into_inner));
+    if remove_all(container, &served).await.is_ok() {
+        let mut abandoned = container.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        abandoned.retain(|ticket| !served.contains(ticket));
+    }
+}
+
+/// Gives the tickets back that have served for an object which is removed: it may be created anew by anybody.
+pub async fn give_back_for(container: &Container, full: &str) {
+    let folder = format!("{}{}/", container.place.tickets(), checksum(full.as_bytes()));
+    let its: Vec<String> = {
+        let mut served = container.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.extract_if(.., |ticket| ticket.starts_with(&folder)).collect()
+    };
+    for ticket in its {
+        give_back(container, &ticket).await;
     }
 }

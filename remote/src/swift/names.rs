@@ -211,6 +211,12 @@ pub fn is_stream(full: &str) -> bool {
     full == DATA || full.ends_with("/data")
 }
 
+/// Whether an object is called by an id of its own, or by the hash of its bytes: 64 hexadecimal digits.
+pub fn is_id(full: &str) -> bool {
+    let last = full.rsplit('/').next().unwrap_or_default();
+    last.len() == 64 && last.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Digits of an id.
 const ID_DIGITS: usize = 16;
 

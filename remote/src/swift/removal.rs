@@ -6,6 +6,7 @@
 
 use super::account::Call;
 use super::container::{Container, run};
+use super::creation::{give_all_back, give_back_for};
 use super::listing::{Pages, Row};
 use super::manifest::Head;
 use super::names::{owner, path};
@@ -27,6 +28,10 @@ const ANSWER_BYTES: usize = 4 << 20;
 /// # Errors
 /// `NotFound`, or as the connection has it.
 pub fn delete(container: &Container, full: &str) -> Result<()> {
+    run(async {
+        give_back_for(container, full).await;
+        Ok(())
+    })?;
     let head = run(container.head(full))?;
     if head.is_static {
         return run(delete_static(container, full));
@@ -165,6 +170,7 @@ struct Orphans {
 /// # Errors
 /// As the connection has it.
 pub async fn clean(container: &Container, before: i64) -> Result<u64> {
+    give_all_back(container).await;
     let tickets = container.place.tickets();
     let mut pages = Pages::new(&container.place.container, &container.place.below(None), false);
     let (mut cleaned, mut old_tickets) = (0, Vec::new());

@@ -117,6 +117,10 @@ impl Keystone {
             REGION,
             "--bootstrap-public-url",
             &url,
+            "--bootstrap-internal-url",
+            &url,
+            "--bootstrap-admin-url",
+            &url,
         ]);
         let mut command = Command::new(bin.join("python"));
         command

@@ -225,6 +225,7 @@ impl Swift {
              copy container-quotas slo dlo versioned_writes proxy-logging proxy-server\n\
              [app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n\
              [filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{cache}\n\
+             connect_timeout = 10\nio_timeout = 10\npool_timeout = 10\n\
              [filter:slo]\nuse = egg:swift#slo\nmin_segment_size = 1\n\
              [filter:s3api]\nuse = egg:swift#s3api\nlocation = us-east-1\nauth_pipeline_check = false\n{login_filters}"
         ));
@@ -267,13 +268,13 @@ fn tempauth(tls: bool) -> String {
     )
 }
 
-/// Tokens are looked at anew with every request, so that one that was revoked is refused at once.
+/// Tokens are looked at anew every five seconds, so that one that was revoked is soon refused.
 fn keystone(url: &str, password: &str) -> String {
     format!(
         "[filter:authtoken]\npaste.filter_factory = keystonemiddleware.auth_token:filter_factory\n\
          www_authenticate_uri = {url}\nauth_url = {url}\nauth_type = password\nproject_domain_id = default\n\
          user_domain_id = default\nproject_name = admin\nusername = admin\npassword = {password}\n\
-         delay_auth_decision = True\ntoken_cache_time = -1\ninclude_service_catalog = False\n\
+         delay_auth_decision = True\ncache = swift.cache\ntoken_cache_time = 5\ninclude_service_catalog = False\n\
          [filter:keystoneauth]\nuse = egg:swift#keystoneauth\noperator_roles = admin, member\nreseller_prefix = AUTH\n"
     )
 }

@@ -1,3 +1,5 @@
+//! Which account is meant: variables, clouds and the address, alone and together.
+
 use super::*;
 use crate::access::Timeouts;
 use icecore::storage::retry::Patience;
