@@ -42,17 +42,23 @@ impl Folders {
     /// Stores bytes under a temporary name; makes the folder if need be.
     async fn store(&self, temporary: &str, bytes: Bytes) -> Result<()> {
         let (url, folder) = (self.dav.place.object(temporary), parent(temporary));
-        self.make(folder).await?;
-        if self.dav.store(&url, &bytes).await?.is_some() {
-            return Ok(());
+        for _ in 0..2 {
+            self.make(folder).await?;
+            match self.dav.store(&url, &bytes).await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => (),
+                Err(error) if error.kind() != Kind::Io || self.is_there(folder).await => return Err(error),
+                Err(_) => (),
+            }
+            // It was there once, and has been removed by somebody else; or it is none.
+            self.forget(folder);
         }
-        // The folder was there once, and has been removed by somebody else.
-        self.forget(folder);
-        self.make(folder).await?;
-        match self.dav.store(&url, &bytes).await? {
-            Some(()) => Ok(()),
-            None => Err(self.refusal(folder).await?),
-        }
+        Err(self.refusal(folder).await?)
+    }
+
+    /// Whether a folder is one, as far as that can be told: servers fail in ways of their own to store where none is.
+    async fn is_there(&self, folder: Option<&str>) -> bool {
+        !matches!(self.dav.what(&self.dav.place.folder(folder)).await, Ok(None | Some(What::Object { .. })))
     }
 
     async fn refusal(&self, folder: Option<&str>) -> Result<Error> {

@@ -84,12 +84,11 @@ impl WebDav {
     pub fn wsgidav(folder: &Path) -> Result<WebDav, NotInstalled> {
         let wsgidav = python("wsgidav")?.join("wsgidav");
         let (port, data) = (free_port(), lay_out(folder));
-        // One thread: it looks first and renames then, and nothing may come in between.
         let configuration = format!(
             "host: 127.0.0.1\nport: {port}\nprovider_mapping: {{\"/\": {:?}}}\n\
              simple_dc: {{user_mapping: {{\"*\": {{{USER}: {{password: {PASSWORD:?}}}}}}}}}\n\
              http_authenticator: {{accept_basic: true, accept_digest: false, default_to_digest: false}}\n\
-             server_args: {{numthreads: 1}}\nlock_storage: false\nproperty_manager: null\nverbose: 1\n",
+             lock_storage: false\nproperty_manager: null\nverbose: 1\n",
             data.display().to_string()
         );
         fs::write(folder.join("wsgidav.yaml"), configuration).expect("a file can be written");
