@@ -59,7 +59,9 @@ impl Outgoing {
             if !handed_on {
                 // The request has ended; it knows why.
                 within(waiting, self.joined())?;
-                return Err(Error::new(Kind::Io, "the server took the object for whole before it was").retry_later());
+                return Err(
+                    Error::new(Kind::Io, "the server took the object for whole before it was").retry_later()
+                );
             }
         }
         Ok(())
@@ -171,7 +173,8 @@ mod tests {
 
     fn flow(held: usize) -> (Sender<Piece>, Flow) {
         let (sender, pieces) = channel(STREAM_PIECES_WAITING);
-        let mut flow = Flow { pieces, held: Held::default(), ended: false, silence: Duration::from_millis(20) };
+        let mut flow =
+            Flow { pieces, held: Held::default(), ended: false, silence: Duration::from_millis(20) };
         flow.held.add(Bytes::from(vec![1; held]));
         (sender, flow)
     }

@@ -70,7 +70,13 @@ impl Store {
     }
 
     /// Gives a temporary object of so many bytes its name.
-    async fn publish(&self, temporary: &str, size_bytes: u64, name: &ObjectName, mode: PutMode) -> Result<()> {
+    async fn publish(
+        &self,
+        temporary: &str,
+        size_bytes: u64,
+        name: &ObjectName,
+        mode: PutMode,
+    ) -> Result<()> {
         match self.control.size(temporary).await? {
             Some(kept) if kept == size_bytes => (),
             Some(kept) => {
@@ -89,7 +95,8 @@ impl Store {
         let above = Tree { control: self.control.clone(), with_times: false };
         let entries = above.entries(parent(name.as_str())).await?.unwrap_or_default();
         let is_folder = |entry: &crate::tree::Entry| {
-            entry.size_bytes.is_none() && matches!(&entry.named, crate::tree::Named::Child(child) if child == name)
+            entry.size_bytes.is_none()
+                && matches!(&entry.named, crate::tree::Named::Child(child) if child == name)
         };
         if !entries.iter().any(is_folder) {
             return Err(error);

@@ -16,6 +16,7 @@ use icecore::error::{Error, Kind, Result};
 use icecore::limits::STREAM_RESERVE_BYTES;
 use icecore::name::ObjectName;
 use icecore::storage::{ObjectWriter, PutMode};
+use reqwest::Url;
 use std::time::Duration;
 
 /// How long something to tidy up may take that nobody waits for.
@@ -69,7 +70,13 @@ impl Folders {
     }
 
     /// Gives a temporary object of so many bytes its name.
-    async fn publish(&self, temporary: &str, size_bytes: u64, name: &ObjectName, mode: PutMode) -> Result<()> {
+    async fn publish(
+        &self,
+        temporary: &str,
+        size_bytes: u64,
+        name: &ObjectName,
+        mode: PutMode,
+    ) -> Result<()> {
         let place = &self.dav.place;
         let (from, to) = (place.object(temporary), place.object(name.as_str()));
         match self.dav.what(&from).await? {
@@ -95,11 +102,18 @@ impl Folders {
                 Moved::Taken => return Err(taken(name)),
             }
         }
-        self.require_listed(name).await
+        self.require_kept(name, &to).await
     }
 
-    /// Some servers keep names that begin with a dot, and do not list them: nothing of ours must ever be in such a place.
-    async fn require_listed(&self, name: &ObjectName) -> Result<()> {
+    /// Some servers keep names that begin with a dot, and do not list them; some understand odd characters wrongly when
+    /// something is renamed. Nothing of ours must ever be in such a place. Plain names are not looked at once more.
+    async fn require_kept(&self, name: &ObjectName, url: &Url) -> Result<()> {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.~/".contains(letter);
+        if !name.as_str().chars().all(is_plain) && self.dav.what(url).await?.is_none() {
+            return Err(
+                Error::new(Kind::Unsupported, "the server does not keep the name").on(name.to_string())
+            );
+        }
         let mut next = Some(name.as_str());
         while let Some(here) = next {
             next = parent(here);
@@ -108,10 +122,12 @@ impl Folders {
                 continue;
             }
             let entries = self.entries(next).await?.unwrap_or_default();
-            let is_here = |entry: &Entry| matches!(&entry.named, Named::Child(child) if child.as_str() == here);
+            let is_here =
+                |entry: &Entry| matches!(&entry.named, Named::Child(child) if child.as_str() == here);
             if !entries.iter().any(is_here) {
-                self.dav.remove(&self.dav.place.object(name.as_str())).await?;
-                let error = Error::new(Kind::Unsupported, "the server does not list names that begin with a dot:");
+                self.dav.remove(url).await?;
+                let error =
+                    Error::new(Kind::Unsupported, "the server does not list names that begin with a dot:");
                 return Err(error.on(name.to_string()));
             }
         }
