@@ -18,7 +18,6 @@ use crate::address::Address;
 use crate::bridge::within;
 use crate::tree::{Walk, missing, place_gone, require_usable};
 use crate::{Driver, Intent};
-use bytes::Bytes;
 use control::Control;
 use icecore::error::{Error, Kind, Result};
 use icecore::name::ObjectName;
@@ -102,7 +101,7 @@ impl Rclone {
 impl Storage for Rclone {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         require_usable(name)?;
-        self.told(self.store.put(name, Bytes::copy_from_slice(bytes), mode))
+        self.told(self.store.put(name, bytes, mode))
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

@@ -1,6 +1,8 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
+#[cfg(test)]
 mod rclone;
+#[cfg(test)]
 mod webdav;
 
 use icecore::storage::retry::Patience;
