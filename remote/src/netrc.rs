@@ -66,7 +66,8 @@ fn entries(text: &str) -> Vec<Entry> {
     let mut rest = text;
     while let Some(word) = next_word(&mut rest) {
         match word.as_str() {
-            "machine" => entries.push(Entry { machine: Some(next_word(&mut rest).unwrap_or_default()), ..Entry::default() }),
+            "machine" => entries
+                .push(Entry { machine: Some(next_word(&mut rest).unwrap_or_default()), ..Entry::default() }),
             "default" => entries.push(Entry::default()),
             // A macro ends at an empty line.
             "macdef" => rest = rest.split_once("\n\n").map_or("", |(_, behind)| behind),
@@ -78,7 +79,9 @@ fn entries(text: &str) -> Vec<Entry> {
                     _ => (),
                 }
             }
-            comment if comment.starts_with('#') => rest = rest.split_once('\n').map_or("", |(_, behind)| behind),
+            comment if comment.starts_with('#') => {
+                rest = rest.split_once('\n').map_or("", |(_, behind)| behind)
+            }
             _ => (),
         }
     }

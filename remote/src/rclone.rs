@@ -18,7 +18,6 @@ use crate::address::Address;
 use crate::bridge::within;
 use crate::tree::{Walk, missing, place_gone, require_usable};
 use crate::{Driver, Intent};
-use bytes::Bytes;
 use control::Control;
 use icecore::error::{Error, Kind, Result};
 use icecore::name::ObjectName;
@@ -29,8 +28,12 @@ use std::sync::Arc;
 use upload::{Store, Upload};
 
 /// Rclone.
-pub const DRIVER: Driver =
-    Driver { schemes: &["rclone"], form: "rclone:REMOTE:PATH", about: "whatever rclone is configured for", open };
+pub const DRIVER: Driver = Driver {
+    schemes: &["rclone"],
+    form: "rclone:REMOTE:PATH",
+    about: "whatever rclone is configured for",
+    open,
+};
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
     let place = address.path();
@@ -40,7 +43,10 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
             .hint("write rclone:REMOTE:PATH; `rclone listremotes` shows the remotes"));
     }
     if place.contains([']', '\n', '\0']) {
-        return Err(Error::invalid("rclone does not serve places with ']' or an end of line in them:", address.to_string()));
+        return Err(Error::invalid(
+            "rclone does not serve places with ']' or an end of line in them:",
+            address.to_string(),
+        ));
     }
     let (serving, port, password) = process::start(access)?;
     // A long object has a connection for itself, beside which others are stored and looked at.
@@ -49,7 +55,13 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let found = within(access.timeouts.whole(0), find(&control, intent));
     found.map_err(|error| serving.explain(error))?;
     let store = Store::new(control, access.timeouts);
-    Ok(Arc::new(Rclone { store, timeouts: access.timeouts, connections, label: address.to_string(), serving: Arc::new(serving) }))
+    Ok(Arc::new(Rclone {
+        store,
+        timeouts: access.timeouts,
+        connections,
+        label: address.to_string(),
+        serving: Arc::new(serving),
+    }))
 }
 
 /// Shows that the place is there, or makes it.
@@ -89,7 +101,7 @@ impl Rclone {
 impl Storage for Rclone {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         require_usable(name)?;
-        self.told(self.store.put(name, Bytes::copy_from_slice(bytes), mode))
+        self.told(self.store.put(name, bytes, mode))
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

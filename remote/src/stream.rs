@@ -25,7 +25,8 @@ const DROP_BYTES: usize = 1 << 10;
 /// A body on its way, and the request that it belongs to.
 pub struct Outgoing {
     pieces: Sender<Piece>,
-    answer: JoinHandle<Result<()>>,
+    /// Until it has been asked for.
+    answer: Option<JoinHandle<Result<()>>>,
     timeouts: Timeouts,
 }
 
@@ -43,7 +44,7 @@ impl Outgoing {
         held.add(first);
         let flow = Flow { pieces: receiver, held, ended: false, silence: SILENCE.min(timeouts.idle / 3) };
         let body = Body::wrap_stream(stream::try_unfold(flow, Flow::next));
-        Ok(Outgoing { pieces: sender, answer: runtime()?.spawn(request(body)), timeouts })
+        Ok(Outgoing { pieces: sender, answer: Some(runtime()?.spawn(request(body))), timeouts })
     }
 
     /// Appends bytes.
@@ -58,7 +59,9 @@ impl Outgoing {
             if !handed_on {
                 // The request has ended; it knows why.
                 within(waiting, self.joined())?;
-                return Err(Error::new(Kind::Io, "the server took the object for whole before it was").retry_later());
+                return Err(
+                    Error::new(Kind::Io, "the server took the object for whole before it was").retry_later()
+                );
             }
         }
         Ok(())
@@ -69,18 +72,12 @@ impl Outgoing {
     /// # Errors
     /// Those of the request.
     pub fn finish(mut self) -> Result<()> {
-        let ended = within(self.waiting(), self.ended());
-        if ended.is_err() {
-            self.answer.abort();
-        }
-        ended
+        within(self.waiting(), self.ended())
     }
 
     /// Ends the body as if it were whole, so that the server is done with it, and does not care for how that went.
     pub fn abandon(mut self, waiting: Duration) {
-        if within(waiting.min(self.timeouts.idle), self.ended()).is_err() {
-            self.answer.abort();
-        }
+        within(waiting.min(self.timeouts.idle), self.ended()).unwrap_or(());
     }
 
     async fn ended(&mut self) -> Result<()> {
@@ -90,12 +87,22 @@ impl Outgoing {
     }
 
     async fn joined(&mut self) -> Result<()> {
-        let joined = (&mut self.answer).await;
+        let answer = self.answer.as_mut().ok_or_else(Error::stopped)?;
+        let joined = answer.await;
+        self.answer = None;
         joined.unwrap_or_else(|e| Err(Error::new(Kind::Io, "the upload ended").because(e)))
     }
 
     fn waiting(&self) -> Duration {
         self.timeouts.whole(STREAM_PIECE_BYTES * STREAM_PIECES_WAITING + STREAM_RESERVE_BYTES)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(answer) = &self.answer {
+            answer.abort();
+        }
     }
 }
 
@@ -166,7 +173,8 @@ mod tests {
 
     fn flow(held: usize) -> (Sender<Piece>, Flow) {
         let (sender, pieces) = channel(STREAM_PIECES_WAITING);
-        let mut flow = Flow { pieces, held: Held::default(), ended: false, silence: Duration::from_millis(20) };
+        let mut flow =
+            Flow { pieces, held: Held::default(), ended: false, silence: Duration::from_millis(20) };
         flow.held.add(Bytes::from(vec![1; held]));
         (sender, flow)
     }

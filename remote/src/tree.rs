@@ -286,7 +286,8 @@ impl<F: Folders> Walk<F> {
             }
         }
         while let Some((folder, (count, is_old))) = counts.pop_last() {
-            if count > 0 || !is_old || !within(self.timeouts.whole(0), self.folders.remove_if_empty(&folder))? {
+            if count > 0 || !is_old || !within(self.timeouts.whole(0), self.folders.remove_if_empty(&folder))?
+            {
                 continue;
             }
             if let Some((count, _)) = parent(&folder).and_then(|above| counts.get_mut(above)) {
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(Named::within(Some("f"), b"a"), child);
         let temporary = temporary_beside("f/a");
         assert_eq!(parent(&temporary), Some("f"));
-        assert_eq!(Named::within(Some("f"), temporary[2..].as_bytes()), Named::Temporary(temporary.clone()));
+        assert_eq!(Named::within(Some("f"), &temporary.as_bytes()[2..]), Named::Temporary(temporary.clone()));
         assert!(require_usable(&ObjectName::new(temporary).unwrap()).is_err());
         assert!(is_below("a/b", "a") && !is_below("ab", "a") && !is_below("a", "a"));
     }

@@ -66,7 +66,8 @@ fn login(address: &Address, access: &Access, host: &str) -> Result<Option<(Strin
         return Ok(Some((user.to_owned(), Some(password.clone()))));
     }
     let kept = netrc::find(access, host, address.user())?;
-    let user = address.user().map(str::to_owned).or_else(|| kept.as_ref().and_then(|login| login.user.clone()));
+    let user =
+        address.user().map(str::to_owned).or_else(|| kept.as_ref().and_then(|login| login.user.clone()));
     let Some(user) = user else { return Ok(None) };
     let password = match kept {
         Some(login) => Some(login.password),

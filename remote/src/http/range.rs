@@ -41,9 +41,17 @@ mod tests {
         let range = |first, length, size| Some(ContentRange { first, length, size });
         assert_eq!(ContentRange::parse("bytes 5-9/100"), range(5, 5, Some(100)));
         assert_eq!(ContentRange::parse("bytes 0-0/*"), range(0, 1, None));
-        for wrong in ["", "bytes */5", "bytes 9-5/10", "bytes 0-9/5", "bytes 0-9", "items 0-9/10", "bytes -1-2/5",
-            "bytes 0-18446744073709551615/*", "bytes 5-9/x"]
-        {
+        for wrong in [
+            "",
+            "bytes */5",
+            "bytes 9-5/10",
+            "bytes 0-9/5",
+            "bytes 0-9",
+            "items 0-9/10",
+            "bytes -1-2/5",
+            "bytes 0-18446744073709551615/*",
+            "bytes 5-9/x",
+        ] {
             assert_eq!(ContentRange::parse(wrong), None, "{wrong}");
         }
         assert_eq!((unsatisfied("bytes */7"), unsatisfied("bytes 0-1/7")), (Some(7), None));

@@ -48,7 +48,13 @@ impl Control {
     ///
     /// # Errors
     /// As the system has it.
-    pub fn new(place: &str, port: u16, password: Secret, timeouts: Timeouts, connections: usize) -> Result<Control> {
+    pub fn new(
+        place: &str,
+        port: u16,
+        password: Secret,
+        timeouts: Timeouts,
+        connections: usize,
+    ) -> Result<Control> {
         let http = Http::new(timeouts, connections, None, None)?;
         let server = Url::parse(&format!("http://127.0.0.1:{port}/"))
             .map_err(|e| Error::new(Kind::Io, "cannot address rclone").because(e))?;
@@ -63,7 +69,8 @@ impl Control {
 
     /// Has rclone do something; `None` when what it is to be done with is not there.
     async fn call(&self, what: &str, input: Value) -> Result<Option<Value>> {
-        let request = self.request(Method::POST, what).header(CONTENT_TYPE, "application/json").body(input.to_string());
+        let request =
+            self.request(Method::POST, what).header(CONTENT_TYPE, "application/json").body(input.to_string());
         let response = self.http.send(request, 0).await?;
         match response.status() {
             StatusCode::OK => {
@@ -149,9 +156,14 @@ impl Control {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut url = self.server.clone();
         url.set_path("operations/uploadfile");
-        url.set_query(Some(&format!("fs={}&remote={}", encoded(&self.place), encoded(parent(name).unwrap_or_default()))));
+        url.set_query(Some(&format!(
+            "fs={}&remote={}",
+            encoded(&self.place),
+            encoded(parent(name).unwrap_or_default())
+        )));
         let request = self.http.request(Method::POST, url).basic_auth(USER, Some(self.password.expose()));
-        let request = request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(body);
+        let request =
+            request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(body);
         let response = self.http.send(request, body_bytes).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
@@ -177,7 +189,8 @@ impl Control {
         // Otherwise one of the same length and time would be taken for the same.
         let config = json!({"IgnoreTimes": true});
         let place = &*self.place;
-        let input = json!({"srcFs": place, "srcRemote": from, "dstFs": place, "dstRemote": to, "_config": config});
+        let input =
+            json!({"srcFs": place, "srcRemote": from, "dstFs": place, "dstRemote": to, "_config": config});
         match self.call("operations/movefile", input).await? {
             Some(_) => Ok(()),
             None => Err(Error::new(Kind::Io, "what was stored is gone before it got its name").retry_later()),
@@ -240,7 +253,9 @@ impl Control {
         };
         let expected = size.saturating_sub(offset).min(length_bytes as u64);
         match usize::try_from(expected) {
-            Ok(count) if range.first == offset && range.length == expected => read_exactly(response, count).await,
+            Ok(count) if range.first == offset && range.length == expected => {
+                read_exactly(response, count).await
+            }
             _ => Err(not_understood("it sends another part than was asked for")),
         }
     }
@@ -311,7 +326,8 @@ fn judged(status: StatusCode, said: &str) -> Error {
     let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
     let failed = |kind| Error::new(kind, "rclone could not do it").because(said.to_owned());
     if says(&["didn't find section in config file"]) {
-        return Error::new(Kind::NotFound, "rclone has no such remote").hint("`rclone listremotes` shows them");
+        return Error::new(Kind::NotFound, "rclone has no such remote")
+            .hint("`rclone listremotes` shows them");
     }
     if says(&["no space left", "quota", "disk full", "insufficient storage", "507"]) {
         return failed(Kind::NoSpace);
@@ -334,7 +350,9 @@ fn judged(status: StatusCode, said: &str) -> Error {
 /// The error of an object whose folder cannot be made, or whose name a folder has.
 pub async fn blocked(control: &Control, name: &str, error: Error) -> Result<Error> {
     match parent(name) {
-        Some(folder) if control.is_in_object(folder).await? => Ok(in_the_way("an object is in the way of the folder", folder)),
+        Some(folder) if control.is_in_object(folder).await? => {
+            Ok(in_the_way("an object is in the way of the folder", folder))
+        }
         _ => Ok(error),
     }
 }

@@ -72,7 +72,8 @@ pub fn start(access: &Access) -> Result<(Serving, u16, Secret)> {
     let password = password()?;
     let config = (access.variable)("RCLONE_CONFIG");
     let tied: Vec<&str> = ["--pdeathsig", "TERM", "--", PROGRAM].into_iter().chain(ARGUMENTS).collect();
-    let mut commands = [command("setpriv", &tied, config.as_deref()), command(PROGRAM, &ARGUMENTS, config.as_deref())];
+    let mut commands =
+        [command("setpriv", &tied, config.as_deref()), command(PROGRAM, &ARGUMENTS, config.as_deref())];
     for command in &mut commands {
         command.env("RCLONE_RC_USER", USER).env("RCLONE_RC_PASS", password.expose());
     }
@@ -109,8 +110,9 @@ fn command(program: &str, arguments: &[&str], config: Option<&OsStr>) -> Command
 
 fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Kind::Unsupported, "rclone is not installed")
-            .hint("install the package rclone (on Debian: apt install rclone); `rclone config` makes remotes"),
+        io::ErrorKind::NotFound => Error::new(Kind::Unsupported, "rclone is not installed").hint(
+            "install the package rclone (on Debian: apt install rclone); `rclone config` makes remotes",
+        ),
         _ => Error::io("cannot start", PROGRAM, error),
     })
 }
@@ -274,7 +276,9 @@ mod tests {
         ] {
             assert_eq!(port_of(line), Some(41971));
         }
-        for other in ["", "http://127.0.0.1:", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://[::1]:80/"] {
+        for other in
+            ["", "http://127.0.0.1:", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://[::1]:80/"]
+        {
             assert_eq!(port_of(other), None, "{other}");
         }
     }

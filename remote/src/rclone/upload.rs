@@ -46,12 +46,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`icecore::storage::Storage::put`].
-    pub fn put(&self, name: &ObjectName, bytes: Bytes, mode: PutMode) -> Result<()> {
+    pub fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         let temporary = temporary_beside(name.as_str());
         let length = bytes.len();
         let done = within(self.timeouts.whole(length), async {
             let (head, tail) = Control::framed(&temporary);
-            let body = Bytes::from([&head[..], &bytes, &tail].concat());
+            let body = Bytes::from([&head[..], bytes, &tail].concat());
             let uploaded = self.control.upload(&temporary, Body::from(body), length).await;
             self.explained(&temporary, uploaded).await?;
             self.publish(&temporary, length as u64, name, mode).await
@@ -70,7 +70,13 @@ impl Store {
     }
 
     /// Gives a temporary object of so many bytes its name.
-    async fn publish(&self, temporary: &str, size_bytes: u64, name: &ObjectName, mode: PutMode) -> Result<()> {
+    async fn publish(
+        &self,
+        temporary: &str,
+        size_bytes: u64,
+        name: &ObjectName,
+        mode: PutMode,
+    ) -> Result<()> {
         match self.control.size(temporary).await? {
             Some(kept) if kept == size_bytes => (),
             Some(kept) => {
@@ -89,7 +95,8 @@ impl Store {
         let above = Tree { control: self.control.clone(), with_times: false };
         let entries = above.entries(parent(name.as_str())).await?.unwrap_or_default();
         let is_folder = |entry: &crate::tree::Entry| {
-            entry.size_bytes.is_none() && matches!(&entry.named, crate::tree::Named::Child(child) if child == name)
+            entry.size_bytes.is_none()
+                && matches!(&entry.named, crate::tree::Named::Child(child) if child == name)
         };
         if !entries.iter().any(is_folder) {
             return Err(error);
@@ -177,8 +184,7 @@ impl Upload {
 
     fn settle(&mut self) -> Result<()> {
         let Some(Sending { temporary, mut body, tail }) = self.sending.take() else {
-            let bytes = Bytes::from(std::mem::take(&mut self.begun));
-            return self.store.put(&self.name, bytes, self.mode);
+            return self.store.put(&self.name, &self.begun, self.mode);
         };
         let done = body.write(&tail).and_then(|()| body.finish()).and_then(|()| {
             let publish = self.store.publish(&temporary, self.size_bytes, &self.name, self.mode);

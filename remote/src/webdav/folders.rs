@@ -111,7 +111,9 @@ impl Folders {
         match self.dav.rename(from, to, false).await {
             Ok(Moved::Done) => Ok(()),
             Ok(Moved::Taken | Moved::Missing) => Err(stranded(away, folder)),
-            Err(error) => Err(error.while_doing("objects have to be moved by hand to where they were, from", away)),
+            Err(error) => {
+                Err(error.while_doing("objects have to be moved by hand to where they were, from", away))
+            }
         }
     }
 }
@@ -172,7 +174,10 @@ impl tree::Folders for Folders {
 }
 
 fn stranded(away: &str, folder: &str) -> Error {
-    Error::new(Kind::Busy, format!("objects came into a folder that was being removed; they are in {away} and belong into"))
-        .on(folder)
-        .hint("move them there on the server")
+    Error::new(
+        Kind::Busy,
+        format!("objects came into a folder that was being removed; they are in {away} and belong into"),
+    )
+    .on(folder)
+    .hint("move them there on the server")
 }

@@ -234,14 +234,17 @@ impl Parser {
 
 impl Resource {
     fn member(self) -> Result<Member> {
-        let href = self.href.filter(|href| !href.is_empty()).ok_or_else(|| wrong("a resource has no name"))?;
+        let href =
+            self.href.filter(|href| !href.is_empty()).ok_or_else(|| wrong("a resource has no name"))?;
         let known = self.known;
         let what = match (self.status, known.is_folder, known.size_bytes, self.refused) {
             (Some(status), ..) if !(200..300).contains(&status) => What::Refused(status),
             (_, Some(true), ..) => What::Folder,
             (_, _, Some(size_bytes), _) => What::Object { size_bytes },
             (_, _, None, Some(status)) => What::Refused(status),
-            (_, _, None, None) => return Err(wrong("neither a folder nor of a known length is something in it")),
+            (_, _, None, None) => {
+                return Err(wrong("neither a folder nor of a known length is something in it"));
+            }
         };
         Ok(Member { href, what, modified: known.modified })
     }

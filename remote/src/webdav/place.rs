@@ -82,8 +82,14 @@ impl Place {
             .filter(|part| !part.is_empty())
             .map(|part| percent_decode_str(part).collect())
             .collect();
-        let here: Vec<&str> = self.path.iter().map(String::as_str).chain(folder.into_iter().flat_map(|name| name.split('/'))).collect();
-        let leads_here = found.len() >= here.len() && found.iter().zip(&here).all(|(found, here)| found == here.as_bytes());
+        let here: Vec<&str> = self
+            .path
+            .iter()
+            .map(String::as_str)
+            .chain(folder.into_iter().flat_map(|name| name.split('/')))
+            .collect();
+        let leads_here = found.len() >= here.len()
+            && found.iter().zip(&here).all(|(found, here)| found == here.as_bytes());
         match &found[here.len().min(found.len())..] {
             [] if leads_here => Ok(None),
             [part] if leads_here => Ok(Some(Named::within(folder, part))),
@@ -142,12 +148,19 @@ mod tests {
     #[test]
     fn what_a_server_names_is_found_however_it_writes_it() {
         let place = place();
-        for href in ["/dav/my%20backups/f/x%79", "https://other:1/dav/my backups//f/xy/", "/dav/%6Dy%20backups/f/xy?a=b"] {
+        for href in [
+            "/dav/my%20backups/f/x%79",
+            "https://other:1/dav/my backups//f/xy/",
+            "/dav/%6Dy%20backups/f/xy?a=b",
+        ] {
             assert_eq!(place.named(Some("f"), href).unwrap(), child_of("f/xy"), "{href}");
         }
         assert_eq!(place.named(None, "/dav/my%20backups").unwrap(), None);
         assert_eq!(place.named(Some("f"), "/dav/my%20backups/f/").unwrap(), None);
-        assert_eq!(place.named(None, "/dav/my%20backups/a://b").err().map(|e| e.kind()), Some(icecore::Kind::Damaged));
+        assert_eq!(
+            place.named(None, "/dav/my%20backups/a://b").err().map(|e| e.kind()),
+            Some(icecore::Kind::Damaged)
+        );
     }
 
     #[test]
@@ -162,7 +175,12 @@ mod tests {
     #[test]
     fn what_is_no_name_of_an_object_is_a_stray() {
         let place = place();
-        for href in ["/dav/my%20backups/%ff", "/dav/my%20backups/a%2Fb", "/dav/my%20backups/..", "/dav/my%20backups/a%00"] {
+        for href in [
+            "/dav/my%20backups/%ff",
+            "/dav/my%20backups/a%2Fb",
+            "/dav/my%20backups/..",
+            "/dav/my%20backups/a%00",
+        ] {
             assert!(matches!(place.named(None, href).unwrap(), Some(Named::Stray(_))), "{href}");
         }
         let temporary = place.named(Some("f"), "/dav/my%20backups/f/icecore-tmp-1").unwrap();

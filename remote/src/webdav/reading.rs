@@ -4,9 +4,9 @@
 //! with the whole object, or with a page about a folder: that is found out by asking what it is, and the bytes before the range are
 //! passed over, up to a bound.
 
+use super::WebDav;
 use super::multistatus::What;
 use super::requests::refused;
-use super::WebDav;
 use crate::http::{ContentRange, Response, read_exactly, unsatisfied};
 use crate::tree::missing;
 use icecore::error::{Error, Kind, Result};
@@ -16,7 +16,12 @@ use reqwest::StatusCode;
 use std::sync::atomic::Ordering;
 
 impl WebDav {
-    pub(super) async fn read_range(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+    pub(super) async fn read_range(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+    ) -> Result<Vec<u8>> {
         // Beyond the numbers of most servers nothing has ever been stored.
         if length_bytes == 0 || i64::try_from(offset).is_err() {
             return self.size_of(name).await.map(|_| Vec::new());
@@ -25,7 +30,8 @@ impl WebDav {
             return self.read_passing_over(name, offset, length_bytes).await;
         }
         let last = offset.saturating_add(length_bytes as u64 - 1).min(i64::MAX as u64);
-        let response = self.dav().fetch(&self.dav().place.object(name.as_str()), Some((offset, last))).await?;
+        let response =
+            self.dav().fetch(&self.dav().place.object(name.as_str()), Some((offset, last))).await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let range = response.header("content-range").and_then(ContentRange::parse);
@@ -51,7 +57,8 @@ impl WebDav {
             status => {
                 let error = refused(response, "cannot fetch").await;
                 // How a server refuses to give a folder's content, is its own affair.
-                let may_be_folder = status.is_redirection() || matches!(status.as_u16(), 400 | 403 | 405 | 409);
+                let may_be_folder =
+                    status.is_redirection() || matches!(status.as_u16(), 400 | 403 | 405 | 409);
                 if may_be_folder {
                     self.size_of(name).await?;
                 }
@@ -96,7 +103,12 @@ impl WebDav {
     }
 
     /// Fetches from the start, and passes over what was not asked for.
-    async fn read_passing_over(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+    async fn read_passing_over(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+    ) -> Result<Vec<u8>> {
         let size = self.size_of(name).await?;
         let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(length_bytes);
         if length == 0 {

@@ -8,13 +8,13 @@ use super::place::Place;
 use crate::access::Secret;
 use crate::http::{Http, Response, failed, read_body_limited};
 use bytes::Bytes;
-use icecore::error::{Error, Kind, Result};
+use icecore::error::{Error, Kind, Result, Retry};
 use icecore::limits::TREE_ANSWER_BYTES;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is asked of every resource: only what is needed, for some servers open each file to tell the rest.
 const PROPERTIES: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\"><D:prop>\
@@ -24,6 +24,10 @@ const PROPERTIES: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfin
 const LOCKED_WAITS: u32 = 50;
 const LOCKED_WAIT: Duration = Duration::from_millis(20);
 const LOCKED_LONGEST: Duration = Duration::from_millis(500);
+
+/// How often a request is sent on another connection, and for how long that is worth it.
+const KEPT_CONNECTIONS: usize = 3;
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A server and a folder of it, as one user.
 #[derive(Clone)]
@@ -88,6 +92,23 @@ impl Dav {
         Err(Error::new(Kind::Busy, "somebody else has locked it on the server").retry_later())
     }
 
+    /// As [`Dav::send`], what does the same when it is done twice: again, too, when a connection breaks at once, for all that were
+    /// kept may have been closed meanwhile.
+    async fn send_repeatable(
+        &self,
+        bytes: usize,
+        make: impl Fn() -> Result<RequestBuilder>,
+    ) -> Result<Response> {
+        let began = Instant::now();
+        for _ in 0..KEPT_CONNECTIONS {
+            match self.send(bytes, &make).await {
+                Err(error) if error.retry() == Retry::Later && began.elapsed() < AT_ONCE => (),
+                done => return done,
+            }
+        }
+        self.send(bytes, make).await
+    }
+
     /// What is known of a resource, and at `depth` 1 of those in it. `None` when there is no such resource.
     ///
     /// # Errors
@@ -97,7 +118,7 @@ impl Dav {
             let request = self.request("PROPFIND", url.clone())?.header("Depth", depth);
             Ok(request.header(CONTENT_TYPE, "application/xml; charset=utf-8").body(PROPERTIES))
         };
-        let response = self.send(PROPERTIES.len(), make).await?;
+        let response = self.send_repeatable(PROPERTIES.len(), make).await?;
         match response.status() {
             StatusCode::MULTI_STATUS => {
                 let answer = read_body_limited(response, TREE_ANSWER_BYTES).await?;
@@ -138,7 +159,7 @@ impl Dav {
             // Said also where it is nothing: nginx fails otherwise.
             Ok(request.header(CONTENT_LENGTH, bytes.len()).body(bytes.clone()))
         };
-        stored(self.send(bytes.len(), make).await?).await
+        stored(self.send_repeatable(bytes.len(), make).await?).await
     }
 
     /// As [`Dav::store`], of a body whose length nobody knows.
@@ -162,7 +183,7 @@ impl Dav {
                 None => request,
             })
         };
-        self.send(0, make).await
+        self.send_repeatable(0, make).await
     }
 
     /// Makes a folder.
@@ -170,7 +191,7 @@ impl Dav {
     /// # Errors
     /// As the server has it.
     pub async fn make_folder(&self, url: &Url) -> Result<Made> {
-        let response = self.send(0, || self.request("MKCOL", url.clone())).await?;
+        let response = self.send_repeatable(0, || self.request("MKCOL", url.clone())).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(Made::There),
             StatusCode::METHOD_NOT_ALLOWED => Ok(Made::There),
@@ -250,7 +271,9 @@ pub async fn refused(response: Response, what: &str) -> Error {
         StatusCode::UNAUTHORIZED => {
             "user and password come from the address, ~/.netrc, and the password from ICECORE_STORAGE_PASSWORD"
         }
-        status if status.is_redirection() => "redirects are not followed; write the address that the server names",
+        status if status.is_redirection() => {
+            "redirects are not followed; write the address that the server names"
+        }
         _ => "",
     };
     let error = failed(response, what).await;

@@ -16,6 +16,7 @@ use icecore::error::{Error, Kind, Result};
 use icecore::limits::STREAM_RESERVE_BYTES;
 use icecore::name::ObjectName;
 use icecore::storage::{ObjectWriter, PutMode};
+use reqwest::Url;
 use std::time::Duration;
 
 /// How long something to tidy up may take that nobody waits for.
@@ -42,17 +43,23 @@ impl Folders {
     /// Stores bytes under a temporary name; makes the folder if need be.
     async fn store(&self, temporary: &str, bytes: Bytes) -> Result<()> {
         let (url, folder) = (self.dav.place.object(temporary), parent(temporary));
-        self.make(folder).await?;
-        if self.dav.store(&url, &bytes).await?.is_some() {
-            return Ok(());
+        for _ in 0..2 {
+            self.make(folder).await?;
+            match self.dav.store(&url, &bytes).await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => (),
+                Err(error) if error.kind() != Kind::Io || self.is_there(folder).await => return Err(error),
+                Err(_) => (),
+            }
+            // It was there once, and has been removed by somebody else; or it is none.
+            self.forget(folder);
         }
-        // The folder was there once, and has been removed by somebody else.
-        self.forget(folder);
-        self.make(folder).await?;
-        match self.dav.store(&url, &bytes).await? {
-            Some(()) => Ok(()),
-            None => Err(self.refusal(folder).await?),
-        }
+        Err(self.refusal(folder).await?)
+    }
+
+    /// Whether a folder is one, as far as that can be told: servers fail in ways of their own to store where none is.
+    async fn is_there(&self, folder: Option<&str>) -> bool {
+        !matches!(self.dav.what(&self.dav.place.folder(folder)).await, Ok(None | Some(What::Object { .. })))
     }
 
     async fn refusal(&self, folder: Option<&str>) -> Result<Error> {
@@ -63,7 +70,13 @@ impl Folders {
     }
 
     /// Gives a temporary object of so many bytes its name.
-    async fn publish(&self, temporary: &str, size_bytes: u64, name: &ObjectName, mode: PutMode) -> Result<()> {
+    async fn publish(
+        &self,
+        temporary: &str,
+        size_bytes: u64,
+        name: &ObjectName,
+        mode: PutMode,
+    ) -> Result<()> {
         let place = &self.dav.place;
         let (from, to) = (place.object(temporary), place.object(name.as_str()));
         match self.dav.what(&from).await? {
@@ -89,11 +102,18 @@ impl Folders {
                 Moved::Taken => return Err(taken(name)),
             }
         }
-        self.require_listed(name).await
+        self.require_kept(name, &to).await
     }
 
-    /// Some servers keep names that begin with a dot, and do not list them: nothing of ours must ever be in such a place.
-    async fn require_listed(&self, name: &ObjectName) -> Result<()> {
+    /// Some servers keep names that begin with a dot, and do not list them; some understand odd characters wrongly when
+    /// something is renamed. Nothing of ours must ever be in such a place. Plain names are not looked at once more.
+    async fn require_kept(&self, name: &ObjectName, url: &Url) -> Result<()> {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.~/".contains(letter);
+        if !name.as_str().chars().all(is_plain) && self.dav.what(url).await?.is_none() {
+            return Err(
+                Error::new(Kind::Unsupported, "the server does not keep the name").on(name.to_string())
+            );
+        }
         let mut next = Some(name.as_str());
         while let Some(here) = next {
             next = parent(here);
@@ -102,10 +122,12 @@ impl Folders {
                 continue;
             }
             let entries = self.entries(next).await?.unwrap_or_default();
-            let is_here = |entry: &Entry| matches!(&entry.named, Named::Child(child) if child.as_str() == here);
+            let is_here =
+                |entry: &Entry| matches!(&entry.named, Named::Child(child) if child.as_str() == here);
             if !entries.iter().any(is_here) {
-                self.dav.remove(&self.dav.place.object(name.as_str())).await?;
-                let error = Error::new(Kind::Unsupported, "the server does not list names that begin with a dot:");
+                self.dav.remove(url).await?;
+                let error =
+                    Error::new(Kind::Unsupported, "the server does not list names that begin with a dot:");
                 return Err(error.on(name.to_string()));
             }
         }

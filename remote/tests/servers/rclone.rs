@@ -40,7 +40,10 @@ fn running(config: &Path) -> Vec<String> {
         let bytes = fs::read(path.join(file)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    entries.filter(|path| read(path, "environ").contains(&config)).map(|path| read(&path, "cmdline")).collect()
+    entries
+        .filter(|path| read(path, "environ").contains(&config))
+        .map(|path| read(&path, "cmdline"))
+        .collect()
 }
 
 #[test]

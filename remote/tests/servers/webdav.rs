@@ -3,7 +3,7 @@
 use crate::{access, not_run};
 use icecore::error::Retry as Again;
 use icecore::name::ObjectName;
-use icecore::storage::retry::{Patience, Retry};
+use icecore::storage::retry::{Patience, Policy, Retry};
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore::time::Timestamp;
 use icecore::{Kind, Result};
@@ -54,8 +54,21 @@ fn conforms(server: &WebDav, left_out: &[&str]) {
     conformance::run_but(left_out, &|| {
         number.set(number.get() + 1);
         let storage = storage(server, &format!("case%20{}/%23%25é", number.get()));
-        Box::new(Retry::new(storage, Patience::none()))
+        Box::new(Retry::new(storage, patience()))
     });
+}
+
+/// As the program has it, but in a hurry: servers fail to list what is being deleted.
+fn patience() -> Patience {
+    let wait = Duration::from_millis(5);
+    let policy = Policy { attempts: 20, first_wait: wait, longest_wait: wait, seed: 0 };
+    Patience::new(
+        policy,
+        Arc::new(|wait| {
+            std::thread::sleep(wait);
+            Ok(())
+        }),
+    )
 }
 
 fn labels(storage: &dyn Storage, depth: Depth) -> Vec<String> {
@@ -85,7 +98,14 @@ fn nginx_conforms() {
 
 #[test]
 fn wsgidav_conforms() {
-    with_server(WebDav::wsgidav, |server| conforms(server, &[]));
+    // It looks first and renames then, and removes what is to be replaced before that; it takes '?' in a new name for its end.
+    let left_out = [
+        "of racing creations one wins",
+        "of racing writers one wins",
+        "a replaced object is always one version",
+        "odd names are names",
+    ];
+    with_server(WebDav::wsgidav, |server| conforms(server, &left_out));
 }
 
 #[test]
@@ -97,13 +117,33 @@ fn names_that_nginx_would_hide_are_refused_and_others_come_back() {
             assert_eq!(error.kind(), Kind::Unsupported, "{error}");
             assert_eq!(storage.stat(&name(hidden)).unwrap_err().kind(), Kind::NotFound);
         }
-        let odd = [" space at both ends ", "größe-日本-🧊", "a+b&c=d?e#f", "%2F%00%", "-rf", "back\\slash\"quote'", "a;b:c|d*", "line\nend"];
+        let odd = [
+            " space at both ends ",
+            "größe-日本-🧊",
+            "a+b&c=d?e#f",
+            "%2F%00%",
+            "-rf",
+            "back\\slash\"quote'",
+            "a;b:c|d*",
+            "line\nend",
+        ];
         let mut expected: Vec<String> = odd.iter().map(|odd| format!("{odd}/{odd} 1")).collect();
         for odd in odd {
             storage.put(&name(&format!("{odd}/{odd}")), b"x", PutMode::CreateNew).unwrap();
         }
         expected.sort();
         assert_eq!(labels(storage.as_ref(), Depth::All), expected);
+    });
+}
+
+#[test]
+fn a_name_that_the_server_gets_wrong_is_refused() {
+    with_server(WebDav::wsgidav, |server| {
+        let storage = storage(server, "x");
+        let put = storage.put(&name("a/b?c"), b"x", PutMode::CreateNew);
+        assert_eq!(put.unwrap_err().kind(), Kind::Unsupported);
+        storage.put(&name("a/b c"), b"x", PutMode::CreateNew).unwrap();
+        assert_eq!(storage.read(&name("a/b c"), 0, 9).unwrap(), b"x");
     });
 }
 
@@ -212,7 +252,8 @@ fn a_server_that_dies_under_a_long_object_is_told_and_nothing_is_visible() {
             writer.write(&piece).unwrap();
         }
         server.kill();
-        let failed = (0..64).find_map(|_| writer.write(&piece).err()).or_else(|| writer.finish().err()).unwrap();
+        let failed =
+            (0..64).find_map(|_| writer.write(&piece).err()).or_else(|| writer.finish().err()).unwrap();
         assert_eq!((failed.kind(), failed.retry()), (Kind::Io, Again::Later), "{failed}");
         let down = storage.stat(&name("long/object")).unwrap_err();
         assert_eq!((down.kind(), down.retry()), (Kind::Io, Again::Later), "{down}");
@@ -231,8 +272,10 @@ fn a_server_that_dies_under_a_long_object_is_told_and_nothing_is_visible() {
 fn long_objects_of_several_writers_come_back_as_they_were() {
     with_server(nginx, |server| {
         let (one, other) = (storage(server, "one"), storage(server, "other"));
-        let mut writers =
-            [one.writer(&name("o"), PutMode::CreateNew).unwrap(), other.writer(&name("o"), PutMode::CreateNew).unwrap()];
+        let mut writers = [
+            one.writer(&name("o"), PutMode::CreateNew).unwrap(),
+            other.writer(&name("o"), PutMode::CreateNew).unwrap(),
+        ];
         for round in 0..30u8 {
             for (number, writer) in writers.iter_mut().enumerate() {
                 writer.write(&vec![round + 100 * number as u8; 700_001]).unwrap();
@@ -247,6 +290,21 @@ fn long_objects_of_several_writers_come_back_as_they_were() {
                 assert!(bytes == vec![round + 100 * number as u8; 700_001], "{number} {round}");
             }
         }
+    });
+}
+
+#[test]
+fn a_long_object_that_is_given_up_leaves_nothing() {
+    with_server(nginx, |server| {
+        let storage = storage(server, "x");
+        let mut writer = storage.writer(&name("a/b"), PutMode::CreateNew).unwrap();
+        for _ in 0..12 {
+            writer.write(&vec![7; 1 << 20]).unwrap();
+        }
+        drop(writer);
+        assert_eq!(labels(storage.as_ref(), Depth::All), [""; 0]);
+        assert_eq!(labels(storage.as_ref(), Depth::One), [""; 0]);
+        assert_eq!(fs::read_dir(server.data.join("x/a")).unwrap().count(), 0);
     });
 }
 
@@ -303,21 +361,26 @@ struct Asked {
 }
 
 /// A server of the test's own: answers by what it is asked.
-fn made_up(answer: impl Fn(&Asked) -> Vec<u8> + Send + 'static) -> (u16, Arc<AtomicUsize>, Arc<Mutex<String>>) {
+fn made_up(
+    answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (requests, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(String::new())));
     let (count, log) = (Arc::clone(&requests), Arc::clone(&seen));
+    let serve = Arc::new(move |stream: TcpStream| {
+        while let Some(asked) = request(&stream) {
+            count.fetch_add(1, Ordering::SeqCst);
+            log.lock().unwrap().push_str(&asked.headers);
+            if (&stream).write_all(&answer(&asked)).is_err() {
+                break;
+            }
+        }
+    });
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let Ok(stream) = stream else { return };
-            while let Some(asked) = request(&stream) {
-                count.fetch_add(1, Ordering::SeqCst);
-                log.lock().unwrap().push_str(&asked.headers);
-                if (&stream).write_all(&answer(&asked)).is_err() {
-                    break;
-                }
-            }
+            let (serve, Ok(stream)) = (Arc::clone(&serve), stream) else { return };
+            std::thread::spawn(move || serve(stream));
         }
     });
     (port, requests, seen)
@@ -384,7 +447,11 @@ fn a_server_that_sends_everything_is_not_taken_for_one_that_sends_the_range() {
     let storage = at(port).unwrap();
     for (offset, length) in [(10, 20), (0, 256), (250, 100), (256, 1), (0, 1)] {
         let expected = &object[offset.min(256)..(offset + length).min(256)];
-        assert_eq!(storage.read(&name("o"), offset as u64, length).unwrap(), expected, "{length} at {offset}");
+        assert_eq!(
+            storage.read(&name("o"), offset as u64, length).unwrap(),
+            expected,
+            "{length} at {offset}"
+        );
     }
 }
 
@@ -444,10 +511,11 @@ fn an_answer_that_is_cut_off_is_an_error_and_no_short_listing() {
 
 #[test]
 fn a_server_that_stalls_is_given_up() {
-    let (port, ..) = made_up(|asked| match asked.headers.contains("depth: 1") || asked.line.starts_with("GET") {
-        true => b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 100\r\n\r\n<multi".to_vec(),
-        false => listing(asked, 100),
-    });
+    let (port, ..) =
+        made_up(|asked| match asked.headers.contains("depth: 1") || asked.line.starts_with("GET") {
+            true => b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 100\r\n\r\n<multi".to_vec(),
+            false => listing(asked, 100),
+        });
     let storage = at(port).unwrap();
     let listed = storage.list(None, Depth::All, &mut |_| Ok(())).unwrap_err();
     assert_eq!((listed.kind(), listed.retry()), (Kind::Io, Again::Later), "{listed}");

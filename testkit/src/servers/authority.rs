@@ -30,13 +30,29 @@ impl Authority {
         fs::create_dir_all(folder).expect("a folder can be made");
         let file = |end: &str| folder.join(format!("{name}-{end}"));
         let run = |arguments: &[&str]| {
-            let output = Command::new(&openssl).args(arguments).current_dir(folder).output().expect("openssl runs");
-            assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let output =
+                Command::new(&openssl).args(arguments).current_dir(folder).output().expect("openssl runs");
+            assert!(
+                output.status.success(),
+                "openssl {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         };
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
         let (certificate, authority_key) = (format!("{name}-ca.pem"), format!("{name}-ca.key"));
         let subject = format!("/CN={name}");
-        let itself = ["req", "-x509", "-days", "2", "-subj", &subject, "-keyout", &authority_key, "-out", &certificate];
+        let itself = [
+            "req",
+            "-x509",
+            "-days",
+            "2",
+            "-subj",
+            &subject,
+            "-keyout",
+            &authority_key,
+            "-out",
+            &certificate,
+        ];
         run(&[&itself[..], &key[..]].concat());
         for (holder, extensions) in [
             ("server", "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n"),
@@ -48,12 +64,26 @@ impl Authority {
             let subject = format!("/CN={holder}");
             run(&[&["req", "-subj", &subject, "-keyout", &secret, "-out", &request], &key[..]].concat());
             run(&[
-                "x509", "-req", "-days", "2", "-in", &request, "-CA", &certificate, "-CAkey", &authority_key,
-                "-CAcreateserial", "-extfile", &settings, "-out", &signed,
+                "x509",
+                "-req",
+                "-days",
+                "2",
+                "-in",
+                &request,
+                "-CA",
+                &certificate,
+                "-CAkey",
+                &authority_key,
+                "-CAcreateserial",
+                "-extfile",
+                &settings,
+                "-out",
+                &signed,
             ]);
         }
         let read = |end: &str| fs::read_to_string(file(end)).expect("openssl has written it");
-        fs::write(file("client-both.pem"), read("client.pem") + &read("client.key")).expect("a file can be written");
+        fs::write(file("client-both.pem"), read("client.pem") + &read("client.key"))
+            .expect("a file can be written");
         Ok(Authority {
             certificate: file("ca.pem"),
             server_certificate: file("server.pem"),

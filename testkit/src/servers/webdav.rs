@@ -5,6 +5,7 @@ use super::{NotInstalled, Server, answers, free_port, program, python};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Who is let in.
 pub const USER: &str = "ann";
@@ -36,11 +37,14 @@ impl WebDav {
     pub fn nginx(folder: &Path, authority: Option<&Authority>) -> Result<WebDav, NotInstalled> {
         let nginx = program("nginx")?;
         if !Path::new(DAV_EXT).exists() {
-            return Err(NotInstalled("libnginx-mod-http-dav-ext is not installed; scripts/test installs it".to_owned()));
+            return Err(NotInstalled(
+                "libnginx-mod-http-dav-ext is not installed; scripts/test installs it".to_owned(),
+            ));
         }
         let port = free_port();
         let data = lay_out(folder);
-        fs::write(folder.join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).expect("a file can be written");
+        fs::write(folder.join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n"))
+            .expect("a file can be written");
         let (listen, tls) = match authority {
             None => (format!("{port}"), String::new()),
             Some(authority) => (
@@ -71,7 +75,14 @@ impl WebDav {
             command
         };
         let scheme = if authority.is_some() { "webdavs" } else { "webdav" };
-        Ok(started(WebDav { port, data, scheme, folder: folder.to_owned(), command: Box::new(command), server: None }))
+        Ok(started(WebDav {
+            port,
+            data,
+            scheme,
+            folder: folder.to_owned(),
+            command: Box::new(command),
+            server: None,
+        }))
     }
 
     /// Wsgidav, with all it writes in `folder`.
@@ -84,12 +95,11 @@ impl WebDav {
     pub fn wsgidav(folder: &Path) -> Result<WebDav, NotInstalled> {
         let wsgidav = python("wsgidav")?.join("wsgidav");
         let (port, data) = (free_port(), lay_out(folder));
-        // One thread: it looks first and renames then, and nothing may come in between.
         let configuration = format!(
             "host: 127.0.0.1\nport: {port}\nprovider_mapping: {{\"/\": {:?}}}\n\
              simple_dc: {{user_mapping: {{\"*\": {{{USER}: {{password: {PASSWORD:?}}}}}}}}}\n\
              http_authenticator: {{accept_basic: true, accept_digest: false, default_to_digest: false}}\n\
-             server_args: {{numthreads: 1}}\nlock_storage: false\nproperty_manager: null\nverbose: 1\n",
+             lock_storage: false\nproperty_manager: null\nverbose: 1\n",
             data.display().to_string()
         );
         fs::write(folder.join("wsgidav.yaml"), configuration).expect("a file can be written");
@@ -115,6 +125,10 @@ impl WebDav {
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
+        }
+        // Its workers may take a moment longer to end, and would be taken for the next server.
+        while answers(self.port) {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

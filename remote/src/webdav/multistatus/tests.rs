@@ -27,8 +27,13 @@ fn prefixes_of_namespaces_do_not_matter() {
              </{prefix}multistatus>"
         )
     };
-    for (open, prefix) in [("xmlns=\"DAV:\"", ""), ("xmlns:D=\"DAV:\"", "D:"), ("xmlns:lp1=\"DAV:\"", "lp1:")] {
-        assert_eq!(parse(rows(open, prefix).as_bytes()).unwrap(), [folder("/a/"), object("/a/b", 7)], "{prefix}");
+    for (open, prefix) in [("xmlns=\"DAV:\"", ""), ("xmlns:D=\"DAV:\"", "D:"), ("xmlns:lp1=\"DAV:\"", "lp1:")]
+    {
+        assert_eq!(
+            parse(rows(open, prefix).as_bytes()).unwrap(),
+            [folder("/a/"), object("/a/b", 7)],
+            "{prefix}"
+        );
     }
     // The same names in another namespace are something else.
     assert_eq!(kind(&rows("xmlns=\"urn:x\"", "")), Kind::Damaged);
@@ -50,14 +55,10 @@ fn properties_that_a_folder_does_not_have_are_not_missed() {
 fn what_a_server_could_not_tell_is_a_row_that_says_so() {
     for (inside, status) in [
         ("<status>HTTP/1.1 404 Not Found</status>", 404),
-        (
-            "<propstat><prop><getcontentlength/></prop><status>HTTP/1.1 403 Forbidden</status></propstat>",
-            403,
-        ),
+        ("<propstat><prop><getcontentlength/></prop><status>HTTP/1.1 403 Forbidden</status></propstat>", 403),
     ] {
-        let answer = format!(
-            "<multistatus xmlns=\"DAV:\"><response><href>/x</href>{inside}</response></multistatus>"
-        );
+        let answer =
+            format!("<multistatus xmlns=\"DAV:\"><response><href>/x</href>{inside}</response></multistatus>");
         let rows = parse(answer.as_bytes()).unwrap();
         assert_eq!(rows[0].what, What::Refused(status));
     }
