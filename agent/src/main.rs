@@ -5,6 +5,7 @@ mod cli;
 mod exit;
 mod location;
 mod machine;
+mod mirror;
 mod output;
 mod password;
 mod profile;

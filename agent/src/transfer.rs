@@ -66,8 +66,7 @@ impl TransferArguments {
         if rates.are_unlimited() {
             return storage;
         }
-        let clock = Running { begun: Instant::now(), stop: Arc::clone(&context.stop) };
-        Arc::new(Throttle::new(storage, rates, Arc::new(clock)))
+        Arc::new(Throttle::new(storage, rates, clock(context)))
     }
 
     /// Requests that are under way at a time, where each waits for an answer from far away.
@@ -125,6 +124,11 @@ fn sleep(wait: Duration, stop: &AtomicBool) -> Result<()> {
             Some(left) => std::thread::sleep(left.min(LOOK)),
         }
     }
+}
+
+/// A clock for storages that go by one.
+pub fn clock(context: &Context<'_>) -> Arc<dyn Clock> {
+    Arc::new(Running { begun: Instant::now(), stop: Arc::clone(&context.stop) })
 }
 
 /// The time since the program began.

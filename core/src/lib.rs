@@ -36,6 +36,7 @@ pub mod diff;
 pub mod dump;
 pub mod find;
 pub mod forget;
+pub mod heal;
 pub mod info;
 pub mod list;
 pub mod ls;

@@ -502,6 +502,29 @@ pub const WEBDAV_SKIPPED_BYTES: u64 = 256 << 20;
 
 /// Bytes of a `.netrc`.
 pub const NETRC_BYTES: u64 = 1 << 20;
+/// Storages that a mirror may be of.
+pub const MIRROR_MEMBERS: usize = 16;
+
+/// Bytes that wait in memory for one storage of a mirror while others have them already.
+pub const MIRROR_LAG_BYTES: u64 = 64 << 20;
+
+/// Objects that the report of a mirror names for a storage that has missed changes; beyond it only the count grows.
+pub const MIRROR_NAMED: usize = 100;
+
+/// Reads by which the speed of each storage of a mirror is known.
+pub const MIRROR_PROBES: u32 = 2;
+
+/// Damaged objects that a mirror remembers, to be repaired.
+pub const MIRROR_SUSPECTS: usize = 10_000;
+
+/// Removals that a storage of a mirror has noted for others.
+pub const MIRROR_REMOVALS: usize = 1 << 20;
+
+/// Objects of one folder that are compared between storages at a time.
+pub const HEAL_ROWS: usize = 1 << 22;
+
+/// Bytes of the objects that say which repository a storage holds.
+pub const IDENTITY_BYTES: u64 = 64 << 10;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

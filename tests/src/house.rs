@@ -32,6 +32,7 @@ const VERBS: [&str; 14] = [
     "list",
     "check",
     "forget",
+    "heal",
     "info",
     "ls",
     "find",

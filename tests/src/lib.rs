@@ -27,6 +27,7 @@ mod house;
 mod interruption;
 mod profiles;
 mod probing;
+mod mirror;
 mod reading;
 mod remote_s3;
 mod restoring;

@@ -137,14 +137,17 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     arguments.paths.check()?;
     let mut filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
-    let place = arguments.repository.folder()?;
+    let places = arguments.repository.folders()?;
+    if !arguments.dry_run {
+        arguments.repository.heal(context, &repository)?;
+    }
     // A command is not started before the repository is known to be there.
     let mut wanted = arguments.paths.wanted()?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => arguments.paths.default_name(&wanted)?,
     };
-    if let Some(Ok(metadata)) = place.as_deref().map(std::fs::metadata) {
+    for metadata in places.iter().flat_map(std::fs::metadata) {
         filter = filter.without_repository(metadata.dev(), metadata.ino());
     }
     let input = match &mut wanted {
@@ -153,8 +156,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         Wanted::Paths(paths) => {
             for path in paths.iter() {
-                let is_within =
-                    |source: PathBuf| place.as_deref().is_some_and(|place| source.starts_with(place));
+                let is_within = |source: PathBuf| places.iter().any(|place| source.starts_with(place));
                 if std::fs::canonicalize(path).is_ok_and(is_within) {
                     let shown = path.display().to_string();
                     return Err(Error::invalid("the source is the repository, or a part of it:", shown));

@@ -65,6 +65,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let monitor = Terminal::new(context.global, context.stop.clone(), "Checking");
     let clean_older_than =
         arguments.clean.then(|| Timestamp(now().seconds - i64::from(arguments.grace) * 3600));
+    if clean_older_than.is_some() {
+        arguments.repository.heal(context, &repository)?;
+        context.mirrors.refuse_partial("what is left over cannot be told while a storage is out of reach")?;
+    }
     if let Some(limit) = clean_older_than {
         repository.storage().clean_temporaries(limit)?;
     }

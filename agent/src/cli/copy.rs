@@ -77,6 +77,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         _ => {}
     }
+    if !arguments.dry_run {
+        arguments.repository.heal(context, &to)?;
+    }
     let monitor = Terminal::new(context.global, context.stop.clone(), "Copying");
     let options = copy::Options {
         filter,

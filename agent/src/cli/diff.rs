@@ -75,8 +75,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let live = live.transpose()?;
     let new = match (&live, &arguments.new) {
         (Some(path), _) => {
-            let place = arguments.repository.folder().ok().flatten();
-            if let Some(Ok(metadata)) = place.map(std::fs::metadata) {
+            for metadata in
+                arguments.repository.folders().unwrap_or_default().iter().flat_map(std::fs::metadata)
+            {
                 filter = filter.without_repository(metadata.dev(), metadata.ino());
             }
             New::Live { path, filter: &filter, one_file_system: arguments.one_file_system }

@@ -87,6 +87,9 @@ fn parse_span(text: &str) -> Result<jiff::Span, String> {
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
     let repository = arguments.repository.open_for(context, &filter)?;
+    if !arguments.dry_run {
+        arguments.repository.heal(context, &repository)?;
+    }
     let mut tell = |row: &forget::Row| print(context, arguments, row);
     if !arguments.ids.is_empty() {
         let named = Named {

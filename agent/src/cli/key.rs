@@ -87,6 +87,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             repository.storage().label(),
         ));
     }
+    if !matches!(arguments.action, Action::List(_)) {
+        arguments.action.repository().heal(context, &repository)?;
+    }
     match &arguments.action {
         Action::List(_) => list(context, vault)?,
         Action::Add(new) => {

@@ -20,10 +20,12 @@ mod restore;
 mod source;
 mod stats;
 mod storage;
+mod sync;
 mod which;
 
 use repository::RepositoryArguments;
 
+use crate::mirror::Mirrors;
 use crate::profile::Environment;
 
 use clap::builder::PossibleValuesParser;
@@ -98,6 +100,7 @@ enum Command {
     Check(check::Arguments),
     Copy(Box<copy::Arguments>),
     Forget(forget::Arguments),
+    Sync(sync::Arguments),
     Info(info::Arguments),
     Stats(stats::Arguments),
     Key(key::Arguments),
@@ -113,8 +116,8 @@ pub fn meant(words: Vec<OsString>) -> Vec<OsString> {
 
 /// Does what was asked for.
 pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environment) -> Result<ExitCode> {
-    let context = Context { global: &arguments.global, stop, environment };
-    match &arguments.command {
+    let context = Context { global: &arguments.global, stop, environment, mirrors: Mirrors::default() };
+    let outcome = match &arguments.command {
         Command::Init(command) => init::run(&context, command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Restore(command) => restore::run(&context, command),
@@ -126,13 +129,15 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environmen
         Command::Check(command) => check::run(&context, command),
         Command::Copy(command) => copy::run(&context, command),
         Command::Forget(command) => forget::run(&context, command),
+        Command::Sync(command) => sync::run(&context, command),
         Command::Info(command) => info::run(&context, command),
         Command::Stats(command) => stats::run(&context, command),
         Command::Key(command) => key::run(&context, command),
         Command::Benchmark(command) => benchmark::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Storage(command) => storage::run(&context, command),
-    }
+    };
+    context.mirrors.settle(&context, outcome)
 }
 
 /// What every command is given.
@@ -143,12 +148,19 @@ pub struct Context<'a> {
     pub stop: Arc<AtomicBool>,
     /// What the profile says of the environment.
     pub environment: Environment,
+    /// Repositories that are in several storages at once.
+    pub mirrors: Mirrors,
 }
 
 impl Context<'_> {
     /// The same for a repository that no profile names.
     fn without_profile(&self) -> Context<'_> {
-        Context { global: self.global, stop: Arc::clone(&self.stop), environment: Environment::default() }
+        Context {
+            global: self.global,
+            stop: Arc::clone(&self.stop),
+            environment: Environment::default(),
+            mirrors: Mirrors::default(),
+        }
     }
 }
 

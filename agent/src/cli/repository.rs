@@ -5,14 +5,16 @@ use crate::cache::CacheArguments;
 use crate::location::Location;
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
-use crate::transfer::TransferArguments;
+use crate::transfer::{self, TransferArguments};
 use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
-use icecore::repository::Repository;
+use icecore::heal;
 use icecore::repository::vault::{Password, Protection};
+use icecore::repository::{Repository, copies};
 use icecore::select::Filter;
-use icecore::storage::{Depth, Listed, Storage};
+use icecore::storage::Storage;
+use icecore::storage::mirror::Target;
 use icecore::time::Timestamp;
 use icecore_remote::Intent;
 use std::ffi::OsString;
@@ -22,15 +24,19 @@ use std::sync::Arc;
 /// Which repository.
 #[derive(Args)]
 pub struct RepositoryArguments {
-    /// Where the backups are: a folder, or an address such as sftp://host/folder
+    /// Where the backups are: a folder, or an address such as sftp://host/folder; given several times, each holds all of them
     #[arg(
         short = 'r',
         long = "repository",
         value_name = "REPO",
         env = "ICECORE_REPOSITORY",
-        hide_env_values = true
+        hide_env_values = true,
+        required = true
     )]
-    repository: OsString,
+    repository: Vec<OsString>,
+    /// With several -r: go on as long as so many of them take what is written [default: all]
+    #[arg(long, value_name = "N", display_order = 89)]
+    min_copies: Option<usize>,
     #[command(flatten)]
     password: PasswordArguments,
     #[command(flatten)]
@@ -43,7 +49,8 @@ impl RepositoryArguments {
     /// Another repository, which is used in the same way.
     pub fn another(&self, repository: &OsString, password: PasswordArguments) -> RepositoryArguments {
         RepositoryArguments {
-            repository: repository.clone(),
+            repository: vec![repository.clone()],
+            min_copies: None,
             password,
             transfer: self.transfer.clone(),
             cache: self.cache.clone(),
@@ -62,10 +69,19 @@ impl RepositoryArguments {
 
     /// Opens the repository, and its vault only if that is asked for.
     pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
-        let mut repository = Repository::open(self.storage(context)?).map_err(|error| self.advise(error))?;
+        let mut repository =
+            Repository::open(self.storage(context, Intent::Open)?).map_err(|error| self.advise(error))?;
         if with_vault {
             self.open_vault(context, &mut repository)?;
         }
+        Ok(repository)
+    }
+
+    /// Opens the repository, which is in one of several places at least, and makes those that are missing.
+    pub fn open_and_make(&self, context: &Context<'_>) -> Result<Repository> {
+        let mut repository =
+            Repository::open(self.storage(context, Intent::Create)?).map_err(|error| self.advise(error))?;
+        self.open_vault(context, &mut repository)?;
         Ok(repository)
     }
 
@@ -86,25 +102,64 @@ impl RepositoryArguments {
             })
             .hint("if it should be, somebody has put another in its place; else leave out the password"));
         }
-        seen::recognise(context, &self.location()?.identity()?, repository.vault())?;
+        for identity in self.identities()? {
+            seen::recognise(context, &identity, repository.vault())?;
+        }
         self.cache.apply(context, repository)
     }
 
     /// Opens the storage below the repository.
-    fn storage(&self, context: &Context<'_>) -> Result<Arc<dyn Storage>> {
-        match self.location()?.open(context, &self.transfer, Intent::Open) {
-            Err(error) if error.kind() == Kind::NotFound => Err(self.none(error)),
+    fn storage(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
+        match self.connect(context, intent) {
+            Err(error) if error.kind() == Kind::NotFound && intent == Intent::Open => Err(self.none(error)),
             opened => opened,
         }
     }
 
-    fn location(&self) -> Result<Location> {
-        Location::parse(&self.repository)
+    /// Opens the one place, or joins the several.
+    fn connect(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
+        let locations = self.locations()?;
+        if let [location] = locations.as_slice() {
+            if let Some(count) = self.min_copies.filter(|count| *count > 1) {
+                return Err(Error::invalid("one place cannot hold so many copies:", count.to_string())
+                    .hint("give -r once for each place"));
+            }
+            return location.open(context, &self.transfer, intent);
+        }
+        let mut targets: Vec<Target> = Vec::with_capacity(locations.len());
+        for location in locations {
+            let label = location.to_string();
+            if targets.iter().any(|target| target.label == label) {
+                return Err(Error::invalid("given twice as a place of the repository:", label));
+            }
+            targets.push(Target { label, storage: location.open(context, &self.transfer, intent) });
+        }
+        context.mirrors.join(targets, self.min_copies, transfer::clock(context))
+    }
+
+    fn locations(&self) -> Result<Vec<Location>> {
+        self.repository.iter().map(|place| Location::parse(place)).collect()
+    }
+
+    /// What tells each place from every other, as far as it can be reached.
+    fn identities(&self) -> Result<Vec<PathBuf>> {
+        let is_one = self.repository.len() == 1;
+        let identity = |location: Location| location.identity();
+        let reached = |identity: &Result<PathBuf>| is_one || identity.is_ok();
+        self.locations()?.into_iter().map(identity).filter(reached).collect()
     }
 
     /// Where it is, without secrets.
     pub fn label(&self) -> String {
-        self.location().map_or_else(|_| "the repository".to_owned(), |location| location.to_string())
+        let labels = |locations: Vec<Location>| {
+            locations.iter().map(ToString::to_string).collect::<Vec<String>>().join(", ")
+        };
+        self.locations().map_or_else(|_| "the repository".to_owned(), labels)
+    }
+
+    /// Makes all places alike, if they are several: before anything is written.
+    pub fn heal(&self, context: &Context<'_>, repository: &Repository) -> Result<()> {
+        context.mirrors.heal(context, repository, heal::Options::default()).map(drop)
     }
 
     /// Threads that read a repository: where each request waits for an answer from far away, more than there are cores.
@@ -117,9 +172,9 @@ impl RepositoryArguments {
 
     /// Makes the repository, or opens it when it is there already. A place that is used for something else is left alone.
     pub fn create(&self, context: &Context<'_>) -> Result<Repository> {
-        let storage = self.location()?.open(context, &self.transfer, Intent::Create)?;
+        let storage = self.storage(context, Intent::Create)?;
         // Looked at before the repository is: somebody else may be making it at this moment.
-        let foreign = is_foreign(storage.as_ref())?;
+        let foreign = copies::is_foreign(storage.as_ref())?;
         match Repository::open(Arc::clone(&storage)) {
             Err(error) if error.kind() == Kind::NoRepository => {
                 if foreign {
@@ -156,7 +211,9 @@ impl RepositoryArguments {
             }
             made => {
                 made?;
-                seen::remember(&self.location()?.identity()?, repository.vault());
+                for identity in self.identities()? {
+                    seen::remember(&identity, repository.vault());
+                }
                 Ok(true)
             }
         }
@@ -178,9 +235,15 @@ impl RepositoryArguments {
         self.password.new_one(context, given)
     }
 
-    /// The folder of a repository on this machine, by the names that lead to it without links.
-    pub fn folder(&self) -> Result<Option<PathBuf>> {
-        self.location()?.folder()
+    /// The folders of a repository on this machine, by the names that lead to them without links.
+    pub fn folders(&self) -> Result<Vec<PathBuf>> {
+        let is_one = self.repository.len() == 1;
+        let folder = |location: Location| match location.folder() {
+            // One of several that is not there is told elsewhere.
+            Err(_) if !is_one => None,
+            other => other.transpose(),
+        };
+        self.locations()?.into_iter().filter_map(folder).collect()
     }
 
     fn none(&self, cause: Error) -> Error {
@@ -196,20 +259,4 @@ impl RepositoryArguments {
             error
         }
     }
-}
-
-/// Whether there is what is no part of a repository, nor of an empty file system.
-fn is_foreign(storage: &dyn Storage) -> Result<bool> {
-    let mut foreign = false;
-    storage.list(None, Depth::One, &mut |listed| {
-        let name = match &listed {
-            Listed::Object { name, .. } | Listed::Folder { name } => name.as_str(),
-            Listed::Stray { label } => label,
-        };
-        let ours =
-            name.starts_with('.') || ["icecore", "lost+found", "data", "metadata", "dedup"].contains(&name);
-        foreign |= !ours;
-        Ok(())
-    })?;
-    Ok(foreign)
 }

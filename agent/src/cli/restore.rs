@@ -149,7 +149,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.details.narrow(arguments.series.filter())?;
     let repository = arguments.repository.open_for(context, &filter)?;
     let target = absolute(&arguments.target)?;
-    if let Some(folder) = arguments.repository.folder()? {
+    for folder in arguments.repository.folders()? {
         keep_apart(&folder, &target, arguments.delete)?;
     }
     let include: Vec<Vec<u8>> = arguments.include.iter().map(|path| path.as_bytes().to_vec()).collect();

@@ -4,23 +4,26 @@
 //! rules hold everywhere:
 //!
 //! * **Bounded.** Memory is a number of items, whatever the speed of either end.
-//! * **Joined.** When a function of this module returns or unwinds, every thread it started has ended. A panic of any end
+//! * **Joined.** When a function of this module returns or unwinds, every thread it started has ended; those of a lane have when it is dropped. A panic of any end
 //!   travels on, after all the others have ended.
 //! * **Never a short stream.** The clean end is a message of its own, sent when the producer returned `Ok`. A consumer that
 //!   does not see it gets [`Kind::Stopped`], whatever happened to the other end.
 //! * **The cause is reported.** Of two failures the first in time counts, but [`Kind::Stopped`] is nobody's cause: it only
 //!   says that the other end has one.
 //! * **Hints are only hints.** What runs beside the work ([`beside`]) changes no result, and nobody waits for it before the end.
+//! * **Lanes outlive a call** ([`Lane`]): what feeds storages side by side as long as a run lasts. Whoever drops one joins it.
 //! * **No clocks.** Nothing polls and nothing times out: an end that goes away wakes the other by closing its channel.
 
 mod beside;
 mod block;
+mod lane;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 pub use beside::{Hints, beside};
 pub use block::{BlockReader, BlockWriter, Pool};
+pub use lane::{Answers, Lane, Promise, Turn};
 pub use queue::{Receiver, Sender};
 
 use crate::error::{Error, Kind, Result};

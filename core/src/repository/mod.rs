@@ -6,8 +6,9 @@
 //! never "no backups"; whatever does not belong is reported as a stray and passed over, never touched.
 //!
 //! [`listing`] says what there is, [`select`] picks from it, [`pending`] adds a backup, [`reading`] gets one back,
-//! [`removal`] removes chains and what killed runs left behind. [`document`] and [`location`] are the bytes and names.
+//! [`removal`] removes chains and what killed runs left behind, [`copies`] says what a copy of all this is made of. [`document`] and [`location`] are the bytes and names.
 
+pub mod copies;
 pub mod document;
 pub mod listing;
 pub mod location;

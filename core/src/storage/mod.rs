@@ -17,10 +17,12 @@
 //! * **Errors by kind.** `NotFound` for what is not there, `AlreadyExists` for [`PutMode::CreateNew`] on what is,
 //!   `NoSpace`, `Denied`; `retry` says whether a later attempt may help.
 //!
-//! Retrying, throttling and fault injection are decorators of the same trait.
+//! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait.
 
+pub mod circuit;
 pub mod local;
 pub mod memory;
+pub mod mirror;
 pub mod retry;
 pub mod throttle;
 
@@ -129,6 +131,7 @@ pub trait Storage: Send + Sync {
     /// As [`Storage::put`], but gives the bytes back before the object is durable: it is, and can be seen, when what is
     /// returned has been finished, by any thread. The waiting for several objects overlaps then, and holds no memory.
     /// A storage that can only fail for good once it has the bytes offers this; by default it is a whole [`Storage::put`].
+    /// Objects that are put this way do not refer to each other: where a storage is several, they may come to be in any order.
     ///
     /// # Errors
     /// As [`Storage::put`].
@@ -156,6 +159,18 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `NotFound`, or as the storage has it.
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>>;
+
+    /// As [`Storage::read`], from one copy of those that the storage keeps, numbered from 0; `None` when it does not keep so many.
+    /// For bytes that turned out not to be what was written: another copy may be sound. What is asked for is suspected.
+    fn read_copy(
+        &self,
+        _name: &ObjectName,
+        _offset: u64,
+        _length_bytes: usize,
+        _copy: usize,
+    ) -> Option<Result<Vec<u8>>> {
+        None
+    }
 
     /// What is known of an object.
     ///

@@ -144,6 +144,16 @@ impl Storage for Retry {
         self.patience.retrying(name.as_str(), |_| self.inner.read(name, offset, length_bytes))
     }
 
+    fn read_copy(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        copy: usize,
+    ) -> Option<Result<Vec<u8>>> {
+        self.inner.read_copy(name, offset, length_bytes, copy)
+    }
+
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
         self.patience.retrying(name.as_str(), |_| self.inner.stat(name))
     }
@@ -196,7 +206,7 @@ impl Storage for Retry {
 }
 
 /// Half of a hash of the row's kind and name: two rows alike in it would have to be sought for, with 2^64 tries.
-fn fingerprint(row: &Listed) -> [u8; 16] {
+pub(super) fn fingerprint(row: &Listed) -> [u8; 16] {
     let (kind, name) = match row {
         Listed::Object { name, .. } => (0, name.as_str()),
         Listed::Folder { name } => (1, name.as_str()),

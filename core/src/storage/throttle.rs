@@ -94,6 +94,17 @@ impl Storage for Throttle {
         Ok(bytes)
     }
 
+    fn read_copy(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        copy: usize,
+    ) -> Option<Result<Vec<u8>>> {
+        let read = self.inner.read_copy(name, offset, length_bytes, copy)?;
+        Some(read.inspect(|bytes| self.down.pass(bytes.len())))
+    }
+
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
         self.inner.stat(name)
     }

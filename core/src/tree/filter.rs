@@ -30,7 +30,7 @@ pub struct Filter {
     matcher: Gitignore,
     caches: bool,
     markers: Vec<Vec<u8>>,
-    repository: Option<(u64, u64)>,
+    repositories: Vec<(u64, u64)>,
 }
 
 impl Filter {
@@ -39,7 +39,13 @@ impl Filter {
         let mut builder = GitignoreBuilder::new(ROOT);
         // By default `[a` would be taken for a plain name, and a slip of the pen would exclude nothing.
         builder.allow_unclosed_class(false);
-        Filter { builder, matcher: Gitignore::empty(), caches: false, markers: Vec::new(), repository: None }
+        Filter {
+            builder,
+            matcher: Gitignore::empty(),
+            caches: false,
+            markers: Vec::new(),
+            repositories: Vec::new(),
+        }
     }
 
     /// Adds gitignore patterns after those given before; a later pattern beats an earlier one.
@@ -79,13 +85,13 @@ impl Filter {
     /// wherever it is met. Otherwise each backup would hold those before it.
     #[must_use]
     pub fn without_repository(mut self, device: u64, inode: u64) -> Self {
-        self.repository = Some((device, inode));
+        self.repositories.push((device, inode));
         self
     }
 
     /// Whether this directory is the repository that is left out.
     pub(super) fn is_repository(&self, directory: &Metadata) -> bool {
-        self.repository == Some((directory.device, directory.inode))
+        self.repositories.contains(&(directory.device, directory.inode))
     }
 
     /// Whether the patterns leave out the entry at `path` (relative to the root of the source, without `./` before it or a

@@ -28,6 +28,7 @@ pub mod session;
 pub mod slot;
 pub mod slots;
 pub mod snapshot;
+mod soundness;
 pub mod writer;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use writer::{Put, StoredPack, Writer};
 
 use crate::error::{Error, Kind, Result};
 use crate::limits::{DOCUMENTS_FETCHED, VAULT_OBJECT_BYTES};
+use crate::name::ObjectName;
 use crate::pipe;
 use crate::storage::{PutMode, Storage};
 use cache::Cache;
@@ -134,17 +136,29 @@ impl Vault {
         let name = Folder::of(kind).object(id)?;
         // A list may lie: one byte more than it promised is asked for, and never more than an object has.
         let limit = size_bytes.map_or(VAULT_OBJECT_BYTES, |size| size.min(VAULT_OBJECT_BYTES));
-        let bytes = self.storage.read_small(&name, limit).map_err(|error| match error.kind() {
+        let first = self.storage.read_small(&name, limit).map_err(|error| match error.kind() {
             Kind::Limit => Error::damaged("too long:", name.to_string()).because(error),
             _ => error,
-        })?;
-        let copy = cache.map(|_| bytes.clone());
-        let document = object::open(&self.keys, kind, id, bytes)
-            .map_err(|error| error.while_doing("cannot open", name.to_string()))?;
-        if let (Some(cache), Some(copy)) = (cache, copy) {
-            cache.keep(Folder::of(kind), id, &copy);
+        });
+        let opened = first.and_then(|bytes| {
+            let copy = cache.map(|_| bytes.clone());
+            let document = object::open(&self.keys, kind, id, bytes)
+                .map_err(|error| error.while_doing("cannot open", name.to_string()))?;
+            if let (Some(cache), Some(copy)) = (cache, copy) {
+                cache.keep(Folder::of(kind), id, &copy);
+            }
+            Ok(document)
+        });
+        match opened {
+            Err(error) if error.kind() == Kind::Damaged => self.open_copy(kind, id, &name).ok_or(error),
+            opened => opened,
         }
-        Ok(document)
+    }
+
+    /// The document of a sound copy, where the storage keeps several.
+    fn open_copy(&self, kind: ObjectKind, id: ObjectId, name: &ObjectName) -> Option<Vec<u8>> {
+        let copy = |copy: usize| self.storage.read_copy(name, 0, VAULT_OBJECT_BYTES as usize, copy);
+        (0..).map_while(copy).find_map(|copy| object::open(&self.keys, kind, id, copy.ok()?).ok())
     }
 
     fn cache_of(&self, kind: ObjectKind) -> Option<&Cache> {

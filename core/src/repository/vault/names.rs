@@ -9,7 +9,7 @@ use crate::name::ObjectName;
 use crate::storage::{Depth, Listed, Storage};
 
 /// Everything deduplicated is below this.
-const ROOT: &str = "dedup";
+pub const ROOT: &str = "dedup";
 /// Folders that later versions use, which this one passes over.
 const KEPT: [&str; 3] = ["fences", "marks", "parity"];
 
@@ -82,6 +82,11 @@ impl Folder {
         let id = name.as_str().rsplit('/').next()?.parse().ok()?;
         self.object(id).ok().filter(|same| same == name).map(|_| id)
     }
+}
+
+/// The object that a name below one of the folders stands for; `None` for every other name.
+pub fn object_of(name: &ObjectName) -> Option<(Folder, ObjectId)> {
+    Folder::ALL.into_iter().find_map(|folder| Some((folder, folder.id_of(name)?)))
 }
 
 /// What says that there is a repository.

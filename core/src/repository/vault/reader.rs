@@ -10,8 +10,9 @@ pub use pack::{Finding, PackReport};
 
 use super::Vault;
 use super::compression::{Decoder, STORED};
-use super::id::{ChunkId, ChunkKind};
+use super::id::{ChunkId, ChunkKind, ObjectId};
 use super::index::Index;
+use super::keys::Keys;
 use super::names::Folder;
 use super::pack::{Location, PackKey, PackRef, Row};
 use crate::error::{Error, Kind, Result};
@@ -58,6 +59,28 @@ impl Window {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is kept is replaced whole: a panic elsewhere leaves it sound.
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Decodes what was stored of a chunk, and compares it with its name.
+pub(super) fn decode(
+    keys: &Keys,
+    row: &Row,
+    stored: &[u8],
+    decoder: &mut Decoder,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    if row.compression == STORED {
+        out.clear();
+        out.extend_from_slice(stored);
+    } else {
+        decoder
+            .decode(stored, row.raw_bytes as usize, out)
+            .map_err(|error| error.while_doing("cannot decode chunk", row.id.to_string()))?;
+    }
+    if keys.chunk_id(row.kind, out) != row.id {
+        return Err(Error::damaged("wrong content of chunk", row.id.to_string()));
+    }
+    Ok(())
 }
 
 impl<'v> Reader<'v> {
@@ -121,10 +144,22 @@ impl<'v> Reader<'v> {
             Kind::NotFound => Error::damaged("a pack is missing:", id.to_string()).because(error),
             _ => error.while_doing("cannot read pack", id.to_string()),
         })?;
-        if bytes.len() != length {
-            return Err(Error::damaged("too short a pack:", id.to_string()));
+        if bytes.len() == length {
+            return Ok(bytes);
         }
-        Ok(bytes)
+        let whole = |bytes: &Vec<u8>| bytes.len() == length;
+        self.copies(id, range.start, length)
+            .find(whole)
+            .ok_or_else(|| Error::damaged("too short a pack:", id.to_string()))
+    }
+
+    /// What other copies of a pack have there, where the storage keeps several. One that cannot be read is none.
+    fn copies(&self, pack: ObjectId, offset: u32, length: usize) -> impl Iterator<Item = Vec<u8>> {
+        let name = Folder::Packs.object(pack).ok();
+        let copy = move |copy: usize| {
+            self.vault.storage().read_copy(name.as_ref()?, u64::from(offset), length, copy)
+        };
+        (0..).map_while(copy).filter_map(Result::ok)
     }
 
     /// Opens a blob in place and puts the chunk into `out` in place of what that holds.
@@ -145,11 +180,17 @@ impl<'v> Reader<'v> {
             return Err(Error::damaged("a chunk of another kind is called", id.to_string()));
         }
         let key = self.key(at.pack)?;
-        let opened = self.open_with(&key, at.number, &at.row(*id), sealed, decoder, out);
-        opened.map_err(|error| {
+        let pack = self.index.pack(at.pack)?.id;
+        let row = at.row(*id);
+        let opened = self.open_with(&key, at.number, &row, sealed, decoder, out);
+        opened.or_else(|error| {
+            for mut copy in self.copies(pack, at.offset, at.sealed_bytes as usize) {
+                if self.open_with(&key, at.number, &row, &mut copy, decoder, out).is_ok() {
+                    return Ok(());
+                }
+            }
             out.clear();
-            let pack = self.index.pack(at.pack).map_or_else(|_| "?".to_owned(), |pack| pack.id.to_string());
-            error.while_doing("cannot use what is stored in pack", pack)
+            Err(error.while_doing("cannot use what is stored in pack", pack.to_string()))
         })
     }
 
@@ -165,19 +206,7 @@ impl<'v> Reader<'v> {
         if sealed.len() != row.sealed_bytes as usize {
             return Err(Error::damaged("a wrong length of chunk", row.id.to_string()));
         }
-        let stored = key.open(number, row, sealed)?;
-        if row.compression == STORED {
-            out.clear();
-            out.extend_from_slice(stored);
-        } else {
-            decoder
-                .decode(stored, row.raw_bytes as usize, out)
-                .map_err(|error| error.while_doing("cannot decode chunk", row.id.to_string()))?;
-        }
-        if self.vault.keys().chunk_id(row.kind, out) != row.id {
-            return Err(Error::damaged("wrong content of chunk", row.id.to_string()));
-        }
-        Ok(())
+        decode(self.vault.keys(), row, key.open(number, row, sealed)?, decoder, out)
     }
 
     /// The key of a pack, ready for use.

@@ -9,6 +9,7 @@ use super::id::ObjectId;
 use super::json::{self, Text, VERSION};
 use super::names::{self, Folder};
 use crate::error::{Error, Kind, Result};
+use crate::name::ObjectName;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -89,6 +90,14 @@ impl Vault {
     /// The snapshots that removals name.
     pub(super) fn removed(&self) -> Result<HashSet<ObjectId>> {
         Ok(self.removals()?.found.into_iter().flat_map(|(_, removal)| removal.snapshots).collect())
+    }
+
+    /// The objects of snapshots that removals name: no backups, wherever they still are.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn removed_names(&self) -> Result<Vec<ObjectName>> {
+        self.removed()?.into_iter().map(|id| Folder::Snapshots.object(id)).collect()
     }
 
     /// Every removal, oldest first. Listed after the snapshots, it names every one that was removed before they were listed.

@@ -271,7 +271,8 @@ impl<'v> Writer<'v> {
             Way::Taken(underway) => underway.finish(),
             Way::Waits(bytes) => {
                 let name = Folder::Packs.object(described.id())?;
-                let put = self.vault.storage().put(&name, &bytes, PutMode::CreateNew);
+                let put = self.vault.storage().begin_put(&name, &bytes, PutMode::CreateNew);
+                let put = put.and_then(Underway::finish);
                 if let (Ok(()), true, Some(cache)) = (&put, described.is_metadata, self.vault.cache()) {
                     cache.keep(Folder::Packs, described.id(), &bytes);
                 }

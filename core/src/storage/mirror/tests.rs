@@ -1,0 +1,277 @@
+//! What is decided here and cannot be seen from outside: lag, order, and who wins. The rest is tested over real engines in the package of
+//! tests.
+
+use super::*;
+use crate::limits::MIRROR_LAG_BYTES;
+use crate::storage::memory::Memory;
+use std::sync::Condvar;
+use std::time::Duration;
+
+/// A clock that stands still.
+struct Standing;
+
+impl Clock for Standing {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn sleep(&self, _wait: Duration) {}
+}
+
+fn name(text: &str) -> ObjectName {
+    ObjectName::new(text).unwrap()
+}
+
+fn settings(min_copies: usize) -> Settings {
+    Settings { min_copies, notes: name("notes"), clock: Arc::new(Standing) }
+}
+
+fn mirror(storages: Vec<Arc<dyn Storage>>, min_copies: usize) -> Mirror {
+    let target = |(place, storage)| Target { label: format!("storage {place}"), storage: Ok(storage) };
+    Mirror::new(storages.into_iter().enumerate().map(target).collect(), settings(min_copies)).unwrap()
+}
+
+fn dead(label: &str) -> Target {
+    Target { label: label.to_owned(), storage: Err(Error::new(Kind::Denied, "no way in")) }
+}
+
+/// How many objects each of two storages has been given.
+#[derive(Default)]
+struct Progress {
+    counts: Mutex<[u64; 2]>,
+    changed: Condvar,
+    /// The most by which the second was behind.
+    lag: Mutex<u64>,
+}
+
+/// A memory that tells of every put, and may wait for the other one to be ahead.
+struct Paced {
+    memory: Memory,
+    place: usize,
+    progress: Arc<Progress>,
+    /// By how many the other one has to be ahead, and of how many in all.
+    waits: Option<(u64, u64)>,
+}
+
+impl Storage for Paced {
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+        let mut counts = self.progress.counts.lock().unwrap();
+        if let Some((ahead, all)) = self.waits {
+            while counts[0] < all.min(counts[1] + ahead) {
+                counts = self.progress.changed.wait(counts).unwrap();
+            }
+        }
+        counts[self.place] += 1;
+        let mut lag = self.progress.lag.lock().unwrap();
+        *lag = (*lag).max(counts[0].saturating_sub(counts[1]));
+        self.progress.changed.notify_all();
+        drop((lag, counts));
+        self.memory.put(name, bytes, mode)
+    }
+    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
+        self.memory.writer(name, mode)
+    }
+    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+        self.memory.read(name, offset, length_bytes)
+    }
+    fn stat(&self, name: &ObjectName) -> Result<Stat> {
+        self.memory.stat(name)
+    }
+    fn list(
+        &self,
+        prefix: Option<&ObjectName>,
+        depth: Depth,
+        row: &mut dyn FnMut(Listed) -> Result<()>,
+    ) -> Result<()> {
+        self.memory.list(prefix, depth, row)
+    }
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.memory.delete(name)
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+    fn label(&self) -> String {
+        "paced".to_owned()
+    }
+}
+
+#[test]
+fn a_slow_member_lags_by_so_much_and_no_more() {
+    let size_bytes = 4u64 << 20;
+    let (room, all) = (MIRROR_LAG_BYTES / size_bytes, 3 * MIRROR_LAG_BYTES / size_bytes);
+    let progress = Arc::new(Progress::default());
+    // The second takes an object only when the first is nearly a whole lag ahead: with less room, this would never end.
+    let ahead = room - 1;
+    let memories = [Memory::new(), Memory::new()];
+    let paced = |place: usize| Paced {
+        memory: memories[place].clone(),
+        place,
+        progress: Arc::clone(&progress),
+        waits: (place == 1).then_some((ahead, all)),
+    };
+    let mirror = mirror(vec![Arc::new(paced(0)), Arc::new(paced(1))], 1);
+    let bytes = vec![7; size_bytes as usize];
+    for number in 0..all {
+        let object = name(&format!("packs/{number}"));
+        mirror.begin_put(&object, &bytes, PutMode::CreateNew).unwrap().finish().unwrap();
+    }
+    assert!(mirror.settle().unwrap().is_even());
+    let lag = *progress.lag.lock().unwrap();
+    assert!((ahead..=room).contains(&lag), "{lag} of {room}");
+    assert_eq!(*progress.counts.lock().unwrap(), [all, all]);
+}
+
+#[test]
+fn what_comes_later_is_nowhere_before_what_came_earlier() {
+    let memories = [Memory::new(), Memory::new()];
+    let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 1);
+    for number in 0..200 {
+        let pack = name(&format!("pack/{number}"));
+        let snapshot = name(&format!("snapshot/{number}"));
+        mirror.begin_put(&pack, b"content", PutMode::CreateNew).unwrap().finish().unwrap();
+        mirror.put(&snapshot, b"needs it", PutMode::CreateNew).unwrap();
+        for memory in &memories {
+            if memory.stat(&snapshot).is_ok() {
+                assert!(memory.stat(&pack).is_ok(), "{number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_that_one_member_has_is_taken_and_nothing_is_left_on_the_others() {
+    for first in [0, 1] {
+        let memories = [Memory::new(), Memory::new()];
+        memories[first].put(&name("a/b"), b"half of an earlier run", PutMode::CreateNew).unwrap();
+        let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 1);
+        let error = mirror.put(&name("a/b"), b"mine", PutMode::CreateNew).unwrap_err();
+        assert_eq!(error.kind(), Kind::AlreadyExists, "{first}");
+        let mut writer = mirror.writer(&name("a/b"), PutMode::CreateNew).unwrap();
+        writer.write(b"mine").ok();
+        assert_eq!(writer.finish().unwrap_err().kind(), Kind::AlreadyExists, "{first}");
+        assert!(memories[1 - first].stat(&name("a/b")).is_err(), "{first}");
+        assert_eq!(mirror.read(&name("a/b"), 0, 99).unwrap(), b"half of an earlier run");
+        assert!(!mirror.is_partial(), "a refusal is an answer");
+    }
+}
+
+#[test]
+fn a_pack_that_is_there_already_with_the_same_bytes_is_no_lack() {
+    let memories = [Memory::new(), Memory::new()];
+    memories[1].put(&name("pack"), b"same", PutMode::CreateNew).unwrap();
+    let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 2);
+    mirror.begin_put(&name("pack"), b"same", PutMode::CreateNew).unwrap().finish().unwrap();
+    assert!(mirror.settle().unwrap().is_even());
+    let error = mirror.begin_put(&name("pack"), b"else", PutMode::CreateNew).unwrap().finish().unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+    assert_eq!(memories[0].read(&name("pack"), 0, 9).unwrap(), b"same");
+}
+
+/// Somebody heals the second member while the first has the object and the second is about to get it.
+#[test]
+fn what_somebody_has_copied_meanwhile_is_held_and_the_first_member_decides_all_the_same() {
+    for is_stream in [false, true] {
+        let memories = [Memory::new(), Memory::new()];
+        let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 2);
+        let create = |object: &str| {
+            if is_stream {
+                let mut writer = mirror.writer(&name(object), PutMode::CreateNew)?;
+                writer.write(b"mine").and_then(|()| writer.finish())
+            } else {
+                mirror.put(&name(object), b"mine", PutMode::CreateNew)
+            }
+        };
+        memories[1].put(&name("a"), b"mine", PutMode::CreateNew).unwrap();
+        create("a").unwrap();
+        memories[0].put(&name("b"), b"mine", PutMode::CreateNew).unwrap();
+        assert_eq!(create("b").unwrap_err().kind(), Kind::AlreadyExists);
+        assert!(mirror.settle().unwrap().is_even());
+        assert_eq!(memories[0].read(&name("a"), 0, 9).unwrap(), b"mine");
+    }
+}
+
+#[test]
+fn too_few_copies_are_none() {
+    let memory = Memory::new();
+    let alive = Target { label: "alive".to_owned(), storage: Ok(Arc::new(memory.clone())) };
+    let mirror = Mirror::new(vec![dead("gone"), alive], settings(2)).unwrap();
+    let refused = [
+        mirror.put(&name("a"), b"1", PutMode::CreateNew).unwrap_err(),
+        mirror.put(&name("a"), b"1", PutMode::Replace).unwrap_err(),
+        mirror.begin_put(&name("a"), b"1", PutMode::CreateNew).err().unwrap(),
+        mirror.writer(&name("a"), PutMode::CreateNew).err().unwrap(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), Kind::Denied, "{error}");
+        assert!(error.to_string().contains("gone: no way in"), "{error}");
+    }
+    assert!(memory.stat(&name("a")).is_err());
+    let report = mirror.settle().unwrap();
+    assert!(!report.is_enough() && report.members[0].is_behind() && !report.members[1].is_behind());
+}
+
+#[test]
+fn a_removal_is_noted_where_a_member_is_out_of_reach_and_the_note_is_seen_by_nobody() {
+    let memory = Memory::new();
+    memory.put(&name("a/b"), b"1", PutMode::CreateNew).unwrap();
+    let alive = Target { label: "alive".to_owned(), storage: Ok(Arc::new(memory.clone())) };
+    let mirror = Mirror::new(vec![alive, dead("gone")], settings(1)).unwrap();
+    mirror.delete(&name("a/b")).unwrap();
+    assert_eq!(mirror.removals(&memory).unwrap(), [name("a/b")]);
+    let mut rows = Vec::new();
+    mirror
+        .list(None, Depth::All, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(rows, []);
+    // Somebody else's note under another name says nothing.
+    memory.put(&name("notes/removed/other"), br#"{"removed":"x"}"#, PutMode::CreateNew).unwrap();
+    memory.put(&name("notes/removed/junk"), b"\xff", PutMode::CreateNew).unwrap();
+    assert_eq!(mirror.removals(&memory).unwrap(), [name("a/b")]);
+    let report = mirror.settle().unwrap();
+    assert!(report.is_enough() && !report.is_even());
+    assert_eq!(report.members[1].lacking, ["a/b"]);
+}
+
+#[test]
+fn a_mirror_that_cannot_be_is_refused() {
+    let memory = || Target { label: "m".to_owned(), storage: Ok(Arc::new(Memory::new())) };
+    for (targets, min_copies) in [(vec![], 1), (vec![memory()], 0), (vec![memory()], 2)] {
+        assert_eq!(Mirror::new(targets, settings(min_copies)).err().unwrap().kind(), Kind::Invalid);
+    }
+    let many = (0..=MIRROR_MEMBERS).map(|_| memory()).collect();
+    assert_eq!(Mirror::new(many, settings(1)).err().unwrap().kind(), Kind::Invalid);
+}
+
+#[test]
+fn reads_come_from_the_fastest_and_from_another_where_it_has_nothing() {
+    /// Every look costs a second more than the one before, in turns: the second storage is the fast one.
+    struct Turning(Mutex<u64>);
+    impl Clock for Turning {
+        fn now(&self) -> Duration {
+            let mut looks = self.0.lock().unwrap();
+            *looks += 1;
+            // Looks come in pairs, around a read; the first two pairs are the first storage's.
+            let seconds = if *looks <= 4 { *looks * 100 } else { 400 + *looks };
+            Duration::from_secs(seconds)
+        }
+        fn sleep(&self, _wait: Duration) {}
+    }
+    let memories = [Memory::new(), Memory::new()];
+    for (memory, bytes) in memories.iter().zip([b"slow", b"fast"]) {
+        memory.put(&name("a"), bytes, PutMode::CreateNew).unwrap();
+    }
+    memories[0].put(&name("b"), b"only here", PutMode::CreateNew).unwrap();
+    let targets =
+        memories.iter().map(|memory| Target { label: "m".to_owned(), storage: Ok(Arc::new(memory.clone())) });
+    let clock = Arc::new(Turning(Mutex::new(0)));
+    let mirror = Mirror::new(targets.collect(), Settings { clock, ..settings(2) }).unwrap();
+    let read = || mirror.read(&name("a"), 0, 9).unwrap();
+    let reads: Vec<Vec<u8>> = (0..6).map(|_| read()).collect();
+    assert_eq!(reads, [b"slow", b"slow", b"fast", b"fast", b"fast", b"fast"]);
+    assert_eq!(mirror.read(&name("b"), 0, 99).unwrap(), b"only here");
+    assert_eq!(mirror.report().members[1].lacking, ["b"]);
+    assert_eq!(mirror.read(&name("c"), 0, 99).unwrap_err().kind(), Kind::NotFound);
+}
