@@ -10,14 +10,14 @@ pub mod access;
 pub mod address;
 mod bridge;
 pub mod ftp;
-mod named;
-pub mod s3;
-pub mod sftp;
 mod http;
-mod swift;
+mod named;
 pub mod netrc;
 mod rclone;
+pub mod s3;
+pub mod sftp;
 mod stream;
+mod swift;
 mod tree;
 pub mod webdav;
 

@@ -5,13 +5,13 @@
 //! `target/servers`, which `scripts/test` makes from `testkit/servers/NAME.txt`. A server that is not installed is an error
 //! that says so: a test says "not run" then, and fails where CI is set.
 
+pub mod authority;
+pub mod ftp;
+pub mod keystone;
 pub mod moto;
 pub mod rgw;
 pub mod sshd;
-pub mod ftp;
-pub mod keystone;
 pub mod swift;
-pub mod authority;
 pub mod webdav;
 
 use std::fs::File;

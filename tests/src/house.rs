@@ -26,7 +26,7 @@ const ORDER: [&str; 12] = [
 ];
 
 /// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "backup",
     "restore",
     "list",

@@ -26,6 +26,10 @@ use std::time::Duration;
 struct Standing;
 
 impl Clock for Standing {
+    fn time_of_day(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn now(&self) -> Duration {
         Duration::ZERO
     }
@@ -408,7 +412,7 @@ fn healing_breaks_off_at_any_call_and_goes_on_next_time() {
 /// Somebody heals again and again while somebody else backs up and forgets, each with a mirror of his own over the same two storages.
 #[test]
 fn healing_beside_a_backup_harms_neither() {
-    for mut world in worlds() {
+    for world in worlds() {
         for step in 3..9 {
             world.change(step);
             world.settle();

@@ -241,6 +241,10 @@ mod tests {
     struct Standing(Mutex<Duration>);
 
     impl Clock for Standing {
+        fn time_of_day(&self) -> Duration {
+            Duration::ZERO
+        }
+
         fn now(&self) -> Duration {
             *self.0.lock().unwrap()
         }

@@ -15,13 +15,8 @@ use std::path::Path;
 pub type Start = fn(&Path) -> Result<Server, NotInstalled>;
 
 /// Every kind of storage, by the name of its page in the guide.
-pub const SERVERS: &[(&str, Start)] = &[
-    ("sftp", sftp),
-    ("s3", s3),
-    ("swift", with_keystone),
-    ("ftp", ftps),
-    ("webdav", dav),
-];
+pub const SERVERS: &[(&str, Start)] =
+    &[("sftp", sftp), ("s3", s3), ("swift", with_keystone), ("ftp", ftps), ("webdav", dav)];
 
 fn server(address: String, options: &str, variables: &[(&str, &str)], running: Vec<Box<dyn Any>>) -> Server {
     let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -63,11 +58,17 @@ pub fn with_keystone(folder: &Path) -> Result<Server, NotInstalled> {
     let admin = (keystone.url(), icecore_testkit::servers::keystone::PASSWORD.to_owned());
     let options = swift::Options { keystone: Some(admin), port: Some(port), ..swift::Options::default() };
     let cluster = Swift::start(&folder.join("swift"), &options)?;
-    let (variables, running) = (keystone.variables(), vec![Box::new(cluster) as Box<dyn Any>, Box::new(keystone)]);
+    let (variables, running) =
+        (keystone.variables(), vec![Box::new(cluster) as Box<dyn Any>, Box::new(keystone)]);
     Ok(Server { address: "swift://backups".to_owned(), options: String::new(), variables, running })
 }
 
-fn pyftpdlib(folder: &Path, scheme: &str, protection: Protection, more: &str) -> Result<Server, NotInstalled> {
+fn pyftpdlib(
+    folder: &Path,
+    scheme: &str,
+    protection: Protection,
+    more: &str,
+) -> Result<Server, NotInstalled> {
     ftp::certificates(folder)?;
     let port = free_port();
     let running = Pyftpdlib::new(protection).start(folder, port)?;

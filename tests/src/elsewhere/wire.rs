@@ -157,7 +157,8 @@ fn lines_to_s3_may_break() {
 fn lines_to_swift_may_break() {
     lines_may_break(|folder| {
         let server = servers::tempauth(folder)?;
-        let port = server.variables.iter().find(|(key, _)| key == "ST_AUTH").map(|(_, url)| servers::port_of(url));
+        let port =
+            server.variables.iter().find(|(key, _)| key == "ST_AUTH").map(|(_, url)| servers::port_of(url));
         Ok((server, port.unwrap()))
     });
 }

@@ -11,6 +11,10 @@ use std::time::Duration;
 struct Standing;
 
 impl Clock for Standing {
+    fn time_of_day(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn now(&self) -> Duration {
         Duration::ZERO
     }
@@ -250,6 +254,10 @@ fn reads_come_from_the_fastest_and_from_another_where_it_has_nothing() {
     /// Every look costs a second more than the one before, in turns: the second storage is the fast one.
     struct Turning(Mutex<u64>);
     impl Clock for Turning {
+        fn time_of_day(&self) -> Duration {
+            Duration::ZERO
+        }
+
         fn now(&self) -> Duration {
             let mut looks = self.0.lock().unwrap();
             *looks += 1;
