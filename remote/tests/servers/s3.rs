@@ -187,6 +187,7 @@ pub fn two_storages(target: &Target, bucket: &str) {
     one.put(&name("x/y"), b"one", PutMode::CreateNew).unwrap();
     other.put(&name("x/y"), b"other", PutMode::CreateNew).unwrap();
     assert_eq!(one.read(&name("x/y"), 0, 9).unwrap(), b"one");
+    assert_eq!(one.read(&name("x/y"), 1, usize::MAX).unwrap(), b"ne");
     assert_eq!(rows(one.as_ref(), None, Depth::All).unwrap(), ["x/y 3"]);
     assert_eq!(rows(other.as_ref(), None, Depth::One).unwrap(), ["x/"]);
     assert_eq!(rows(root.as_ref(), None, Depth::All).unwrap(), ["a/x/y 3", "ab/x/y 5"]);
