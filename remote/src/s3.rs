@@ -46,6 +46,9 @@ pub const DRIVER: Driver = Driver {
     open,
 };
 
+/// The last byte that is asked for: far behind every object, and a number that every server can count to.
+const LAST: u64 = 1 << 60;
+
 /// What marks an object as the one of this very upload.
 const MARK: &str = "x-amz-meta-icecore-upload";
 
@@ -266,12 +269,10 @@ impl Storage for S3 {
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        // The longest a server can count to, and what no range can say.
-        let last = offset.checked_add((length_bytes as u64).saturating_sub(1));
-        let last = last.filter(|last| length_bytes > 0 && *last <= i64::MAX as u64);
-        let Some(last) = last else {
+        if length_bytes == 0 || offset > LAST {
             return self.nothing_behind(name, offset, length_bytes);
-        };
+        }
+        let last = offset.saturating_add(length_bytes as u64 - 1).min(LAST);
         let request = Request::new(Method::GET, Some(&self.key(name))).answer(length_bytes);
         let answer = self.bucket.client.ask(&request.header("range", &format!("bytes={offset}-{last}"))?)?;
         match answer.status {

@@ -270,7 +270,7 @@ impl Client {
         let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
         let announced =
             response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        let mut body = Vec::with_capacity(announced.min(most));
+        let mut body = Vec::with_capacity(announced.min(most).min(S3_ANSWER_BYTES));
         let idle = self.timeouts.idle;
         loop {
             let piece =

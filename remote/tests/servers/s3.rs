@@ -187,6 +187,10 @@ pub fn two_storages(target: &Target, bucket: &str) {
     one.put(&name("x/y"), b"one", PutMode::CreateNew).unwrap();
     other.put(&name("x/y"), b"other", PutMode::CreateNew).unwrap();
     assert_eq!(one.read(&name("x/y"), 0, 9).unwrap(), b"one");
+    assert_eq!(one.read(&name("x/y"), 1, usize::MAX).unwrap(), b"ne");
+    for (offset, length) in [(0, 0), (3, 5), (u64::MAX, 5), (u64::MAX, usize::MAX)] {
+        assert_eq!(one.read(&name("x/y"), offset, length).unwrap(), b"", "{length} at {offset}");
+    }
     assert_eq!(rows(one.as_ref(), None, Depth::All).unwrap(), ["x/y 3"]);
     assert_eq!(rows(other.as_ref(), None, Depth::One).unwrap(), ["x/"]);
     assert_eq!(rows(root.as_ref(), None, Depth::All).unwrap(), ["a/x/y 3", "ab/x/y 5"]);
@@ -251,6 +255,12 @@ fn the_gateway_of_ceph_passes() {
     let wrong = Target { key: (target.key.0.clone(), "wrong".to_owned()), ..target };
     let error = wrong.open("ceph", Intent::Open).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");
+}
+
+#[test]
+fn two_storages_of_one_bucket_are_apart() {
+    let Some((_moto, target, _folder)) = moto(Moto::start) else { return };
+    two_storages(&target, "two");
 }
 
 #[test]
