@@ -5,6 +5,9 @@
 //! `target/servers`, which `scripts/test` makes from `testkit/servers/NAME.txt`. A server that is not installed is an error
 //! that says so: a test says "not run" then, and fails where CI is set.
 
+pub mod authority;
+pub mod webdav;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
