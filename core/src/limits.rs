@@ -385,6 +385,36 @@ pub const AHEAD_HINTS: usize = 256;
 /// later member of the same level; those beyond are told at once.
 pub const VERIFY_OPEN_PATHS: usize = 65_536;
 
+/// Bytes of what a server says of one folder: some 200 000 entries.
+pub const TREE_ANSWER_BYTES: usize = 128 << 20;
+
+/// Elements within each other in such an answer.
+pub const WEBDAV_ELEMENTS_DEEP: usize = 32;
+
+/// Bytes of one text in it: the longest object name, each byte of it escaped twice, below the path of the storage.
+pub const WEBDAV_TEXT_BYTES: usize = 32 << 10;
+
+/// Folders that a server is asked for at a time by one listing.
+pub const TREE_FOLDERS_ASKED: usize = 4;
+
+/// Folders within each other that are looked into for whether they are empty.
+pub const TREE_FOLDERS_DEEP: usize = 512;
+
+/// Bytes of a long upload that are kept back, to have something to send while nothing comes.
+pub const STREAM_RESERVE_BYTES: usize = 4 << 20;
+
+/// Bytes of one piece of a long upload.
+pub const STREAM_PIECE_BYTES: usize = 256 << 10;
+
+/// Pieces of it that wait to be sent.
+pub const STREAM_PIECES_WAITING: usize = 16;
+
+/// Bytes that are fetched and thrown away where a server cannot begin in the middle of an object.
+pub const WEBDAV_SKIPPED_BYTES: u64 = 256 << 20;
+
+/// Bytes of a `.netrc`.
+pub const NETRC_BYTES: u64 = 1 << 20;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

@@ -6,6 +6,7 @@
 //! its control characters escaped. A connection counts until its answer has been read or dropped.
 
 mod body;
+mod range;
 mod words;
 
 use crate::access::Timeouts;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+pub use range::{ContentRange, unsatisfied};
 pub use words::limited;
 
 /// How long a connection that is not used is kept: shorter than servers keep theirs, so that few are found broken.
@@ -80,9 +82,9 @@ impl Http {
             builder = builder.identity(Identity::from_pem(&pem(path)?).map_err(|e| not_pem(path, &e))?);
         }
         let client = builder.build().map_err(|error| {
-            Error::new(Kind::Io, "cannot make ready for TLS").because(chain(&error)).hint(
-                "the system's certificates are needed: on Debian the package ca-certificates has them",
-            )
+            Error::new(Kind::Io, "cannot make ready for TLS")
+                .because(chain(&error))
+                .hint("the system's certificates are needed: on Debian the package ca-certificates has them")
         })?;
         Ok(Http { client, timeouts, slots: Arc::new(Semaphore::new(connections.max(1))) })
     }
@@ -113,7 +115,11 @@ impl Http {
     }
 
     /// One attempt, watched: it ends when nothing moves for the idle deadline.
-    async fn exchange(&self, mut request: Request, body_bytes: usize) -> Result<reqwest::Result<reqwest::Response>> {
+    async fn exchange(
+        &self,
+        mut request: Request,
+        body_bytes: usize,
+    ) -> Result<reqwest::Result<reqwest::Response>> {
         let moved = Arc::new(AtomicU64::new(0));
         if let Some(body) = request.body_mut().take() {
             *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
@@ -171,7 +177,8 @@ impl Response {
 /// # Errors
 /// `Limit` beyond so many bytes; otherwise as the connection has it.
 pub async fn read_body_limited(mut response: Response, limit_bytes: usize) -> Result<Vec<u8>> {
-    let too_long = || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
+    let too_long =
+        || Error::new(Kind::Limit, format!("an answer of the server has more than {limit_bytes} bytes"));
     let announced = response.inner.content_length().unwrap_or(0);
     if announced > limit_bytes as u64 {
         return Err(too_long());
@@ -278,7 +285,8 @@ fn judged(status: StatusCode, said: &str) -> (Kind, bool) {
 
 /// Whether sending it twice does the same as sending it once, and gives the same answer.
 fn harmless(request: &Request) -> bool {
-    let conditional = request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
+    let conditional =
+        request.headers().contains_key(IF_NONE_MATCH) || request.headers().contains_key(IF_MATCH);
     match request.method().as_str() {
         "GET" | "HEAD" | "OPTIONS" | "PROPFIND" => true,
         "PUT" => !conditional,

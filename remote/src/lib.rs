@@ -11,6 +11,11 @@ pub mod address;
 mod bridge;
 mod http;
 mod named;
+pub mod netrc;
+mod rclone;
+mod stream;
+mod tree;
+pub mod webdav;
 
 pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
@@ -41,7 +46,7 @@ pub struct Driver {
 }
 
 /// All of them.
-pub const STORAGES: &[&Driver] = &[];
+pub const STORAGES: &[&Driver] = &[&webdav::DRIVER, &rclone::DRIVER];
 
 /// The driver for addresses that begin with `scheme`.
 pub fn driver(scheme: &str) -> Option<&'static Driver> {

@@ -46,9 +46,10 @@ fn a_body_that_is_too_short_is_an_error_that_may_pass() {
 
 #[test]
 fn a_body_of_another_length_than_was_asked_for_is_an_error() {
-    for (answer, length) in
-        [("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", 4), ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", 6)]
-    {
+    for (answer, length) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", 4),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", 6),
+    ] {
         let url = serving(vec![answering(answer)]);
         let http = http();
         let read = run(async {
@@ -140,8 +141,10 @@ fn statuses_have_their_kinds() {
         ("507 Insufficient Storage", Kind::NoSpace, Never),
         ("302 Found", Kind::Io, Never),
     ] {
-        let answer: &'static str =
-            Box::leak(format!("HTTP/1.1 {head}\r\nContent-Length: 20\r\n\r\n<p>so\u{7}\nbe it</p>ABCD").into_boxed_str());
+        let answer: &'static str = Box::leak(
+            format!("HTTP/1.1 {head}\r\nContent-Length: 20\r\n\r\n<p>so\u{7}\nbe it</p>ABCD")
+                .into_boxed_str(),
+        );
         let url = serving(vec![answering(answer)]);
         let http = http();
         let error = run(async {
@@ -155,7 +158,10 @@ fn statuses_have_their_kinds() {
 
 #[test]
 fn what_a_server_says_is_short_and_harmless() {
-    assert_eq!(words::plain(b"<html><h1>No</h1>\r\n<p>such  \x1b[2Jthing</p></html>"), "No such \\u{1b}[2Jthing");
+    assert_eq!(
+        words::plain(b"<html><h1>No</h1>\r\n<p>such  \x1b[2Jthing</p></html>"),
+        "No such \\u{1b}[2Jthing"
+    );
     assert_eq!(words::plain(&b"x".repeat(5000)).chars().count(), 301);
     assert_eq!(words::plain(b"\xff<"), "\u{fffd}");
 }
@@ -168,5 +174,8 @@ fn files_that_are_no_certificates_are_refused() {
     let timeouts = Timeouts::default();
     assert_eq!(Http::new(timeouts, 1, Some(&path), None).err().unwrap().kind(), Kind::Invalid);
     assert_eq!(Http::new(timeouts, 1, None, Some(&path)).err().unwrap().kind(), Kind::Invalid);
-    assert_eq!(Http::new(timeouts, 1, Some(&folder.path().join("none")), None).err().unwrap().kind(), Kind::NotFound);
+    assert_eq!(
+        Http::new(timeouts, 1, Some(&folder.path().join("none")), None).err().unwrap().kind(),
+        Kind::NotFound
+    );
 }

@@ -1,5 +1,10 @@
 //! Every driver against real servers on loopback: the conformance suite, and what only that kind of server does.
 
+#![cfg(test)]
+
+mod rclone;
+mod webdav;
+
 use icecore::storage::retry::Patience;
 use icecore_remote::{Access, Secret, Timeouts};
 use icecore_testkit::servers::NotInstalled;
