@@ -1,3 +1,5 @@
+//! Waits that end, lengths that must be right, statuses by kind: against servers that do one thing each.
+
 use super::*;
 use std::io::{Read, Write};
 use std::net::TcpListener;
