@@ -1,3 +1,5 @@
+//! What servers answer to PROPFIND, and what they might.
+
 use super::*;
 use proptest::prelude::*;
 
