@@ -56,17 +56,23 @@ impl Timeouts {
     }
 }
 
+/// Looks up a variable of the environment.
+pub type Variables = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
+/// Looks up a password.
+pub type Passwords = Arc<dyn Fn() -> Result<Option<Secret>> + Send + Sync>;
+
 /// What a driver may know and use.
 #[derive(Clone)]
 pub struct Access {
     /// The environment.
-    pub variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    pub variable: Variables,
     /// The folder of the user's own configuration.
     pub home: Option<PathBuf>,
     /// What the user is called on this machine.
     pub user: Option<String>,
     /// The password for a server that wants one and whose own variables and files do not say it.
-    pub password: Arc<dyn Fn() -> Result<Option<Secret>> + Send + Sync>,
+    pub password: Passwords,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// Most connections at a time.
