@@ -127,11 +127,11 @@ fn account(address: &Address, access: &Access, host: &str) -> Result<Account> {
     if password.is_none() {
         password = (access.password)()?;
     }
-    if user.is_none() || password.is_none() {
-        if let Some(login) = netrc::find(access, host, user.as_deref())? {
-            user = user.or(login.user);
-            password = password.or(Some(login.password));
-        }
+    if (user.is_none() || password.is_none())
+        && let Some(login) = netrc::find(access, host, user.as_deref())?
+    {
+        user = user.or(login.user);
+        password = password.or(Some(login.password));
     }
     let user = user.unwrap_or_else(|| ANONYMOUS.to_owned());
     if user == ANONYMOUS && password.is_none() {
