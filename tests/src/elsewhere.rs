@@ -52,7 +52,10 @@ impl<'s> User<'s> {
 
     fn run_with(&self, password: &str, verb: &str, more: &[&str]) -> Outcome {
         let mut words: Vec<&str> = verb.split(' ').collect();
-        words.extend(["-r", &self.repository, "--json", "--retries", "1"].iter().chain(more));
+        words.extend(["-r", &self.repository, "--json"].iter().chain(more));
+        if !more.contains(&"--retries") {
+            words.extend(["--retries", "1"]);
+        }
         let mut command = self.place.program.command(&words);
         command.env("ICECORE_PASSWORD", password);
         command.envs(self.server.variables.iter().map(|(key, value)| (key, value)));

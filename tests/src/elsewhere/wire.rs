@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a run may take that waits for nothing but what it is told: a few attempts of a few seconds each.
-const LONGEST: Duration = Duration::from_secs(90);
+const LONGEST: Duration = Duration::from_secs(120);
 
 const ALL_HARM: [Harm; 3] = [Harm::Cut, Harm::Reset, Harm::Stall];
 
@@ -57,7 +57,7 @@ fn timed(run: impl FnOnce() -> Outcome) -> Outcome {
     outcome
 }
 
-const PATIENT: [&str; 4] = ["--timeout", "2", "--retries", "4"];
+const PATIENT: [&str; 4] = ["--timeout", "2", "--retries", "2"];
 
 fn back_up(user: &User<'_>) -> Outcome {
     let source = user.place.source();
