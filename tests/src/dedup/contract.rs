@@ -68,7 +68,7 @@ fn every_json_line_has_its_keys() {
     has_keys(&forgotten.of_type("chain")[0], "chain engine series backups action reasons");
     has_keys(&plain(&place, &["key", "list"]).expect(0).of_type("key")[0], "id label created time current");
     let error = restore(&place, "t", &[]).expect(1).explained().of_type("error").pop().unwrap();
-    has_keys(&error, "kind message hint exit");
+    has_keys(&error, "kind message hint may_pass exit");
     assert_eq!(error["kind"], "already_exists");
     let snapshot = objects(&place, "snapshots").pop().unwrap();
     fs::write(snapshot, "").unwrap();
