@@ -2,8 +2,8 @@
 //!
 //! A driver keeps the contract of [`icecore::storage`]; the conformance suite runs over each, against real servers. What is
 //! the same for all stands here once: addresses ([`address`]), what a driver may know of its surroundings ([`access`]), the
-//! bridge from blocking calls to asynchronous ones, with a deadline for each ([`bridge`]), HTTP ([`http`]), and the naming of
-//! errors ([`named`]). Whoever opens a storage puts `Retry` around it; what only a driver can repeat (the parts of a long object) it
+//! bridge from blocking calls to asynchronous ones, with a deadline for each (`bridge`), HTTP (`http`), and the naming of
+//! errors (`named`). Whoever opens a storage puts `Retry` around it; what only a driver can repeat (the parts of a long object) it
 //! repeats itself, with the patience it is given.
 
 pub mod access;

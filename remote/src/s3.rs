@@ -3,9 +3,9 @@
 //! Requests are written, and answers read, here; `object_store` signs them and fetches keys. Its own lists would fail at a key
 //! that is no path (`a//b`), it cannot complete an upload on a condition, and it knows no unfinished uploads.
 //!
-//! * An object of no more than one part is one `PutObject`, a longer one a multipart upload ([`upload`]): both are visible
+//! * An object of no more than one part is one `PutObject`, a longer one a multipart upload (`upload`): both are visible
 //!   whole or not at all.
-//! * `CreateNew` is a put with the condition `If-None-Match: *`. Not every server heeds it ([`condition`]).
+//! * `CreateNew` is a put with the condition `If-None-Match: *`. Not every server heeds it (`condition`).
 //! * Deleting something that is not there is a success to S3: it is looked for before.
 
 pub mod answer;

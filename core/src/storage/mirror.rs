@@ -10,7 +10,7 @@
 //! * **Enough copies.** A write ends well when `min_copies` members hold the object, and never with fewer; then it is taken back. What has
 //!   a name that nobody else may take (all but what `begin_put` gave) is decided by the first member that lives, before the others
 //!   are asked, so that of two writers one wins; and one that is refused by any member has lost, and takes back what it wrote.
-//! * **A removal is told.** Where a member cannot be reached, the others note what was removed ([`notes`]).
+//! * **A removal is told.** Where a member cannot be reached, the others note what was removed (`notes`).
 //! * **Nothing is absent on the word of a member that failed.** `NotFound` is what all that live say. A listing is what any of them lists.
 
 mod lanes;
