@@ -16,6 +16,10 @@ use std::io::Read;
 /// What is read of a temporary file at once.
 const READ_BYTES: usize = 1 << 20;
 
+fn is_not_there(error: Error) -> Result<bool> {
+    if error.kind() == Kind::NotFound { Ok(false) } else { Err(error) }
+}
+
 impl Copy<'_> {
     /// Copies the levels that are meant, and those they build on.
     pub(super) fn levels(&mut self) -> Result<()> {
@@ -98,7 +102,8 @@ impl Copy<'_> {
         if self.options.dry_run {
             return Ok(Outcome::Copied);
         }
-        if self.to.storage().stat(&location.claim()?).is_ok() {
+        // A failed look is no proof that nobody is there.
+        if self.to.storage().stat(&location.claim()?).map(|_| true).or_else(is_not_there)? {
             return Err(Error::new(Kind::Busy, "somebody is making a backup there under the same name:")
                 .on(location.to_string()));
         }
