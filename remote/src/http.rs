@@ -13,7 +13,7 @@ use crate::access::Timeouts;
 use crate::bridge::stalled;
 use icecore::error::{Error, Kind, Result};
 use reqwest::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
-use reqwest::{Certificate, Client, Identity, Method, Request, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, Request, RequestBuilder, StatusCode, Url};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -50,6 +50,17 @@ pub struct Response {
     _slot: OwnedSemaphorePermit,
 }
 
+/// How a request is sent.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// About so many bytes are its body.
+    pub body_bytes: usize,
+    /// How much longer than usual the server may think.
+    pub patience: Duration,
+    /// Whether sending it twice does the same as sending it once, and gives the same answer.
+    pub is_repeatable: bool,
+}
+
 impl Http {
     /// A client that waits so long, has at most so many connections, also trusts the certificates of `ca_file`, and shows the
     /// certificate and key of `client_identity` (both PEM, one file) to servers that ask.
@@ -75,7 +86,33 @@ impl Http {
         ca_file: Option<&Path>,
         client_identity: &[P],
     ) -> Result<Http> {
-        let mut builder = Client::builder()
+        Http::made(timeouts, connections, |mut builder| {
+            if let Some(path) = ca_file {
+                builder = builder.tls_certs_merge(certificates(path)?);
+            }
+            if let Some(path) = client_identity.first() {
+                let mut both = Zeroizing::new(Vec::new());
+                for path in client_identity {
+                    both.extend_from_slice(&pem(path.as_ref())?);
+                    both.push(b'\n');
+                }
+                builder =
+                    builder.identity(Identity::from_pem(&both).map_err(|e| not_pem(path.as_ref(), &e))?);
+            }
+            Ok(builder)
+        })
+    }
+
+    /// A client with what `settings` adds: whom it trusts, which proxy it takes.
+    ///
+    /// # Errors
+    /// Those of the settings; when there is no way to speak TLS.
+    pub fn made(
+        timeouts: Timeouts,
+        connections: usize,
+        settings: impl FnOnce(ClientBuilder) -> Result<ClientBuilder>,
+    ) -> Result<Http> {
+        let builder = Client::builder()
             .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
             // One request a connection: a limit of connections is one of requests then, and no stream waits for another.
             .http1_only()
@@ -84,23 +121,9 @@ impl Http {
             .pool_max_idle_per_host(connections.max(1))
             .tcp_nodelay(true)
             .referer(false)
+            .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = ca_file {
-            let certificates = Certificate::from_pem_bundle(&pem(path)?).map_err(|e| not_pem(path, &e))?;
-            if certificates.is_empty() {
-                return Err(Error::invalid("no certificate is in", path.display().to_string()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        if let Some(path) = client_identity.first() {
-            let mut both = Zeroizing::new(Vec::new());
-            for path in client_identity {
-                both.extend_from_slice(&pem(path.as_ref())?);
-                both.push(b'\n');
-            }
-            builder = builder.identity(Identity::from_pem(&both).map_err(|e| not_pem(path.as_ref(), &e))?);
-        }
-        let client = builder.build().map_err(|error| {
+        let client = settings(builder)?.build().map_err(|error| {
             Error::new(Kind::Io, "cannot make ready for TLS")
                 .because(chain(&error))
                 .hint("the system's certificates are needed: on Debian the package ca-certificates has them")
@@ -120,13 +143,22 @@ impl Http {
     /// `Io` that may pass when the server cannot be reached, stalls or hangs up; `Denied` when its certificate is not good.
     pub async fn send(&self, request: RequestBuilder, body_bytes: usize) -> Result<Response> {
         let request = request.build().map_err(|e| transport(&e))?;
+        let manner = Manner { body_bytes, patience: Duration::ZERO, is_repeatable: harmless(&request) };
+        self.send_as(request, manner).await
+    }
+
+    /// As [`Http::send`], by who knows better than the request shows how it is to be sent.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn send_as(&self, request: Request, manner: Manner) -> Result<Response> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let slot = slot.map_err(|_| Error::stopped())?;
-        let again = if harmless(&request) { request.try_clone() } else { None };
-        let inner = match (self.exchange(request, body_bytes).await?, again) {
+        let again = if manner.is_repeatable { request.try_clone() } else { None };
+        let inner = match (self.exchange(request, manner).await?, again) {
             (Ok(response), _) => response,
             (Err(error), Some(again)) if broken(&error) => {
-                self.exchange(again, body_bytes).await?.map_err(|e| transport(&e))?
+                self.exchange(again, manner).await?.map_err(|e| transport(&e))?
             }
             (Err(error), _) => return Err(transport(&error)),
         };
@@ -137,23 +169,24 @@ impl Http {
     async fn exchange(
         &self,
         mut request: Request,
-        body_bytes: usize,
+        manner: Manner,
     ) -> Result<reqwest::Result<reqwest::Response>> {
         let moved = Arc::new(AtomicU64::new(0));
         if let Some(body) = request.body_mut().take() {
             *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
         }
         let started = Instant::now();
-        let whole = self.timeouts.whole(body_bytes);
+        let whole = self.timeouts.whole(manner.body_bytes) + manner.patience;
+        let idle = self.timeouts.idle + manner.patience;
         // Until there is a connection nothing can move.
-        let mut patience = self.timeouts.connect.max(self.timeouts.idle);
+        let mut patience = self.timeouts.connect.max(idle);
         let mut seen = 0;
         let mut answer = pin!(self.client.execute(request));
         loop {
             if let Ok(answered) = timeout(patience, &mut answer).await {
                 return Ok(answered);
             }
-            patience = self.timeouts.idle;
+            patience = idle;
             let now = moved.load(Ordering::Relaxed);
             if now == seen || started.elapsed() > whole {
                 return Err(stalled(started.elapsed()));
@@ -177,6 +210,11 @@ impl Response {
     /// A header that is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// How long the body is, where the server says it.
+    pub fn announced(&self) -> Option<u64> {
+        self.inner.content_length()
     }
 
     /// The next bytes of the body; `None` at its end.
@@ -346,6 +384,18 @@ fn chain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if texts.is_empty() { "it is not valid".to_owned() } else { words::limited(&texts.join(": ")) }
+}
+
+/// The certificates in a PEM file, which has at least one.
+///
+/// # Errors
+/// When it cannot be read or has none.
+pub fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let certificates = Certificate::from_pem_bundle(&pem(path)?).map_err(|e| not_pem(path, &e))?;
+    match certificates.is_empty() {
+        true => Err(Error::invalid("no certificate is in", path.display().to_string())),
+        false => Ok(certificates),
+    }
 }
 
 fn pem(path: &Path) -> Result<Vec<u8>> {

@@ -4,7 +4,6 @@ use super::answer::{Element, shown};
 use super::request::Answer;
 use icecore::error::{Error, Kind};
 use reqwest::StatusCode;
-use std::error::Error as _;
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -159,29 +158,14 @@ impl Fault {
     }
 }
 
-/// A request that could not be sent, or whose answer did not come whole.
-pub(super) fn of_connection(error: reqwest::Error) -> Error {
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_words = inner.to_string();
-        if !words.contains(&inner_words) {
-            words.push_str(": ");
-            words.push_str(&inner_words);
+/// What went wrong with a connection, with what helps here where the server is not trusted.
+pub(super) fn trusted(error: Error) -> Error {
+    match error.kind() {
+        Kind::Denied => {
+            error.hint("AWS_CA_BUNDLE names a file of certificates to trust instead of the system's")
         }
-        cause = inner.source();
+        _ => error,
     }
-    let words = shown(&words);
-    // Who it is does not change by asking again.
-    if words.contains("certificate") {
-        let error = Error::new(Kind::Denied, words);
-        return error.hint("AWS_CA_BUNDLE names a file of certificates to trust instead of the system's");
-    }
-    if error.is_builder() {
-        return Error::new(Kind::Invalid, words);
-    }
-    Error::new(Kind::Io, words).retry_later()
 }
 
 #[cfg(test)]

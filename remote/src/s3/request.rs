@@ -8,6 +8,7 @@ use super::failure::{self, Fault};
 use super::place::Place;
 use crate::access::{Access, Timeouts};
 use crate::bridge;
+use crate::http::{self, Http, Manner, Response};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,10 +18,9 @@ use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES};
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use std::path::Path;
-use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::time::{Duration, Instant};
 
 /// What is asked of the server.
 #[derive(Clone)]
@@ -148,9 +148,8 @@ impl Answer {
 
 /// The way to one bucket.
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: Http,
     source: Source,
-    permits: Semaphore,
     timeouts: Timeouts,
     /// Where the bucket is.
     pub(super) place: Place,
@@ -167,25 +166,16 @@ impl Client {
         source: Source,
         certificates: Option<&Path>,
     ) -> Result<Client> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(access.timeouts.connect)
-            .pool_max_idle_per_host(access.connections)
-            .tcp_nodelay(true)
-            // A connection carries one request at a time: what is capped is what there is.
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never());
-        if let Some(proxy) = proxy(access, &place)? {
-            builder = builder.proxy(proxy);
-        }
-        if let Some(path) = certificates {
-            builder = builder.tls_certs_only(bundle(path)?);
-        }
-        let http =
-            builder.build().map_err(|e| Error::new(Kind::Io, "cannot make ready for TLS").because(e))?;
-        let permits = Semaphore::new(access.connections.max(1));
-        Ok(Client { http, source, permits, timeouts: access.timeouts, place })
+        let http = Http::made(access.timeouts, access.connections, |mut builder| {
+            if let Some(proxy) = proxy(access, &place)? {
+                builder = builder.proxy(proxy);
+            }
+            if let Some(path) = certificates {
+                builder = builder.tls_certs_only(http::certificates(path)?);
+            }
+            Ok(builder)
+        })?;
+        Ok(Client { http, source, timeouts: access.timeouts, place })
     }
 
     /// Sends a request and waits for the answer, whatever the server thinks of it.
@@ -193,8 +183,8 @@ impl Client {
     /// # Errors
     /// `Io` when the connection is lost or the time has passed, which may pass.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer> {
-        let _permit = bridge::runtime()?.block_on(self.permit())?;
-        bridge::within(self.longest(request), self.exchange(request))
+        // Each of its waits has an end of its own.
+        bridge::runtime()?.block_on(self.answer(request))
     }
 
     /// As [`Client::ask`], for those who have other things to do meanwhile.
@@ -202,57 +192,28 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
-        let _permit = self.permit().await?;
-        let longest = self.longest(request);
-        let whole = tokio::time::timeout(longest, self.exchange(request)).await;
-        whole.unwrap_or_else(|_| Err(bridge::stalled(longest)))
-    }
-
-    /// One of the connections. Whoever has one gives it back in a known time, so this wait ends.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
-        self.permits.acquire().await.map_err(|_| Error::stopped())
-    }
-
-    /// How long all of it may take.
-    fn longest(&self, request: &Request) -> Duration {
-        self.thinking(request) + self.timeouts.whole(request.most)
-    }
-
-    /// How long it may take until the answer begins.
-    fn thinking(&self, request: &Request) -> Duration {
-        self.timeouts.whole(request.body.len()) + request.patience
-    }
-
-    async fn exchange(&self, request: &Request) -> Result<Answer> {
-        let wait = self.thinking(request);
-        let begun = tokio::time::timeout(wait, self.send(request)).await;
-        self.take(request, begun.unwrap_or_else(|_| Err(bridge::stalled(wait)))?).await
-    }
-
-    async fn send(&self, request: &Request) -> Result<reqwest::Response> {
         let (url, headers) = self.signed(request).await?;
-        let once = || {
-            let sent = self.http.request(request.method.clone(), &url).headers(headers.clone());
-            sent.body(request.body.clone()).send()
+        let mut sent = reqwest::Request::new(request.method.clone(), url);
+        *sent.headers_mut() = headers;
+        *sent.body_mut() = Some(request.body.clone().into());
+        let manner = Manner {
+            body_bytes: request.body.len(),
+            patience: request.patience,
+            is_repeatable: request.is_repeatable,
         };
-        match once().await {
-            // A kept connection that the server has closed meanwhile: once more, on a new one.
-            Err(e) if request.is_repeatable && !e.is_timeout() && !e.is_connect() => {
-                once().await.map_err(failure::of_connection)
-            }
-            other => other.map_err(failure::of_connection),
-        }
+        let response = self.http.send_as(sent, manner).await.map_err(failure::trusted)?;
+        self.take(request, response).await
     }
 
-    async fn signed(&self, request: &Request) -> Result<(String, HeaderMap)> {
+    async fn signed(&self, request: &Request) -> Result<(Url, HeaderMap)> {
         let query: Vec<(&str, &str)> =
             request.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let url = self.place.url(request.key.as_deref(), &query);
         let keys = self.source.keys().await?;
         let mut draft = HttpRequest::new(HttpRequestBody::empty());
         *draft.method_mut() = request.method.clone();
-        *draft.uri_mut() =
-            url.parse().map_err(|_| Error::invalid("not a key for S3:", format!("{:?}", request.key)))?;
+        let unusable = || Error::invalid("not a key for S3:", format!("{:?}", request.key));
+        *draft.uri_mut() = url.parse().map_err(|_| unusable())?;
         *draft.headers_mut() = request.headers.clone();
         AwsAuthorizer::new(&keys, "s3", &self.place.region)
             .try_authorize(&mut draft, Some(request.digest.as_ref()))
@@ -261,21 +222,20 @@ impl Client {
         if request.method == Method::PUT || request.method == Method::POST {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
         }
-        Ok((url, headers))
+        Ok((url.parse().map_err(|_| unusable())?, headers))
     }
 
-    async fn take(&self, request: &Request, mut response: reqwest::Response) -> Result<Answer> {
+    async fn take(&self, request: &Request, mut response: Response) -> Result<Answer> {
         let (status, headers) = (response.status(), response.headers().clone());
         // What a server says of an error is for people, who do not need all of it.
         let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
-        let announced =
-            response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let announced = response.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = Vec::with_capacity(announced.min(most).min(S3_ANSWER_BYTES));
-        let idle = self.timeouts.idle;
-        loop {
-            let piece =
-                tokio::time::timeout(idle, response.chunk()).await.map_err(|_| bridge::stalled(idle))?;
-            let Some(piece) = piece.map_err(failure::of_connection)? else { break };
+        let end = Instant::now() + self.timeouts.whole(most);
+        while let Some(piece) = response.chunk().await? {
+            if Instant::now() > end {
+                return Err(bridge::stalled(self.timeouts.idle));
+            }
             if body.len() + piece.len() > most {
                 if status.is_success() {
                     return Err(Error::new(Kind::Limit, "the server answers with more than was asked for"));
@@ -301,16 +261,4 @@ fn proxy(access: &Access, place: &Place) -> Result<Option<reqwest::Proxy>> {
     let proxy = reqwest::Proxy::all(&value).map_err(|_| Error::invalid("not the URL of a proxy:", *name))?;
     let excluded = access.text("NO_PROXY").or_else(|| access.text("no_proxy"));
     Ok(Some(proxy.no_proxy(excluded.and_then(|list| reqwest::NoProxy::from_string(&list)))))
-}
-
-fn bundle(path: &Path) -> Result<Vec<reqwest::Certificate>> {
-    let subject = || path.display().to_string();
-    let pem = std::fs::read(path).map_err(|e| Error::io("cannot read the certificates", subject(), e))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem);
-    let certificates =
-        certificates.map_err(|e| Error::invalid("not a file of certificates:", subject()).because(e))?;
-    match certificates.is_empty() {
-        true => Err(Error::invalid("no certificates in", subject())),
-        false => Ok(certificates),
-    }
 }

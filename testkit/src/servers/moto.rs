@@ -6,12 +6,18 @@ use std::path::Path;
 use std::process::Command;
 
 /// The server by itself looks whether there is an object and then makes one, in many threads: of two that create it, both win.
+/// What a client sends is waited for by its own thread, so that one that stalls stops nobody else.
 const SERVE: &str = "\
-import sys, threading
+import io, sys, threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_ssl_devcert, run_simple
 application, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
 def one_at_a_time(environment, start):
+    length = int(environment.get('CONTENT_LENGTH') or 0)
+    body = environment['wsgi.input'].read(length)
+    if len(body) < length:
+        raise ConnectionError('the client left')
+    environment['wsgi.input'] = io.BytesIO(body)
     with lock:
         return list(application(environment, start))
 tls = make_ssl_devcert(sys.argv[2], host='localhost') if len(sys.argv) > 2 else None

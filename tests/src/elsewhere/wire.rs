@@ -144,9 +144,7 @@ fn lines_to_sftp_servers_may_break() {
     });
 }
 
-/// An upload of this driver that stalls is not given up after the time-out, but when 16 KiB a second would have carried it.
 #[test]
-#[ignore = "fails: a stalled upload to S3 is given up after minutes"]
 fn lines_to_s3_may_break() {
     lines_may_break(|folder| {
         let server = servers::s3(folder)?;
