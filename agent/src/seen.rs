@@ -9,7 +9,7 @@ use crate::cli::Context;
 use crate::output;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
-use icecore::repository::vault::{ObjectId, Rollback, Seen, Vault};
+use icecore::repository::vault::{ObjectId, Rollback, Seen, State, Vault};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::json;
@@ -70,12 +70,12 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
         }
     };
     let before = seen.clone();
-    // In this order: a removal is written before its snapshots go.
-    let (snapshots, removals) = (vault.snapshots()?, vault.removals()?);
-    let rollbacks = seen.notice(&snapshots, &removals);
+    let state = vault.recent_state()?;
+    let State { snapshots, removals } = &state;
+    let rollbacks = seen.notice(snapshots, removals);
     let remember = |seen: &mut Seen| {
         // What is told is by what was known before the storage was listed: another run may know of newer backups by now.
-        seen.notice(&snapshots, &removals);
+        seen.notice(snapshots, removals);
         if strictness == Strictness::Accept {
             seen.accept(&rollbacks);
         }
@@ -92,6 +92,8 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
         unprotected(context, &error.to_string());
     }
     tell(context, &rollbacks, strictness);
+    // Whoever looks before it reads goes by what was seen here.
+    vault.keep_state(state);
     Ok(if strictness == Strictness::Accept { 0 } else { rollbacks.len() as u64 })
 }
 

@@ -8,7 +8,7 @@ use crate::engine::{self, Input, Root, Way};
 use crate::error::{Error, Result};
 use crate::monitor::{Counting, Monitor};
 use crate::name::BackupName;
-use crate::repository::vault::Process;
+use crate::repository::vault::{Process, State};
 use crate::repository::{BackupId, Repository};
 use crate::spool::Scratch;
 use crate::time::FileTime;
@@ -49,7 +49,7 @@ pub struct Options<'a> {
 }
 
 /// What a backup came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Report {
     /// What it is called by; `None` for a dry run.
     pub id: Option<BackupId>,
@@ -79,6 +79,8 @@ pub struct Report {
     pub reason: String,
     /// Whether nothing was written.
     pub dry_run: bool,
+    /// Of a deduplicated backup, what the repository has now as far as this run knows: spares who remembers it a list.
+    pub state: Option<State>,
 }
 
 /// Makes a backup. `clock` says what time it is.

@@ -7,6 +7,9 @@
 /// threads (0.2 µs) and the start of a compressed frame do not matter, small enough for memory to stay a small number.
 pub const BLOCK_BYTES: usize = 4 << 20;
 
+/// Blocks of a stream that are fetched from far away before they are asked for.
+pub const BLOCKS_AHEAD: usize = 4;
+
 /// Items a pipe holds between its two ends.
 pub const PIPE_ITEMS: usize = 3;
 
@@ -118,6 +121,14 @@ pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
 
 /// Bytes between two chunks that are rather fetched in vain than asked around.
 pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
+
+/// [`RESTORE_FETCH_BYTES`], [`RESTORE_FETCH_GAP_BYTES`] and [`RESTORE_FETCH_FILES`] for a storage far away: in the time that one
+/// answer waits a line carries more than the gap. A worker holds that many bytes.
+pub const FAR_FETCH_BYTES: u32 = 8 << 20;
+/// See [`FAR_FETCH_BYTES`].
+pub const FAR_FETCH_GAP_BYTES: u32 = 256 << 10;
+/// See [`FAR_FETCH_BYTES`].
+pub const FAR_FETCH_FILES: usize = 4096;
 
 /// Holes of one file that are kept. A file with more is stored as if it had none.
 pub const HOLES_KEPT: usize = 65_536;

@@ -143,7 +143,9 @@ impl Run<'_> {
             return Err(unknown.on(&location.engine));
         };
         check_target(options)?;
-        if self.wanted.is_everything() {
+        // From far away all would be fetched twice: where nothing is lost by a restore that breaks off, it is checked on the way.
+        let is_far = self.repository.storage().capabilities().parallel;
+        if self.wanted.is_everything() && !(is_far && options.overwrite.is_none()) {
             stored.verify_hashes()?;
         }
         let levels: Vec<u32> = stored.steps().iter().map(|step| step.location.entry.level.number()).collect();

@@ -105,7 +105,7 @@ pub fn snapshots(repository: &Repository, filter: &Filter) -> Result<Snapshots> 
     let Some(vault) = repository.vault().filter(|_| filter.accepts_engine(dedup::NAME)) else {
         return Ok(Snapshots { found: Vec::new(), damaged: Vec::new(), strays: Vec::new() });
     };
-    let mut listed = vault.snapshots()?;
+    let mut listed = vault.recent_state()?.snapshots;
     listed.found.retain(|(_, snapshot)| filter.accepts_snapshot(snapshot));
     Ok(listed)
 }

@@ -77,6 +77,10 @@ impl Storage for Named {
         self.doing("cannot delete", name.as_str(), self.inner.delete(name))
     }
 
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        self.doing("cannot delete", name.as_str(), self.inner.remove(name))
+    }
+
     fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
         self.doing("cannot clean up", "", self.inner.clean_temporaries(before))
     }

@@ -188,6 +188,7 @@ impl Bucket {
         match mode {
             PutMode::Replace => self.client.ask(&request)?.success().map(drop),
             PutMode::CreateNew => self.create(key, request),
+            PutMode::Unique => self.create_unique(request),
         }
     }
 
@@ -331,17 +332,21 @@ impl Storage for S3 {
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
-        let key = self.key(name);
-        if self.bucket.look(&key)?.is_none() {
-            return Err(self.bucket.missing());
+        match self.bucket.look(&self.key(name))? {
+            Some(_) => self.remove(name),
+            None => Err(self.bucket.missing()),
         }
+    }
+
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        let key = self.key(name);
         let answer = self.bucket.client.ask(&Request::new(Method::DELETE, Some(&key)))?;
         if answer.status.is_success() {
             return Ok(());
         }
         let fault = answer.fault();
         match fault.error() {
-            _ if fault.is_not_found() => Err(self.bucket.missing()),
+            _ if fault.is_not_found() => Ok(()),
             error if error.kind() == Kind::Denied && error.advice().is_none() => Err(error
                 .hint("a policy of the bucket or a lock keeps the object; a lock ends by itself when its time has come")),
             error => Err(error),

@@ -49,7 +49,7 @@ pub const DRIVER: Driver = Driver {
 
 /// What the storage and its writers share.
 struct Shared {
-    pool: Pool,
+    pool: Arc<Pool>,
     root: Root,
 }
 
@@ -61,7 +61,7 @@ struct Sftp {
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
     let root = Root::new(address.path())?;
-    let pool = Pool::new(route::to(address, access)?, access.clone());
+    let pool = Arc::new(Pool::new(route::to(address, access)?, access.clone()));
     let can = pool.run(access.timeouts.whole(0), async |session| {
         match (root.require(session).await, intent) {
             (Err(Fault::Failed(error)), Intent::Create) if error.kind() == Kind::NotFound => {
@@ -127,7 +127,7 @@ async fn store(
     }
     certain(tree::publish(session, &file.path, &place.path, mode).await)?;
     // All at once: the temporary name, which is there only beside a hard link; the new name on the disk; the handle.
-    let removed = (mode == PutMode::CreateNew).then(|| session.ask(&Request::Remove(&file.path)));
+    let removed = (mode != PutMode::Replace).then(|| session.ask(&Request::Remove(&file.path)));
     let synced = sync();
     let closed = session.ask(&Request::Close(&file.handle));
     if let Some(removed) = removed

@@ -141,7 +141,7 @@ impl Storage for Swift {
         let full = self.full(name)?;
         let bytes = Bytes::copy_from_slice(bytes);
         let previous = match mode {
-            PutMode::CreateNew => None,
+            PutMode::CreateNew | PutMode::Unique => None,
             PutMode::Replace => run(self.container.head_if_there(&full))?,
         };
         segments::put_whole(&self.container, &full, &bytes, mode, previous.as_ref())

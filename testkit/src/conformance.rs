@@ -23,6 +23,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("an empty object is an object", single::empty_object),
     ("a long object is written in pieces", single::long_object),
     ("a new object does not take a taken name", single::create_new_conflict),
+    ("a unique name takes an object", single::unique_names),
     ("an object is replaced", single::replace),
     ("an object being written is not visible", single::invisible_until_finished),
     ("a dropped writer leaves nothing", single::dropped_writer),

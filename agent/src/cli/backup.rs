@@ -183,9 +183,12 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let monitor = Terminal::new(context.global, context.stop.clone(), "Backing up");
     let report = backup::run(&repository, options, &scratch(), &monitor, &|| now());
     monitor.finish();
-    let report = report?;
+    let mut report = report?;
     print(context, &report);
     if !arguments.dry_run {
+        if let (Some(vault), Some(state)) = (repository.vault(), report.state.take()) {
+            vault.keep_state(state);
+        }
         seen::look(context, &repository, seen::Strictness::Warn)?;
         machine::end_what_is_over(context, &repository);
     }

@@ -10,6 +10,7 @@ use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
 use icecore::heal;
+use icecore::repository::vault::opening::Threshold;
 use icecore::repository::vault::{Password, Protection};
 use icecore::repository::{Repository, copies};
 use icecore::select::Filter;
@@ -69,24 +70,31 @@ impl RepositoryArguments {
 
     /// Opens the repository, and its vault only if that is asked for.
     pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
-        let mut repository =
-            Repository::open(self.storage(context, Intent::Open)?).map_err(|error| self.advise(error))?;
-        if with_vault {
-            self.open_vault(context, &mut repository)?;
+        let storage = self.storage(context, Intent::Open)?;
+        if !with_vault {
+            return Repository::open(storage).map_err(|error| self.advise(error));
         }
+        let opened = Repository::open_with_threshold(storage);
+        let (mut repository, threshold) = opened.map_err(|error| self.advise(error))?;
+        self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
     }
 
     /// Opens the repository, which is in one of several places at least, and makes those that are missing.
     pub fn open_and_make(&self, context: &Context<'_>) -> Result<Repository> {
-        let mut repository =
-            Repository::open(self.storage(context, Intent::Create)?).map_err(|error| self.advise(error))?;
-        self.open_vault(context, &mut repository)?;
+        let opened = Repository::open_with_threshold(self.storage(context, Intent::Create)?);
+        let (mut repository, threshold) = opened.map_err(|error| self.advise(error))?;
+        self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
     }
 
-    fn open_vault(&self, context: &Context<'_>, repository: &mut Repository) -> Result<()> {
-        repository.open_vault(&mut || self.password.current(context)).map_err(|error| {
+    fn open_vault(
+        &self,
+        context: &Context<'_>,
+        repository: &mut Repository,
+        threshold: Threshold,
+    ) -> Result<()> {
+        repository.enter_vault(threshold, &mut || self.password.current(context)).map_err(|error| {
             match error.kind() {
                 // A cause is that slots were not tried, of which there is more to say.
                 Kind::WrongPassword if std::error::Error::source(&error).is_none() => {
@@ -200,13 +208,13 @@ impl RepositoryArguments {
         no_encryption: bool,
     ) -> Result<bool> {
         if repository.has_vault()? {
-            self.open_vault(context, repository)?;
+            self.open_vault(context, repository, Threshold::look(repository.storage().as_ref()))?;
             return Ok(false);
         }
         let protection = self.protection(context, no_encryption)?;
         match repository.create_vault(&protection, &host_name(), Timestamp(now().seconds)) {
             Err(error) if error.kind() == Kind::AlreadyExists => {
-                self.open_vault(context, repository)?;
+                self.open_vault(context, repository, Threshold::look(repository.storage().as_ref()))?;
                 Ok(false)
             }
             made => {

@@ -230,6 +230,7 @@ impl Run<'_> {
             errors: self.monitor.lost(),
             reason,
             dry_run: self.options.dry_run,
+            state: None,
         }
     }
 }

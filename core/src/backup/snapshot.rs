@@ -8,7 +8,9 @@ use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::repository::select::{self, Pickable};
 use crate::repository::vault::id::ID_BYTES;
-use crate::repository::vault::{ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Vault};
+use crate::repository::vault::{
+    ChunkId, CompressionLevel, Index, ObjectId, Session, Snapshot, Snapshots, State, Vault,
+};
 use crate::repository::{BackupId, Repository};
 use crate::time::{FileTime, Timestamp};
 use std::cmp::Ordering;
@@ -51,15 +53,20 @@ pub(super) fn run(
     clock: &(dyn Fn() -> FileTime + Sync),
 ) -> Result<Report> {
     let vault = repository.the_vault()?;
-    if options.dry_run {
-        let run = Run { vault, engine, name, monitor, clock, session: None };
-        return run.carry_out(options);
-    }
-    // Before anything is read that a collection might take away.
-    let session =
-        vault.begin_session(&options.host, options.process.clone(), Timestamp(options.now.seconds))?;
-    let run = Run { vault, engine, name, monitor, clock, session: Some(&session) };
-    let outcome = run.carry_out(options);
+    let wants_parent = options.snapshots.parent != Parent::None;
+    let list = || if wants_parent { vault.state().map(Some) } else { Ok(None) };
+    let mut session = None;
+    let begun = vault.beside(list, || {
+        if !options.dry_run {
+            // Before anything is read that a collection might take away.
+            let (process, now) = (options.process.clone(), Timestamp(options.now.seconds));
+            session = Some(vault.begin_session(&options.host, process, now)?);
+        }
+        Index::load_present(vault, monitor, false)
+    });
+    let run = Run { vault, engine, name, monitor, clock, session: session.as_ref() };
+    let outcome = begun.and_then(|(state, index)| run.carry_out(options, state, index));
+    let Some(session) = session else { return outcome };
     if outcome.is_err() && vault.index_what_was_stored().is_err() {
         // The session stays announced, as that of a killed run does: the next run looks for what this one has stored.
         return outcome;
@@ -81,10 +88,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn carry_out(&self, options: Options<'_>) -> Result<Report> {
-        let index = Arc::new(Index::load_present(self.vault, self.monitor, false)?);
+    fn carry_out(&self, options: Options<'_>, mut state: Option<State>, index: Index) -> Result<Report> {
         let paths = paths(&options.input);
-        let parent = self.parent(&options, &paths)?;
+        let parent = state.as_ref().map(|state| self.parent(&options, &paths, &state.snapshots));
+        let parent = parent.transpose()?.flatten();
         let time = options.snapshots.time.unwrap_or(options.now);
         let draft = Snapshot {
             host: options.host.clone(),
@@ -109,7 +116,7 @@ impl Run<'_> {
             filter: options.filter,
             one_file_system: options.one_file_system,
             parent: parent.as_ref().map(|parent| parent.root),
-            index,
+            index: Arc::new(index),
             clock: self.clock,
             effort: options.snapshots.effort,
             verify_compression: options.snapshots.verify_compression,
@@ -122,8 +129,9 @@ impl Run<'_> {
         draft.encode()?;
         let made = self.engine.backup(job, self.vault)?;
         self.monitor.check()?;
-        let id = match self.session {
-            Some(_) => Some(self.vault.commit(&Snapshot {
+        let mut id = None;
+        if self.session.is_some() {
+            let snapshot = Snapshot {
                 finished: (self.clock)(),
                 root: made.root,
                 entries: made.entries,
@@ -133,9 +141,12 @@ impl Run<'_> {
                 errors: self.monitor.lost(),
                 unread: self.monitor.lost_paths(),
                 ..draft
-            })?),
-            None => None,
-        };
+            };
+            let made = *id.insert(self.vault.commit(&snapshot)?);
+            if let Some(state) = &mut state {
+                state.snapshots.found.push((made, snapshot));
+            }
+        }
         Ok(Report {
             id: id.map(BackupId::of_snapshot),
             engine: options.engine,
@@ -151,18 +162,20 @@ impl Run<'_> {
             errors: self.monitor.lost(),
             reason: reason(options.snapshots.parent == Parent::None, parent.as_ref(), &made),
             dry_run: options.dry_run,
+            state,
         })
     }
 
-    fn parent(&self, options: &Options<'_>, paths: &[Vec<u8>]) -> Result<Option<Candidate>> {
-        let listed = match options.snapshots.parent {
-            Parent::None => return Ok(None),
-            _ => self.vault.snapshots()?,
-        };
+    fn parent(
+        &self,
+        options: &Options<'_>,
+        paths: &[Vec<u8>],
+        listed: &Snapshots,
+    ) -> Result<Option<Candidate>> {
         for (id, error) in &listed.damaged {
             self.monitor.event(Event::Warning(&format!("passed over the damaged snapshot {id}: {error}")));
         }
-        let candidates = listed.found.into_iter().enumerate();
+        let candidates = listed.found.iter().cloned().enumerate();
         let mut candidates: Vec<Candidate> = candidates
             .map(|(age, (id, snapshot))| Candidate { age, id, root: snapshot.root, snapshot })
             .collect();

@@ -50,6 +50,20 @@ pub fn run<T: Send, A: Send, B>(
     run_partial(capacity, producer, |receiver| to_the_end(receiver, consumer)).and_then(both)
 }
 
+/// Runs two things side by side, the first in a thread of its own, and returns what both returned when both have ended.
+///
+/// # Errors
+/// The first failure of either.
+///
+/// # Panics
+/// When either does, with its payload.
+pub fn together<A: Send, B>(
+    first: impl FnOnce() -> Result<A> + Send,
+    second: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    run(1, |_: &mut Sender<()>| first(), |_| second())
+}
+
 /// As [`run`], for a consumer that may have read enough before the end: its `Ok` counts also when it stopped the producer,
 /// which then has no result to give (`None`).
 ///

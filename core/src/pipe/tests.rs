@@ -252,6 +252,19 @@ fn the_items_under_way_are_bounded() {
 }
 
 #[test]
+fn two_things_are_done_side_by_side_and_the_first_failure_counts() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // The second waits for the first, so that they cannot be done one after the other from its side.
+    let both = together(|| sender.send(7).map_err(|_| boom("nobody listens")), || Ok(receiver.recv().unwrap()));
+    assert_eq!(both.unwrap(), ((), 7));
+    let failed: Result<((), ())> = together(|| Err(boom("first")), || Ok(()));
+    assert!(failed.unwrap_err().to_string().contains("first"));
+    let failed: Result<((), ())> = together(|| Ok(()), || Err(boom("second")));
+    assert!(failed.unwrap_err().to_string().contains("second"));
+    assert_eq!(panic_of(|| together(|| -> Result<()> { panic!("there") }, || Ok(())).map(drop)), "there");
+}
+
+#[test]
 fn pipes_nest_and_the_innermost_cause_comes_out() {
     let outer = run(
         1,

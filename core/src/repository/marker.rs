@@ -4,9 +4,11 @@
 
 use super::document::python;
 use super::location::{DATA, MARKER, METADATA};
+use super::vault::opening::Threshold;
 use super::{Repository, read_document};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
+use crate::pipe;
 use crate::storage::{Depth, PutMode, Storage};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -65,6 +67,21 @@ impl Repository {
                 .on(storage.label())
                 .hint("create one with: icecore init")),
         }
+    }
+
+    /// As [`Repository::open`], and reads what the deduplicated part needs to be opened; where each request waits for an answer
+    /// from far away, at once.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn open_with_threshold(storage: Arc<dyn Storage>) -> Result<(Repository, Threshold)> {
+        if !storage.capabilities().parallel {
+            let repository = Repository::open(storage)?;
+            let threshold = Threshold::look(&*repository.storage);
+            return Ok((repository, threshold));
+        }
+        let below = Arc::clone(&storage);
+        pipe::together(|| Repository::open(storage), move || Ok(Threshold::look(&*below)))
     }
 }
 

@@ -37,6 +37,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vault::cache::Cache;
+use vault::opening::Threshold;
 use vault::{Password, Protection, Vault};
 
 /// A place in a storage where backups live.
@@ -89,13 +90,22 @@ impl Repository {
     /// `WrongPassword`, `Damaged` (also when backups are there and the config is gone: they must not pass for none), what
     /// `password` fails with; as the storage has it.
     pub fn open_vault(&mut self, password: &mut dyn FnMut() -> Result<Password>) -> Result<()> {
-        if self.vault.is_some() {
-            return Ok(());
+        match self.vault {
+            Some(_) => Ok(()),
+            None => self.enter_vault(Threshold::look(&*self.storage), password),
         }
-        if !self.has_vault()? {
-            return Vault::refuse_remains(&*self.storage);
-        }
-        self.vault = Some(Arc::new(Vault::open(Arc::clone(&self.storage), password)?));
+    }
+
+    /// As [`Repository::open_vault`], by what [`Repository::open_with_threshold`] has read.
+    ///
+    /// # Errors
+    /// As [`Repository::open_vault`].
+    pub fn enter_vault(
+        &mut self,
+        threshold: Threshold,
+        password: &mut dyn FnMut() -> Result<Password>,
+    ) -> Result<()> {
+        self.vault = Vault::enter(Arc::clone(&self.storage), threshold, password)?.map(Arc::new);
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! document promises, so a reader that comes to the end has read what was written. Freezer promises nothing; of its
 //! objects only the size at the start of the read is held to.
 
+mod ahead;
+
 use super::document::{self, Document, Stored};
 use super::{BackupEntry, BackupLocation, Chain, Repository, read_document};
 use crate::error::{Error, Kind, Result};
@@ -12,6 +14,7 @@ use crate::name::{Level, ObjectName};
 use crate::spool::{Scratch, Spool};
 use crate::storage::Storage;
 use crate::time::Timestamp;
+use ahead::Ahead;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -117,7 +120,10 @@ impl Repository {
 
     fn reader(&self, name: ObjectName, promised: Option<Stored>) -> Result<ObjectReader> {
         let size_bytes = self.checked_size(&name, promised)?;
+        let is_worth_it = size_bytes > BLOCK_BYTES as u64 && self.storage.capabilities().parallel;
+        let ahead = is_worth_it.then(|| Ahead::start(Arc::clone(&self.storage), name.clone(), size_bytes));
         Ok(ObjectReader {
+            ahead: ahead.transpose()?,
             storage: Arc::clone(&self.storage),
             name,
             size_bytes,
@@ -131,6 +137,7 @@ impl Repository {
 
 /// Reads an object from its start to its end in blocks of [`BLOCK_BYTES`], and checks it.
 pub struct ObjectReader {
+    ahead: Option<Ahead>,
     storage: Arc<dyn Storage>,
     name: ObjectName,
     size_bytes: u64,
@@ -157,8 +164,11 @@ impl ObjectReader {
             self.check()?;
             return Ok(None);
         }
-        let block =
-            self.storage.read(&self.name, self.position_bytes, length).map_err(|e| self.vanished(e))?;
+        let block = match &mut self.ahead {
+            Some(ahead) => ahead.next(),
+            None => self.storage.read(&self.name, self.position_bytes, length),
+        };
+        let block = block.map_err(|e| self.vanished(e))?;
         if block.len() != length {
             return Err(Error::damaged(
                 format!("ended {} bytes early:", left.saturating_sub(block.len() as u64)),

@@ -228,6 +228,30 @@ fn an_object_that_shrinks_while_it_is_read_is_no_short_stream() {
 }
 
 #[test]
+fn blocks_from_far_away_come_in_order_and_are_checked() {
+    let shelf = Shelf::default();
+    let repository = repository(&shelf);
+    let name = "data/tar/h_n/1000/0_1000/data";
+    let bytes: Vec<u8> = (0..6 * BLOCK_BYTES + 5).map(|at| (at / 1000) as u8).collect();
+    back_up(&repository, &FULL, 1000, &bytes).unwrap();
+    shelf.go_far();
+    let far = repository;
+    let step = &path_of(&far, 0, 1000)[0];
+    assert!(read_all(&far, step).unwrap() == bytes);
+    // One that stops in the middle leaves nothing under way.
+    drop(far.data_reader(step).unwrap().next_block().unwrap());
+    let mut spoilt = bytes.clone();
+    spoilt[5 * BLOCK_BYTES] ^= 1;
+    shelf.set(name, &spoilt);
+    assert_eq!(read_all(&far, step).unwrap_err().kind(), Kind::Damaged);
+    let mut reader = far.data_reader(step).unwrap();
+    reader.next_block().unwrap();
+    shelf.take(name);
+    let rest = (0..7).find_map(|_| reader.next_block().err());
+    assert_eq!(rest.map(|error| error.kind()), Some(Kind::Damaged));
+}
+
+#[test]
 fn a_path_follows_the_parents_that_documents_name() {
     let shelf = Shelf::default();
     let repository = repository(&shelf);

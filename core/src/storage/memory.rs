@@ -36,7 +36,7 @@ impl Memory {
     fn insert(&self, name: &ObjectName, bytes: Arc<[u8]>, mode: PutMode) -> Result<()> {
         let mut objects = self.objects();
         refuse_clash(&objects, name)?;
-        if mode == PutMode::CreateNew && objects.contains_key(name.as_str()) {
+        if mode != PutMode::Replace && objects.contains_key(name.as_str()) {
             return Err(Error::new(Kind::AlreadyExists, "there is already").on(name.to_string()));
         }
         objects.insert(name.as_str().to_owned(), bytes);

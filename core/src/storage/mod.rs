@@ -26,7 +26,7 @@ pub mod mirror;
 pub mod retry;
 pub mod throttle;
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::name::ObjectName;
 use crate::time::Timestamp;
 
@@ -35,6 +35,9 @@ use crate::time::Timestamp;
 pub enum PutMode {
     /// Fails with `AlreadyExists` when the name is taken; of two racing puts one wins.
     CreateNew,
+    /// For a name that nobody else gives, as one with 32 random bytes is: as [`PutMode::CreateNew`] where that costs nothing, and
+    /// where it takes more requests, as [`PutMode::Replace`].
+    Unique,
     /// Takes the place of an object of the same name.
     Replace,
 }
@@ -196,6 +199,17 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `NotFound`, or as the storage has it.
     fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// As [`Storage::delete`], for whoever does not ask whether there was one: that is no error, and may spare a request.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        match self.delete(name) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
 
     /// Removes what killed processes left of objects that they were writing (temporary files, unfinished uploads), last
     /// written before `before`; gives how many. What is still being written counts as left when nothing was written since:

@@ -192,6 +192,10 @@ impl Storage for Retry {
         })
     }
 
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        self.patience.retrying(name.as_str(), |_| self.inner.remove(name))
+    }
+
     fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
         self.patience.retrying("", |_| self.inner.clean_temporaries(before))
     }

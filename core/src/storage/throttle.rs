@@ -122,6 +122,10 @@ impl Storage for Throttle {
         self.inner.delete(name)
     }
 
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        self.inner.remove(name)
+    }
+
     fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
         self.inner.clean_temporaries(before)
     }

@@ -72,6 +72,27 @@ impl Bucket {
         Err(fault.error())
     }
 
+    /// Sends the request of a put under a name that nobody else gives.
+    pub(super) fn create_unique(&self, request: Request) -> Result<()> {
+        if self.condition.is_ignored() {
+            return self.client.ask(&request)?.success().map(drop);
+        }
+        let answer = self.client.ask(&request.clone().header("if-none-match", "*")?.once())?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let fault = answer.fault();
+        if fault.is_precondition() {
+            self.condition.learn(HEEDED);
+            return Err(taken());
+        }
+        if fault.is_not_implemented() {
+            self.ignores();
+            return self.client.ask(&request)?.success().map(drop);
+        }
+        Err(fault.error())
+    }
+
     /// After a new object was created: does the server refuse to do it again?
     fn try_out(&self, conditional: &Request) -> Result<()> {
         if self.condition.0.load(Ordering::Relaxed) != UNKNOWN || conditional.length() > S3_PROBE_BYTES {

@@ -1,6 +1,7 @@
-//! The sessions to one server: made when they are needed, up to a bound, and shared when there may be no more.
+//! The sessions to one server: made when they are needed, up to a bound, and shared.
 //!
-//! Nobody ever waits for somebody else to be done: a session carries any number of requests. What was given up in the middle
+//! Nobody ever waits for somebody else to be done: a session carries any number of requests. Nor for a session to be opened, which
+//! takes ten round trips, while there is another: that one is shared, and the new one is there for the next. What was given up in the middle
 //! (a deadline) leaves a session in an unknown state; it is not used again.
 
 use super::connection;
@@ -57,6 +58,8 @@ impl Drop for Lease {
 /// What is to be done next for a lease.
 enum Step {
     Have(Lease),
+    /// Have this one, and open another for the next.
+    Share(Lease),
     Open,
     Wait,
 }
@@ -77,7 +80,7 @@ impl Pool {
     ///
     /// # Errors
     /// Those of the work, of connecting, and `Io` at the deadline.
-    pub fn run<T>(&self, deadline: Duration, work: impl AsyncFn(&Session) -> Asked<T>) -> Result<T> {
+    pub fn run<T>(self: &Arc<Self>, deadline: Duration, work: impl AsyncFn(&Session) -> Asked<T>) -> Result<T> {
         bridge::within(deadline, async {
             let lease = self.lease(false).await?;
             let first = watched(&lease, work(&lease)).await;
@@ -92,29 +95,45 @@ impl Pool {
         })
     }
 
-    /// A session: one that nobody uses (unless it has to be fresh), a new one, or the one that the fewest use.
-    pub async fn lease(&self, fresh: bool) -> Result<Lease> {
+    /// A session: one that has just been made, if it has to be fresh and there may be another; else the one that the fewest use.
+    pub async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // What changes from now on is heard.
             changed.as_mut().enable();
             match self.step(fresh) {
                 Step::Have(lease) => return Ok(lease),
+                Step::Share(lease) => {
+                    let pool = Arc::clone(self);
+                    tokio::spawn(async move {
+                        if pool.open().await.is_err() {
+                            pool.make_do();
+                        }
+                    });
+                    return Ok(lease);
+                }
                 Step::Wait => changed.await,
                 Step::Open => match self.open().await {
                     Ok(lease) => return Ok(lease),
                     Err(error) => {
-                        let mut state = self.state();
-                        state.sessions.retain(|session| !session.is_ended());
-                        if state.sessions.is_empty() {
+                        if !self.make_do() {
                             return Err(error);
                         }
-                        // The server lets us have no more: these have to do.
-                        state.most = state.sessions.len();
                     }
                 },
             }
         }
+    }
+
+    /// When the server lets us have no more: those that there are have to do. False when there is none.
+    fn make_do(&self) -> bool {
+        let mut state = self.state();
+        state.sessions.retain(|session| !session.is_ended());
+        let is_any = !state.sessions.is_empty();
+        if is_any {
+            state.most = state.sessions.len();
+        }
+        is_any
     }
 
     fn step(&self, fresh: bool) -> Step {
@@ -124,9 +143,15 @@ impl Pool {
         let least = state.sessions.iter().min_by_key(users).cloned();
         let has_room = state.sessions.len() + state.opening < state.most;
         match least {
-            Some(session) if !has_room || (!fresh && users(&&session) == 0) => {
-                session.users.fetch_add(1, Ordering::AcqRel);
-                Step::Have(Lease { session, is_fresh: false })
+            Some(session) if !has_room || !fresh => {
+                let is_idle = session.users.fetch_add(1, Ordering::AcqRel) == 0;
+                let lease = Lease { session, is_fresh: false };
+                // One at a time: who comes meanwhile shares as well.
+                if is_idle || !has_room || state.opening > 0 {
+                    return Step::Have(lease);
+                }
+                state.opening += 1;
+                Step::Share(lease)
             }
             _ if has_room => {
                 state.opening += 1;

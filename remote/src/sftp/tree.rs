@@ -246,8 +246,8 @@ pub(super) async fn publish(session: &Session, temporary: &str, target: &str, mo
     let done = match mode {
         PutMode::Replace if can.replace => session.replace(temporary, target).done().await,
         PutMode::Replace => rename_over(session, temporary, target).await,
-        PutMode::CreateNew if can.link => session.link(temporary, target).done().await,
-        PutMode::CreateNew => {
+        PutMode::CreateNew | PutMode::Unique if can.link => session.link(temporary, target).done().await,
+        PutMode::CreateNew | PutMode::Unique => {
             refuse_taken(session, target).await?;
             session.ask(&Request::Rename { from: temporary, to: target }).done().await
         }
@@ -255,9 +255,9 @@ pub(super) async fn publish(session: &Session, temporary: &str, target: &str, mo
     let Err(fault) = done else { return Ok(()) };
     let Fault::Status { code, .. } = fault else { return Err(fault) };
     match (session.ask(&Request::Look(target)).attributes().await, mode) {
-        (Ok(found), PutMode::CreateNew) => Err(taken(found).into()),
+        (Ok(found), PutMode::CreateNew | PutMode::Unique) => Err(taken(found).into()),
         (Ok(found), PutMode::Replace) if found.sort() == Some(Sort::Folder) => Err(taken(found).into()),
-        (_, PutMode::CreateNew)
+        (_, PutMode::CreateNew | PutMode::Unique)
             if can.link && code != wire::NO_SUCH_FILE && !session.is_full(temporary, 1).await =>
         {
             let error = Error::new(Kind::Unsupported, "this server cannot create a file whole, once");

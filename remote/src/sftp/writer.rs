@@ -296,7 +296,7 @@ impl Writer {
         }
         let Some(open) = &self.open else { return Err(Fault::unexpected()) };
         let removed =
-            (self.mode == PutMode::CreateNew).then(|| open.lease.ask(&Request::Remove(&self.temporary)));
+            (self.mode != PutMode::Replace).then(|| open.lease.ask(&Request::Remove(&self.temporary)));
         let synced = open.lease.sync(&open.handle);
         if let Some(removed) = removed
             && let Err(fault @ Fault::Ended(_)) = removed.done().await

@@ -142,10 +142,10 @@ impl Writer {
         headers.insert(COUNT, value(&self.begun.to_string())?);
         let (container, full) = (&self.container, self.full.as_str());
         container.patience.retrying(full, |again| {
-            let put = || container.put(full, Bytes::new(), headers.clone(), self.mode == PutMode::CreateNew);
+            let put = || container.put(full, Bytes::new(), headers.clone(), self.mode != PutMode::Replace);
             let done = match self.mode {
                 PutMode::CreateNew => run(alone(container, full, 0, put)),
-                PutMode::Replace => run(put()),
+                PutMode::Unique | PutMode::Replace => run(put()),
             };
             match done {
                 Err(error) if again && error.kind() == Kind::AlreadyExists && !self.is_mine()? => Err(error),
@@ -263,6 +263,7 @@ pub fn put_whole(
     let put = |only_new: bool| container.put(full, bytes.clone(), HeaderMap::new(), only_new);
     match mode {
         PutMode::CreateNew => run(alone(container, full, bytes.len(), || put(true))),
+        PutMode::Unique => run(put(true)),
         PutMode::Replace => {
             run(put(false))?;
             if let Some(previous) = previous {

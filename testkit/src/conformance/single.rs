@@ -56,6 +56,23 @@ pub(super) fn long_object(storage: &dyn Storage) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn unique_names(storage: &dyn Storage) -> Result<()> {
+    let object = name("unique/one");
+    storage.put(&object, b"first", PutMode::Unique)?;
+    assert_eq!(read_all(storage, "unique/one")?, b"first");
+    // The promise was broken: the first stays, or the second is there whole.
+    let expected: &[u8] = match storage.put(&object, b"second", PutMode::Unique) {
+        Err(error) if error.kind() == Kind::AlreadyExists => b"first",
+        other => other.map(|()| b"second")?,
+    };
+    assert_eq!(read_all(storage, "unique/one")?, expected);
+    storage.remove(&object)?;
+    storage.remove(&object)?;
+    assert_eq!(kind_of(storage.stat(&object).map(drop)), Some(Kind::NotFound));
+    assert_eq!(rows(storage, Some("unique"), Depth::All)?, [""; 0]);
+    Ok(())
+}
+
 pub(super) fn create_new_conflict(storage: &dyn Storage) -> Result<()> {
     put(storage, "new/put", b"first")?;
     assert_eq!(kind_of(put(storage, "new/put", b"second")), Some(Kind::AlreadyExists));

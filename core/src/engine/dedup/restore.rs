@@ -87,6 +87,14 @@ const BOUNDS: Bounds = Bounds {
     fetch_files: limits::RESTORE_FETCH_FILES,
 };
 
+/// The same where each request waits for an answer from far away: fewer and longer ones.
+const FAR_BOUNDS: Bounds = Bounds {
+    fetch_bytes: limits::FAR_FETCH_BYTES,
+    fetch_gap_bytes: limits::FAR_FETCH_GAP_BYTES,
+    fetch_files: limits::FAR_FETCH_FILES,
+    ..BOUNDS
+};
+
 /// What the planner and the workers share.
 struct Run<'a> {
     purpose: Purpose,
@@ -122,7 +130,8 @@ pub fn run(
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    run_bounded(plan, reader, root, target, workers, monitor, BOUNDS)
+    let bounds = if reader.is_far() { FAR_BOUNDS } else { BOUNDS };
+    run_bounded(plan, reader, root, target, workers, monitor, bounds)
 }
 
 fn run_bounded(

@@ -21,6 +21,7 @@ struct State {
     taken_on_commit: Option<String>,
     put_before_claim: Option<String>,
     reads_fail: bool,
+    is_far: bool,
 }
 
 impl State {
@@ -65,6 +66,11 @@ impl Shelf {
 
     pub(in crate::repository) fn handle(&self) -> Arc<dyn Storage> {
         Arc::new(Shelf(Arc::clone(&self.0)))
+    }
+
+    /// From now on it says that each request waits for an answer from far away.
+    pub(in crate::repository) fn go_far(&self) {
+        self.state().is_far = true;
     }
 
     pub(in crate::repository) fn load(folder: &Path) -> Shelf {
@@ -204,7 +210,7 @@ impl Storage for Shelf {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new_is_atomic: true, parallel: false }
+        Capabilities { create_new_is_atomic: true, parallel: self.state().is_far }
     }
 
     fn label(&self) -> String {

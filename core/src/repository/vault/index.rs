@@ -13,6 +13,7 @@ pub use orphans::{Inventory, OrphanPack, Orphans, inventory, orphans};
 use super::Vault;
 use super::header::{HEADER_BYTES, Header, WRAPPED_BYTES};
 use super::id::{ChunkId, ObjectId};
+use super::names::{self, Folder};
 use super::pack::{DescribedPack, Location, PackRef, pack_kind};
 use super::seal::{KEY_BYTES, TAG_BYTES};
 use crate::error::{Error, Kind, Result};
@@ -98,9 +99,15 @@ impl Index {
     /// # Errors
     /// As [`Index::load`], but for `Damaged` of a single index.
     pub fn load_present(vault: &Vault, monitor: &dyn Monitor, with_cut: bool) -> Result<Index> {
-        let mut index = load::load(vault, monitor, &HashSet::new())?;
+        let list = || names::list(vault.storage().as_ref(), Folder::Packs);
+        let (listed, mut index) = vault.beside(list, || load::load(vault, monitor, &HashSet::new()))?;
         index.tell_damaged(monitor);
-        let inventory = inventory(vault, &index)?;
+        let mut inventory = orphans::compare(listed, &index);
+        let is_at_once = vault.storage().capabilities().parallel;
+        if is_at_once && !(inventory.missing.is_empty() && inventory.resized.is_empty()) {
+            // A pack may have come after the list was made, and its index before the indexes were read.
+            inventory = orphans::inventory(vault, &index)?;
+        }
         let resized = inventory.resized.iter().filter(|_| !with_cut).map(|(pack, _)| *pack);
         let mut gone = HashSet::new();
         for pack in inventory.missing.iter().copied().chain(resized) {

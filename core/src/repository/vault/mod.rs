@@ -17,7 +17,7 @@ pub mod kdf;
 pub mod keys;
 pub mod names;
 pub mod object;
-mod opening;
+pub mod opening;
 pub mod pack;
 pub mod password;
 pub mod reader;
@@ -48,7 +48,7 @@ pub use removal::{Removal, Removals};
 pub use seen::{Rollback, Seen};
 pub use session::{Announcement, Process, Session, Sessions};
 pub use slots::Slot;
-pub use snapshot::{Snapshot, Snapshots};
+pub use snapshot::{Snapshot, Snapshots, State};
 pub use writer::{Put, StoredPack, Writer};
 
 use crate::error::{Error, Kind, Result};
@@ -62,7 +62,7 @@ use names::Folder;
 use seal::{Cipher, random};
 use slot::Guard;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The deduplicated part of a repository, opened: where it is, and its keys.
 pub struct Vault {
@@ -73,6 +73,8 @@ pub struct Vault {
     guard: Guard,
     /// Copies close by.
     cache: Option<Cache>,
+    /// What was listed a moment ago, for the next who asks.
+    recent: Mutex<Option<State>>,
 }
 
 impl Vault {
@@ -106,6 +108,19 @@ impl Vault {
         self.cache.as_ref()
     }
 
+    /// Does both: where each request waits for an answer from far away, at once; else the second one first.
+    pub(crate) fn beside<A: Send, B>(
+        &self,
+        first: impl FnOnce() -> Result<A> + Send,
+        second: impl FnOnce() -> Result<B>,
+    ) -> Result<(A, B)> {
+        if self.storage.capabilities().parallel {
+            return pipe::together(first, second);
+        }
+        let second = second()?;
+        Ok((first()?, second))
+    }
+
     /// Stores a new object that has one document: an index, a snapshot, a session, a removal.
     ///
     /// # Errors
@@ -113,7 +128,7 @@ impl Vault {
     pub fn write_object(&self, kind: ObjectKind, document: &[u8]) -> Result<ObjectId> {
         let id = ObjectId(random::<ID_BYTES>()?);
         let bytes = object::seal(&self.keys, kind, id, document)?;
-        self.storage.put(&Folder::of(kind).object(id)?, &bytes, PutMode::CreateNew)?;
+        self.storage.put(&Folder::of(kind).object(id)?, &bytes, PutMode::Unique)?;
         if let Some(cache) = self.cache_of(kind) {
             cache.keep(Folder::of(kind), id, &bytes);
         }

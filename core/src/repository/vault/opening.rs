@@ -15,9 +15,10 @@ use super::slot::{About, Guard, KeySlot, open_key};
 use super::slots;
 use crate::error::{Error, Kind, Result};
 use crate::limits::KDF_WORK_KIB;
+use crate::pipe;
 use crate::storage::{PutMode, Storage};
 use crate::time::Timestamp;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 impl Vault {
@@ -62,7 +63,7 @@ impl Vault {
         let slot = KeySlot::seal(ObjectId(random::<ID_BYTES>()?), &keys, guard, &key, &about)?;
         slots::write(storage.as_ref(), &slot)?;
         publish(storage.as_ref(), &Config::create(&keys), &slot)?;
-        Ok(Vault { storage, keys, slot: slot.id(), guard, cache: None })
+        Ok(Vault { storage, keys, slot: slot.id(), guard, cache: None, recent: Mutex::default() })
     }
 
     /// Whether there is one.
@@ -96,8 +97,30 @@ impl Vault {
     /// # Errors
     /// `NoRepository`, `WrongPassword`, `Damaged`, `Unsupported`, what `password` fails with, and what the storage reports.
     pub fn open(storage: Arc<dyn Storage>, password: &mut dyn FnMut() -> Result<Password>) -> Result<Vault> {
-        let config = read_config(storage.as_ref())?;
-        let found = slots::read(storage.as_ref())?;
+        let threshold = Threshold::look(storage.as_ref());
+        let nothing = || {
+            Error::new(Kind::NoRepository, "no repository at")
+                .on(storage.label())
+                .hint("create one with: icecore init")
+        };
+        let none = nothing();
+        Vault::enter(storage, threshold, password)?.ok_or(none)
+    }
+
+    /// As [`Vault::open`], by what was read already; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn enter(
+        storage: Arc<dyn Storage>,
+        threshold: Threshold,
+        password: &mut dyn FnMut() -> Result<Password>,
+    ) -> Result<Option<Vault>> {
+        let Some(config) = threshold.config? else {
+            Vault::refuse_remains(storage.as_ref())?;
+            return Ok(None);
+        };
+        let found = threshold.slots?;
         let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
         let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
         if slots.is_empty() {
@@ -111,7 +134,28 @@ impl Vault {
                 Tried { opened: None, left_out } => return Err(wrong_password(storage.as_ref(), left_out)),
             },
         };
-        Ok(Vault { slot: slot.id(), guard: slot.guard(), storage, keys, cache: None })
+        let (slot, guard) = (slot.id(), slot.guard());
+        Ok(Some(Vault { slot, guard, storage, keys, cache: None, recent: Mutex::default() }))
+    }
+}
+
+/// What is read before a password is asked for: where each request waits for an answer from far away, all at once.
+pub struct Threshold {
+    config: Result<Option<Config>>,
+    slots: Result<slots::Found>,
+}
+
+impl Threshold {
+    /// Looks whether there is a vault, and for its slots.
+    pub fn look(storage: &dyn Storage) -> Threshold {
+        let looked = match storage.capabilities().parallel {
+            true => pipe::together(|| Ok(read_config(storage)), || Ok(slots::read(storage))),
+            false => Ok((read_config(storage), slots::read(storage))),
+        };
+        match looked {
+            Ok((config, slots)) => Threshold { config, slots },
+            Err(error) => Threshold { config: Err(error), slots: Ok(slots::Found::default()) },
+        }
     }
 }
 
@@ -150,16 +194,13 @@ fn already(storage: &dyn Storage) -> Error {
         .hint("use it as it is, or choose another place")
 }
 
-fn read_config(storage: &dyn Storage) -> Result<Config> {
+fn read_config(storage: &dyn Storage) -> Result<Option<Config>> {
     let name = names::config()?;
     match storage.read(&name, 0, CONFIG_BYTES + 1) {
-        Ok(bytes) => Config::parse(&bytes).map_err(|error| error.while_doing("cannot use", name.to_string())),
-        Err(error) if error.kind() == Kind::NotFound => {
-            Vault::refuse_remains(storage)?;
-            Err(Error::new(Kind::NoRepository, "no repository at")
-                .on(storage.label())
-                .hint("create one with: icecore init"))
+        Ok(bytes) => {
+            Config::parse(&bytes).map(Some).map_err(|error| error.while_doing("cannot use", name.to_string()))
         }
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -100,6 +100,11 @@ impl<'v> Reader<'v> {
         &self.index
     }
 
+    /// Whether each request waits for an answer from far away.
+    pub fn is_far(&self) -> bool {
+        self.vault.storage().capabilities().parallel
+    }
+
     /// Reads one chunk.
     ///
     /// # Errors

@@ -28,6 +28,13 @@ pub struct Removal {
 /// All removals, oldest first.
 pub type Removals = Documents<Removal>;
 
+impl Removals {
+    /// The snapshots that they name.
+    pub(super) fn named(&self) -> HashSet<ObjectId> {
+        self.found.iter().flat_map(|(_, removal)| removal.snapshots.iter().copied()).collect()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Shape {
     version: u64,
@@ -89,7 +96,7 @@ impl Vault {
 
     /// The snapshots that removals name.
     pub(super) fn removed(&self) -> Result<HashSet<ObjectId>> {
-        Ok(self.removals()?.found.into_iter().flat_map(|(_, removal)| removal.snapshots).collect())
+        Ok(self.removals()?.named())
     }
 
     /// The objects of snapshots that removals name: no backups, wherever they still are.

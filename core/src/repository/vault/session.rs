@@ -7,7 +7,7 @@ use super::header::ObjectKind;
 use super::id::ObjectId;
 use super::json::{self, VERSION};
 use super::names::Folder;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::limits::NAME_BYTES;
 use crate::storage::Storage;
 use crate::time::Timestamp;
@@ -105,12 +105,7 @@ impl Session {
 
 fn delete(storage: &dyn Storage, id: ObjectId) -> Result<()> {
     let name = Folder::Sessions.object(id)?;
-    match storage.delete(&name) {
-        Err(error) if error.kind() != Kind::NotFound => {
-            Err(error.while_doing("cannot delete", name.to_string()))
-        }
-        _ => Ok(()),
-    }
+    storage.remove(&name).map_err(|error| error.while_doing("cannot delete", name.to_string()))
 }
 
 impl fmt::Debug for Session {

@@ -28,6 +28,7 @@ pub struct Slot {
 }
 
 /// Everything that stands where slots are.
+#[derive(Default)]
 pub(super) struct Found {
     /// Slots, of this repository or not.
     pub slots: Vec<KeySlot>,

@@ -6,11 +6,13 @@ use super::header::ObjectKind;
 use super::id::{ChunkId, ObjectId};
 use super::json::{self, ByteString, Text, VERSION, present};
 use super::names::Folder;
+use super::removal::Removals;
 use crate::error::{Error, Result};
 use crate::limits::{NAME_BYTES, PATH_BYTES, REPORTED_PATHS, SNAPSHOT_TAGS};
 use crate::repository::document::named;
 use crate::time::FileTime;
 use serde::{Deserialize, Serialize};
+use std::sync::PoisonError;
 
 /// A backup, as its object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +159,15 @@ impl Snapshot {
     }
 }
 
+/// What a repository has and had.
+#[derive(Debug)]
+pub struct State {
+    /// Every backup.
+    pub snapshots: Snapshots,
+    /// What was removed.
+    pub removals: Removals,
+}
+
 impl Document for Snapshot {
     const KIND: ObjectKind = ObjectKind::Snapshot;
 
@@ -196,9 +207,18 @@ impl Vault {
     /// # Errors
     /// What the storage reports: a list that fails is an error, never a shorter list.
     pub fn snapshots(&self) -> Result<Snapshots> {
+        Ok(self.state()?.snapshots)
+    }
+
+    /// Every backup, and what says of others that they were removed.
+    ///
+    /// # Errors
+    /// As [`Vault::snapshots`].
+    pub fn state(&self) -> Result<State> {
         let mut listed: Snapshots = self.documents()?;
         // In this order: a removal is written before its snapshots go.
-        let removed = self.removed()?;
+        let removals = self.removals()?;
+        let removed = removals.named();
         let is_removed = |id: &ObjectId| removed.contains(id);
         let there = listed.found.iter().map(|(id, _)| *id).chain(listed.damaged.iter().map(|(id, _)| *id));
         for id in there.filter(is_removed).collect::<Vec<_>>() {
@@ -207,6 +227,20 @@ impl Vault {
         }
         listed.found.retain(|(id, _)| !is_removed(id));
         listed.damaged.retain(|(id, _)| !is_removed(id));
-        Ok(listed)
+        Ok(State { snapshots: listed, removals })
+    }
+
+    /// What [`Vault::keep_state`] was given since the last time, or else [`Vault::state`].
+    ///
+    /// # Errors
+    /// As [`Vault::snapshots`].
+    pub fn recent_state(&self) -> Result<State> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        recent.map_or_else(|| self.state(), Ok)
+    }
+
+    /// Spares the next who asks for the recent state a list: for one command, whose parts may all go by what the first has seen.
+    pub fn keep_state(&self, state: State) {
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
     }
 }

@@ -250,7 +250,7 @@ impl<'v> Writer<'v> {
             return Ok(StoredPack { described, way: Way::Waits(bytes) });
         }
         let name = Folder::Packs.object(described.id())?;
-        let underway = self.vault.storage().begin_put(&name, &bytes, PutMode::CreateNew);
+        let underway = self.vault.storage().begin_put(&name, &bytes, PutMode::Unique);
         let underway = underway.map_err(|error| cannot_store(&described, error))?;
         self.recycle(bytes);
         Ok(StoredPack { described, way: Way::Taken(underway) })
@@ -271,7 +271,7 @@ impl<'v> Writer<'v> {
             Way::Taken(underway) => underway.finish(),
             Way::Waits(bytes) => {
                 let name = Folder::Packs.object(described.id())?;
-                let put = self.vault.storage().begin_put(&name, &bytes, PutMode::CreateNew);
+                let put = self.vault.storage().begin_put(&name, &bytes, PutMode::Unique);
                 let put = put.and_then(Underway::finish);
                 if let (Ok(()), true, Some(cache)) = (&put, described.is_metadata, self.vault.cache()) {
                     cache.keep(Folder::Packs, described.id(), &bytes);

@@ -56,7 +56,7 @@ impl Writer {
     fn begin_at(root: &Arc<Root>, place: &Place<'_>, mode: PutMode) -> Result<Writer> {
         for _ in 0..ATTEMPTS {
             let folder = root.make_folder(place.folder)?;
-            if mode == PutMode::CreateNew {
+            if mode != PutMode::Replace {
                 refuse_taken(root, &folder, place)?;
             }
             match create(root, &folder) {
@@ -161,7 +161,7 @@ impl Writer {
         }
         match errno {
             Errno::EXIST => taken(&self.root, place),
-            Errno::OPNOTSUPP | Errno::PERM if self.mode == PutMode::CreateNew => {
+            Errno::OPNOTSUPP | Errno::PERM if self.mode != PutMode::Replace => {
                 Error::new(Kind::Unsupported, "this file system cannot create a file whole, once:")
                     .on(self.path())
             }

@@ -143,7 +143,7 @@ impl Lanes {
         let (object, bytes) = (name.clone(), Arc::<[u8]>::from(bytes));
         let change: Change = Arc::new(move |_, storage| putting(storage, &object, &bytes, mode));
         match mode {
-            PutMode::CreateNew => self.create(name, size_bytes, &change),
+            PutMode::CreateNew | PutMode::Unique => self.create(name, size_bytes, &change),
             PutMode::Replace => self.replace(name, size_bytes, &change),
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn begin(
         let promise: Promise<Asked<()>> = answers.expect(place);
         let (member, name, bytes) = (Arc::clone(&lanes.members()[place]), name.clone(), Arc::clone(&bytes));
         Box::new(move || {
-            let asked = put(&member, &name, &bytes);
+            let asked = put(&member, &name, &bytes, mode);
             if !matches!(asked, Asked::Done(())) {
                 // Others may have it, and then nobody waits for this answer.
                 member.note_lack(&name);
@@ -60,8 +60,8 @@ pub(super) fn begin(
 }
 
 /// Puts it on one member. Where it is there already with the same bytes, nothing was missing.
-fn put(member: &Member, name: &ObjectName, bytes: &[u8]) -> Asked<()> {
-    match member.ask(|storage| storage.begin_put(name, bytes, PutMode::CreateNew)?.finish()) {
+fn put(member: &Member, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Asked<()> {
+    match member.ask(|storage| storage.begin_put(name, bytes, mode)?.finish()) {
         Asked::Refused(error) if error.kind() == Kind::AlreadyExists => {
             let found = member.ask(|storage| storage.read(name, 0, bytes.len().saturating_add(1)));
             match found {

@@ -113,7 +113,7 @@ impl ObjectWriter for Stream {
             State::Nothing => Err(Error::invalid("refused before:", "an object")),
         });
         match self.mode {
-            PutMode::CreateNew => self.lanes.create(&self.name, 0, &change),
+            PutMode::CreateNew | PutMode::Unique => self.lanes.create(&self.name, 0, &change),
             PutMode::Replace => self.lanes.replace(&self.name, 0, &change),
         }
     }

@@ -3,7 +3,7 @@
 use super::super::Vault;
 use super::super::header::{HEADER_BYTES, Header};
 use super::super::id::ObjectId;
-use super::super::names::{self, Folder};
+use super::super::names::{self, Folder, Names};
 use super::super::pack::{
     DescribedPack, PACK_ALIGNMENT, PackKey, PackRef, TRAILER_BYTES, pack_kind, read_trailer,
 };
@@ -33,7 +33,11 @@ pub struct Inventory {
 /// # Errors
 /// As the storage has it.
 pub fn inventory(vault: &Vault, index: &Index) -> Result<Inventory> {
-    let listed = names::list(vault.storage().as_ref(), Folder::Packs)?;
+    Ok(compare(names::list(vault.storage().as_ref(), Folder::Packs)?, index))
+}
+
+/// The same by a list that was made already.
+pub(super) fn compare(listed: Names, index: &Index) -> Inventory {
     let mut known: HashMap<ObjectId, (PackRef, u32)> =
         index.packs().map(|(pack, info)| (info.id, (pack, info.size_bytes))).collect();
     let mut inventory = Inventory { strays: listed.strays, ..Inventory::default() };
@@ -48,7 +52,7 @@ pub fn inventory(vault: &Vault, index: &Index) -> Result<Inventory> {
     }
     inventory.missing = known.into_values().map(|(pack, _)| pack).collect();
     inventory.missing.sort_unstable();
-    Ok(inventory)
+    inventory
 }
 
 /// A pack that no index knows, as its own table has it.

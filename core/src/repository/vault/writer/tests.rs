@@ -21,13 +21,13 @@ use crate::monitor::Quiet;
 use crate::storage::memory::Memory;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 pub(super) fn vault_over(storage: &Memory, cipher: Cipher) -> Vault {
     let keys = Keys::new(Zeroizing::new([1; KEY_BYTES]), ObjectId([2; ID_BYTES]), cipher);
     let slot = ObjectId([3; ID_BYTES]);
-    Vault { storage: Arc::new(storage.clone()), keys, slot, guard: Guard::Open, cache: None }
+    Vault { storage: Arc::new(storage.clone()), keys, slot, guard: Guard::Open, cache: None, recent: Mutex::default() }
 }
 
 fn vault(cipher: Cipher) -> Vault {
