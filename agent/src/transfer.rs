@@ -5,6 +5,7 @@ use crate::profile::Environment;
 use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::storage::Storage;
+use icecore::storage::circuit::{Circuit, Fuse};
 use icecore::storage::retry::{Patience, Policy, Retry};
 use icecore::storage::throttle::{Clock, Rates, Schedule, Throttle};
 use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
@@ -56,7 +57,9 @@ impl TransferArguments {
         let patience = access.patience.clone();
         let open = |_| icecore_remote::open(address, &access, intent);
         let storage = patience.retrying(&address.to_string(), open)?;
-        Ok(Arc::new(Retry::new(self.throttled(context, storage), patience)))
+        let tried_again = Retry::new(self.throttled(context, storage), patience);
+        // Many workers would each try in vain what is down.
+        Ok(Arc::new(Circuit::new(Arc::new(tried_again), Fuse::default(), clock(context))))
     }
 
     /// A storage that is used no faster than was asked for.

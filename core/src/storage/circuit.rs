@@ -183,6 +183,10 @@ impl Storage for Circuit {
         self.breaker.run(|| self.inner.delete(name))
     }
 
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        self.breaker.run(|| self.inner.remove(name))
+    }
+
     fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
         self.breaker.run(|| self.inner.clean_temporaries(before))
     }
