@@ -213,6 +213,9 @@ fn row(profiles: &Profiles, name: &str, one: &Given) -> Json {
         Value::Truth(truth) => json!(truth),
         Value::One(text) if key == REPOSITORY => json!(without_secrets(text)),
         Value::One(text) => json!(text),
+        Value::Many(texts) if key == REPOSITORY => {
+            json!(texts.iter().map(|text| without_secrets(text)).collect::<Vec<String>>())
+        }
         Value::Many(texts) => json!(texts),
     };
     json!({
@@ -231,6 +234,10 @@ fn in_words(key: &str, value: &Value) -> String {
         Value::Truth(truth) => truth.to_string(),
         Value::One(text) if key == REPOSITORY => without_secrets(text),
         Value::One(text) => text.clone(),
+        Value::Many(texts) if key == REPOSITORY => {
+            let shown: Vec<String> = texts.iter().map(|text| without_secrets(text)).collect();
+            shown.join(", ")
+        }
         Value::Many(texts) => password::words::joined(texts),
     }
 }

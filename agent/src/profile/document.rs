@@ -37,6 +37,8 @@ pub struct Text {
 pub struct Repository {
     /// The folder it is in, or the address.
     pub place: Option<Place>,
+    /// Where else everything of it is kept: folders and addresses.
+    pub mirrors: Vec<Text>,
     /// What is put behind the `?` of the address.
     pub options: Vec<(String, Text)>,
     /// What its storage finds in the environment.
@@ -94,7 +96,7 @@ pub enum Value {
 /// Sections of the file.
 const SECTIONS: [&str; 3] = ["repositories", "profiles", "groups"];
 /// Keys of repositories that are no options.
-const OF_REPOSITORIES: [&str; 4] = ["url", "path", "options", "environment"];
+const OF_REPOSITORIES: [&str; 5] = ["url", "path", "mirrors", "options", "environment"];
 /// Keys of profiles that are no options.
 const OF_PROFILES: [&str; 4] = ["inherits", "replace", "repository", "retention"];
 /// Names of variables that hold secrets end so.
@@ -251,7 +253,10 @@ impl Reader<'_> {
                 }
                 "password" => self.complain_of_a_password(section, line),
                 "mirrors" => {
-                    self.complain(line, section, "this version cannot keep a repository in several places");
+                    repository.mirrors = self.texts(section, key, line, value);
+                    for text in &repository.mirrors {
+                        self.look_for_a_password(section, text);
+                    }
                 }
                 _ => {
                     let known = self.options.keys_of_repositories();

@@ -121,14 +121,17 @@ impl Expander<'_> {
                 }
                 Place::Url(text) => (text.line, self.address(text, &repository.options)),
             };
-            match value {
-                Ok(value) => {
-                    let key = REPOSITORY.to_owned();
-                    let setting = Setting { table: Table::Repository, key, value: Value::One(value), line };
-                    all.push(Given { setting, section: section.clone(), rank: 0 });
+            let mut places = Vec::with_capacity(1 + repository.mirrors.len());
+            let others = repository.mirrors.iter().map(|text| (text.line, self.mirror(text)));
+            for (line, place) in std::iter::once((line, value)).chain(others) {
+                match place {
+                    Ok(place) => places.push(place),
+                    Err(message) => problems.push(Problem::new(line, &section, message)),
                 }
-                Err(message) => problems.push(Problem::new(line, &section, message)),
             }
+            let value = if places.len() == 1 { Value::One(places.remove(0)) } else { Value::Many(places) };
+            let setting = Setting { table: Table::Repository, key: REPOSITORY.to_owned(), value, line };
+            all.push(Given { setting, section: section.clone(), rank: 0 });
         }
         for setting in &repository.settings {
             all.extend(self.ready(setting.clone(), section.clone(), 0, problems));
@@ -155,6 +158,15 @@ impl Expander<'_> {
             }
         }
         Arc::new(environment)
+    }
+
+    /// An address as it stands, or a folder.
+    fn mirror(&self, text: &Text) -> Result<String, String> {
+        let place = self.substitute(&text.text)?;
+        match Address::is_one(&place) {
+            true => Address::parse(&place).map(|_| place).map_err(|error| error.to_string()),
+            false => self.path(&place),
+        }
     }
 
     /// The address with its options behind it.

@@ -10,9 +10,8 @@ use crate::access::{Access, Timeouts};
 use crate::bridge;
 use crate::http::{self, Http, Manner, Response};
 use aws_lc_rs::digest;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use data_encoding::BASE64;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES};
 use object_store::aws::AwsAuthorizer;
@@ -84,7 +83,7 @@ impl Request {
 
     /// The SHA-256 of its bytes, as the server keeps it.
     pub(super) fn checksum(&self) -> String {
-        BASE64.encode(self.digest)
+        BASE64.encode(self.digest.as_ref())
     }
 
     /// How many bytes it sends.

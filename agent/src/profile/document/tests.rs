@@ -210,12 +210,8 @@ fn values_have_to_have_the_shape_of_their_option() {
 fn a_repository_is_in_one_place() {
     is_wrong("[repositories.a]\ntimeout = 3\n", 1, "nothing says where", Some("url"));
     is_wrong("[repositories.a]\npath = '/r'\nurl = 's3://b'\n", 3, "one url or one path", None);
-    is_wrong(
-        "[repositories.a]\npath = '/r'\nmirrors = ['x']\n",
-        3,
-        "cannot keep a repository in several",
-        None,
-    );
+    is_wrong("[repositories.a]\nmirrors = ['/x']\n", 1, "nothing says where", Some("url"));
+    is_wrong("[repositories.a]\npath = '/r'\nmirrors = [['/x']]\n", 3, "no tables, lists", None);
     is_wrong("[repositories.a]\npath = '/r'\noptions = { a = 1 }\n", 3, "a folder has no options", None);
     is_wrong("[repositories.'a b']\npath = '/r'\n", 1, "not a usable name", Some("letters"));
 }

@@ -206,6 +206,22 @@ fn another_repository_gets_nothing_of_the_one_in_the_file() {
 }
 
 #[test]
+fn a_repository_in_several_places_is_given_several_times() {
+    let file = "[repositories.two]\nurl = 's3://b/x'\nmirrors = ['~/copy', 'sftp://me@${HOST:-host}/y', 'disk']\n\
+                options = { region = 'r' }\nmin-copies = 1\n[profiles.a]\nrepository = 'two'\n";
+    let call = expanded(file, "icecore list @a").unwrap();
+    let words: Vec<&str> = call.words.iter().filter_map(|word| word.to_str()).collect();
+    let places: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix("--repository=")).collect();
+    assert_eq!(places, ["s3://b/x?region=r", "/home/me/copy", "sftp://me@host/y", "/conf/disk"]);
+    assert!(words.contains(&"--min-copies=1"), "{words:?}");
+    let call = expanded(file, "icecore list @a -r /other").unwrap();
+    assert!(!call.words.iter().any(|word| word.to_str().unwrap().contains("s3:")), "{:?}", call.words);
+    let file = file.replace("'~/copy'", "'~you/copy'");
+    let problems = expanded(&file, "icecore list @a").err().unwrap();
+    assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(3)], "{problems:?}");
+}
+
+#[test]
 fn a_command_to_read_from_stands_in_the_place_of_paths_and_words_never_become_one() {
     let found = words("icecore backup @database");
     assert_eq!(found[found.len() - 4..], ["--", "pg_dumpall", "-U", "a b"]);
