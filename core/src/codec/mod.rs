@@ -13,11 +13,12 @@
 //! What no decoder can see is a stream that was cut exactly between two of its members, or one without compression that was
 //! cut anywhere: it is a sound, shorter stream. Whoever stores a stream must keep its length or hash, or an end mark inside.
 //!
-//! Encryption is the outermost layer of a stored stream, around its compression: [`openssl`] is Freezer's.
+//! Encryption is the outermost layer of a stored stream, around its compression: [`mod@age`], and Freezer's [`openssl`].
 //!
 //! Beside them stand the two rules that cut content by its own bytes: [`chunker`] a long file into chunks, [`borders`] many
 //! small ones into bundles.
 
+pub mod age;
 pub mod borders;
 mod bzip2;
 pub mod chunker;
