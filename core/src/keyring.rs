@@ -15,8 +15,8 @@ use crate::repository::Repository;
 use crate::repository::document::Scheme;
 use crate::repository::reading::Step;
 use crate::repository::vault::Password;
+use std::cell::RefCell;
 use std::io::Read;
-use std::sync::{Mutex, PoisonError};
 
 /// How much of the beginning of a stream tells whether a key opens it.
 const HEAD_BYTES: usize = AGE_HEADER_BYTES;
@@ -65,13 +65,13 @@ impl Secret {
 }
 
 /// Asks for a password.
-type Ask<'a> = Box<dyn Fn(Question) -> Result<Secret> + Send + Sync + 'a>;
+type Ask<'a> = Box<dyn Fn(Question) -> Result<Secret> + 'a>;
 
 /// What opens encrypted levels.
 pub struct Keyring<'a> {
     ask: Option<Ask<'a>>,
     identities: Vec<Identity>,
-    known: Mutex<Known>,
+    known: RefCell<Known>,
 }
 
 struct Known {
@@ -112,17 +112,14 @@ impl Keyring<'static> {
         Keyring {
             ask: None,
             identities: Vec::new(),
-            known: Mutex::new(Known { secret: None, keys: Vec::new() }),
+            known: RefCell::new(Known { secret: None, keys: Vec::new() }),
         }
     }
 }
 
 impl<'a> Keyring<'a> {
     /// With these secret keys, and a password that `ask` gives when it is needed.
-    pub fn new(
-        identities: Vec<Identity>,
-        ask: impl Fn(Question) -> Result<Secret> + Send + Sync + 'a,
-    ) -> Self {
+    pub fn new(identities: Vec<Identity>, ask: impl Fn(Question) -> Result<Secret> + 'a) -> Self {
         Keyring { ask: Some(Box::new(ask)), identities, ..Keyring::none() }
     }
 
@@ -131,14 +128,14 @@ impl<'a> Keyring<'a> {
     /// # Errors
     /// `Invalid` when nobody says what it is.
     pub fn secret(&self, question: Question) -> Result<Secret> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).secret.clone();
+        let known = self.known.borrow().secret.clone();
         if let (Some(secret), Question::Existing) = (known, question) {
             return Ok(secret);
         }
         let ask =
             self.ask.as_ref().ok_or_else(|| Error::invalid("a password is needed, and there is none", ""))?;
         let secret = ask(question)?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).secret = Some(secret.clone());
+        self.known.borrow_mut().secret = Some(secret.clone());
         Ok(secret)
     }
 
@@ -149,7 +146,7 @@ impl<'a> Keyring<'a> {
     pub fn unlock(&self, locked: &[u8]) -> Result<OwnKey> {
         let known =
             |known: &Known| known.keys.iter().find(|(bytes, _)| bytes == locked).map(|(_, key)| key.clone());
-        if let Some(key) = known(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(key) = known(&self.known.borrow()) {
             return Ok(key);
         }
         let key = age::unlock(locked, self.secret(Question::Existing)?.bytes())?;
@@ -168,7 +165,7 @@ impl<'a> Keyring<'a> {
     }
 
     fn remember(&self, locked: &[u8], key: &OwnKey) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.borrow_mut();
         known.keys.push((locked.to_vec(), key.clone()));
     }
 

@@ -37,7 +37,7 @@ fn a_password_is_asked_for_once_and_a_key_is_opened_once() {
         let key = keys.key_for(&scheme, &stream, Compression::Zstd).unwrap();
         assert_eq!(plain(&key, &stream), b"hello");
     }
-    assert_eq!((asked.load(Ordering::Relaxed), keys.known.lock().unwrap().keys.len()), (1, 1));
+    assert_eq!((asked.load(Ordering::Relaxed), keys.known.borrow().keys.len()), (1, 1));
 
     let others = Keyring::new(Vec::new(), |_| Ok(password("wrong")));
     assert_eq!(kind_of(others.key_for(&scheme, &stream, Compression::Zstd)), Some(Kind::WrongPassword));
