@@ -3,6 +3,7 @@
 mod cache;
 mod cli;
 mod exit;
+mod keys;
 mod location;
 mod machine;
 mod mirror;
@@ -12,6 +13,7 @@ mod profile;
 mod progress;
 mod seen;
 mod signals;
+mod states;
 mod transfer;
 
 use clap::Parser;

@@ -6,6 +6,7 @@ pub mod words;
 
 use crate::cli::Context;
 use icecore::error::{Error, Kind, Result};
+use icecore::keyring::{Question, Secret};
 use icecore::repository::vault::Password;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -110,6 +111,18 @@ impl PasswordArguments {
         type_twice(context)
     }
 
+    /// The password of chains, with all the bytes that it was found in.
+    ///
+    /// # Errors
+    /// As [`PasswordArguments::current`] and [`PasswordArguments::new_one`].
+    pub fn secret(&self, context: &Context<'_>, question: Question) -> Result<Secret> {
+        match (self.from()?, question) {
+            (Some(from), _) => from.secret(),
+            (None, Question::New) => type_twice(context).map(Secret::new),
+            (None, Question::Existing) => self.current(context).map(Secret::new),
+        }
+    }
+
     /// Whether anything but the terminal says what the password is.
     ///
     /// # Errors
@@ -185,13 +198,32 @@ impl From {
     fn read(self) -> Result<Password> {
         match self {
             From::Value(value) => checked(value.into_vec()),
+            other => checked(without_line_end(other.found()?)),
+        }
+    }
+
+    fn secret(self) -> Result<Secret> {
+        match self {
+            From::Value(value) => checked(value.into_vec()).map(Secret::new),
+            other => {
+                let found = other.found()?;
+                let password = checked(without_line_end(found.clone()))?;
+                Ok(Secret::in_file(password, Password::new(found)))
+            }
+        }
+    }
+
+    /// All that is there.
+    fn found(self) -> Result<Vec<u8>> {
+        match self {
+            From::Value(value) => Ok(value.into_vec()),
             From::File(path) => {
                 let shown = path.display().to_string();
                 let file = std::fs::File::open(&path)
                     .map_err(|e| Error::io("cannot open the file of the password", &shown, e))?;
-                checked(without_line_end(read_all(file, &shown)?))
+                read_all(file, &shown)
             }
-            From::Command(line) => checked(without_line_end(printed_by(&line)?)),
+            From::Command(line) => printed_by(&line),
         }
     }
 }

@@ -6,12 +6,24 @@ use icecore::monitor::{Event, Monitor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Entries between two changes of the progress line: drawing must cost nothing.
 const REDRAW_EVERY: u64 = 256;
+
+/// The progress line that is on the terminal, if there is one.
+static LINE: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Does something at the terminal, without a progress line that is drawn over it.
+pub fn aside<R>(work: impl FnOnce() -> R) -> R {
+    let line = LINE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match line {
+        Some(line) => line.suspend(work),
+        None => work(),
+    }
+}
 
 /// Prints problems as they come, and a progress line on a terminal.
 pub struct Terminal<'g> {
@@ -44,12 +56,14 @@ impl<'g> Terminal<'g> {
         bar.set_prefix(doing);
         if visible {
             bar.enable_steady_tick(Duration::from_millis(200));
+            *LINE.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         }
         Terminal { global, stop, bar, entries: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// Removes the progress line.
     pub fn finish(&self) {
+        LINE.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.bar.finish_and_clear();
     }
 

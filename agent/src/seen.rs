@@ -224,7 +224,7 @@ fn folder(vault: &Vault) -> Option<PathBuf> {
 }
 
 /// Where this program remembers things.
-fn state() -> Option<PathBuf> {
+pub fn state() -> Option<PathBuf> {
     let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     let state = std::env::var_os("XDG_STATE_HOME").and_then(absolute);
     let home = || std::env::var_os("HOME").and_then(absolute).map(|home| home.join(".local/state"));

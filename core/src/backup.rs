@@ -43,7 +43,7 @@ pub struct Options<'a> {
     /// Read everything, write nothing.
     pub dry_run: bool,
     /// What engines that make levels need to know.
-    pub levels: levels::Settings,
+    pub levels: levels::Settings<'a>,
     /// What engines that make snapshots need to know.
     pub snapshots: snapshot::Settings,
 }

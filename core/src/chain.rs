@@ -1,4 +1,4 @@
-//! The stored levels of one backup as an engine reads them: fetched block by block, checked against size and hash, decoded.
+//! The stored levels of one backup as an engine reads them: fetched block by block, checked against size and hash, decrypted and decoded.
 //!
 //! Nothing of a level counts as read to its end unless all of its bytes were there and, for what Icecore wrote, hash to what
 //! the document promised. Who reads only a part reads on until a checksum has vouched for that part.
@@ -6,11 +6,13 @@
 use crate::codec::{self, Compression, Rest};
 use crate::engine::{self, Reading};
 use crate::error::{Error, Kind, Result};
+use crate::keyring::{Key, Keyring};
 use crate::level::BackupEntry;
 use crate::limits::BLOCK_BYTES;
 use crate::monitor::{Event, Monitor};
 use crate::repository::Chain;
 use crate::repository::Repository;
+use crate::repository::document::Scheme;
 use crate::repository::reading::{ObjectReader, Step};
 use crate::spool::{Scratch, Spool};
 use std::io::{self, Read};
@@ -19,21 +21,25 @@ use std::io::{self, Read};
 pub struct StoredChain<'a> {
     repository: &'a Repository,
     steps: Vec<Step>,
+    /// What opens each of them.
+    keys: Vec<Key>,
     scratch: &'a Scratch,
     workers: usize,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> StoredChain<'a> {
-    /// The levels that a restore of `entry` replays: all there, with the sizes they had, and readable by this program.
+    /// The levels that a restore of `entry` replays: all there, with the sizes they had, and readable by this program and by
+    /// who runs it.
     ///
     /// # Errors
     /// `Damaged` for a gap, a missing object, a wrong size or a broken document; `Unsupported` for what this program cannot
-    /// read; as the storage has it.
+    /// read; `WrongPassword` and `Invalid` when a level does not open ([`Keyring::key_of`]); as the storage has it.
     pub fn open(
         repository: &'a Repository,
         chain: &Chain,
         entry: BackupEntry,
+        keyring: &Keyring<'_>,
         scratch: &'a Scratch,
         workers: usize,
         monitor: &'a dyn Monitor,
@@ -52,22 +58,36 @@ impl<'a> StoredChain<'a> {
             _ => error,
         };
         repository.verify_sizes(&steps).map_err(another)?;
-        Ok(StoredChain { repository, steps, scratch, workers, monitor })
+        agree(&steps).map_err(another)?;
+        Self::unlocked(repository, steps, keyring, scratch, workers, monitor)
     }
 
     /// One level by itself, to be checked.
     ///
     /// # Errors
-    /// `Unsupported` for what this program cannot read.
+    /// `Unsupported` for what this program cannot read; as [`Keyring::key_of`].
     pub fn of_one(
         repository: &'a Repository,
         step: Step,
+        keyring: &Keyring<'_>,
         scratch: &'a Scratch,
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        compression(&step)?;
-        Ok(StoredChain { repository, steps: vec![step], scratch, workers, monitor })
+        Self::unlocked(repository, vec![step], keyring, scratch, workers, monitor)
+    }
+
+    fn unlocked(
+        repository: &'a Repository,
+        steps: Vec<Step>,
+        keyring: &Keyring<'_>,
+        scratch: &'a Scratch,
+        workers: usize,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self> {
+        let key = |step| keyring.key_of(repository, step, compression(step)?);
+        let keys = steps.iter().map(key).collect::<Result<_>>()?;
+        Ok(StoredChain { repository, steps, keys, scratch, workers, monitor })
     }
 
     /// The levels.
@@ -90,14 +110,42 @@ impl<'a> StoredChain<'a> {
     }
 }
 
+/// Of a chain in the age format every level is: one that is not was not made by who made the others.
+fn agree(steps: &[Step]) -> Result<()> {
+    let is_age = |step: &&Step| matches!(step.document.scheme(), Scheme::Age { .. });
+    match (steps.iter().find(is_age), steps.iter().find(|step| !is_age(step))) {
+        (Some(_), Some(other)) => {
+            let what = "not encrypted as the other levels of its chain are:";
+            Err(Error::damaged(what, other.location.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The state of an engine in clear.
+///
+/// # Errors
+/// As [`Repository::read_engine_metadata`] and [`Key::open`].
+pub(crate) fn engine_metadata(
+    repository: &Repository,
+    step: &Step,
+    key: &Key,
+    scratch: &Scratch,
+) -> Result<Spool> {
+    let mut stored = repository.read_engine_metadata(step, scratch)?;
+    // Freezer leaves it in clear, and who writes for Freezer does too.
+    let Key::Age(_) = key else { return Ok(stored) };
+    let object = step.location.engine_metadata()?.to_string();
+    let mut plain = scratch.spool();
+    let opened = key.open(&mut stored).and_then(|mut reader| plain.fill(&mut reader, u64::MAX - 1));
+    opened.map_err(|error| error.while_doing("cannot read", object))?;
+    plain.rewind()?;
+    Ok(plain)
+}
+
 /// How the stream of a level is compressed.
 fn compression(step: &Step) -> Result<Compression> {
     let object = step.location.metadata()?.to_string();
-    if step.document.encryption {
-        return Err(
-            Error::new(Kind::Unsupported, "encrypted, which this version cannot read yet:").on(object)
-        );
-    }
     match &step.document.compression {
         Some(name) => Compression::parse(name).map_err(|error| error.while_doing("cannot read", object)),
         None => Err(Error::new(Kind::Unsupported, "no compression is named in").on(object)),
@@ -126,7 +174,7 @@ impl engine::Chain for StoredChain<'_> {
     }
 
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
-        self.repository.read_engine_metadata(&self.steps[level], self.scratch)
+        engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
     }
 
     fn stream(
@@ -139,6 +187,8 @@ impl engine::Chain for StoredChain<'_> {
         let object = step.location.data()?.to_string();
         let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
         let compression = compression(step)?;
+        let source =
+            self.keys[level].open(source).map_err(|error| error.while_doing("cannot read", &object))?;
         let result = codec::decode(compression, self.workers, source, Rest::Skip, |input| {
             let rest_bytes = match consume(input)? {
                 // An archive ends before its stream does; what is behind it belongs to what was stored.

@@ -9,6 +9,7 @@ pub use amount::Amount;
 
 use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
+use crate::keyring::Keyring;
 use crate::monitor::Monitor;
 use crate::repository::Repository;
 use crate::repository::vault::Announcement;
@@ -17,7 +18,7 @@ use crate::spool::Scratch;
 use crate::time::Timestamp;
 
 /// What to check.
-pub struct Options {
+pub struct Options<'a> {
     /// Which series.
     pub filter: Filter,
     /// How much of the data is read. Levels are read with [`Amount::Everything`] only, packs by any.
@@ -31,6 +32,8 @@ pub struct Options {
     pub is_over: fn(&Announcement) -> bool,
     /// Threads that read and decode.
     pub workers: usize,
+    /// What opens encrypted levels. Of those that it cannot open, since nothing was given for it, only the hashes are compared.
+    pub keys: &'a Keyring<'a>,
 }
 
 /// What sort of thing was found.
@@ -107,7 +110,7 @@ pub struct Report {
 /// be read.
 pub fn run(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     scratch: &Scratch,
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(&Finding),
@@ -122,7 +125,7 @@ pub fn run(
 
 struct Check<'a> {
     repository: &'a Repository,
-    options: &'a Options,
+    options: &'a Options<'a>,
     scratch: &'a Scratch,
     monitor: &'a dyn Monitor,
     found: &'a mut dyn FnMut(&Finding),

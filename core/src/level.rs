@@ -85,6 +85,10 @@ pub enum Reason {
     TopLevel,
     /// The state of the backup that would be built on cannot be read.
     Damaged,
+    /// The chain is encrypted in another way, or under another key, or not at all.
+    EncryptedOtherwise,
+    /// The chain is encrypted to recipients, and what the next level needs of it was not kept on this machine.
+    NothingKept,
 }
 
 impl fmt::Display for Reason {
@@ -100,6 +104,10 @@ impl fmt::Display for Reason {
                 write!(f, "the clock is behind the last backup ({}); was it set back?", then.rfc3339())
             }
             Reason::Damaged => f.write_str("the backup before is damaged"),
+            Reason::EncryptedOtherwise => f.write_str("the backup before is not encrypted in the same way"),
+            Reason::NothingKept => f.write_str(
+                "what an increment needs of the backup before was not kept here, and only its recipients can read it",
+            ),
             Reason::TopLevel => write!(f, "a chain cannot have more levels than {LEVEL_MAX}"),
         }
     }

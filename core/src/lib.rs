@@ -22,6 +22,8 @@ pub mod storage;
 
 pub mod repository;
 
+pub mod keyring;
+
 pub mod engine;
 
 pub mod chain;

@@ -537,6 +537,30 @@ pub const HEAL_ROWS: usize = 1 << 22;
 /// Bytes of the objects that say which repository a storage holds.
 pub const IDENTITY_BYTES: u64 = 64 << 10;
 
+/// Bytes of a password in a file that `openssl -pass file:` takes.
+pub const OPENSSL_PASSWORD_BYTES: usize = 1023;
+
+/// Bytes of the header of a stream that age has encrypted: room for all recipients, of any kind.
+pub const AGE_HEADER_BYTES: usize = 64 << 10;
+
+/// Recipients of one backup.
+pub const AGE_RECIPIENTS: usize = 64;
+
+/// Secret keys that are tried on a backup.
+pub const AGE_IDENTITIES: usize = 64;
+
+/// What a password costs (scrypt, base-two logarithm of N): 128 MiB and less than half a second.
+pub const AGE_WORK_FACTOR: u8 = 17;
+
+/// The most that a password may cost where it is read: what `age -p` writes, 256 MiB and a second.
+pub const AGE_WORK_FACTOR_MAX: u8 = 18;
+
+/// Bytes of a key under a password, as a backup's document holds it.
+pub const LOCKED_KEY_BYTES: usize = 4 << 10;
+
+const _: () = assert!(AGE_WORK_FACTOR <= AGE_WORK_FACTOR_MAX && LOCKED_KEY_BYTES < AGE_HEADER_BYTES);
+// A recipient of OpenSSH with a key of 4096 bits takes some 750 bytes.
+const _: () = assert!(AGE_RECIPIENTS * 1000 < AGE_HEADER_BYTES);
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

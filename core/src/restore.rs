@@ -1,10 +1,11 @@
-//! The verb `restore`. Of a level, everything that can be known without reading the streams is checked first (gaps, sizes), then,
+//! The verb `restore`. Of a level, everything that can be known without reading the streams is checked first (gaps, sizes, whether it opens), then,
 //! when all of a backup is wanted, its hashes; only then is the target touched. Of a snapshot, every chunk is checked before
 //! it is written.
 
 use crate::chain::StoredChain;
 use crate::engine::{self, Chain as _, ObjectEngine, Overwrite, RestoreJob, Wanted, Way, dedup};
 use crate::error::{Error, Kind, Result};
+use crate::keyring::Keyring;
 use crate::level::BackupEntry;
 use crate::monitor::{Counting, Event, Monitor};
 use crate::repository::vault::{Index, ObjectId, Snapshot};
@@ -46,6 +47,8 @@ pub struct Options<'a> {
     pub numeric_owner: bool,
     /// Where to.
     pub target: &'a Path,
+    /// What opens encrypted levels.
+    pub keys: &'a Keyring<'a>,
     /// Read and check everything, write nothing.
     pub dry_run: bool,
     /// Threads that decompress.
@@ -136,8 +139,15 @@ impl Run<'_> {
     fn level(&self, chain: &Chain, entry: BackupEntry) -> Result<(BackupId, String, Vec<u32>)> {
         let (options, monitor) = (self.options, self.monitor);
         let location = chain.location(entry);
-        let mut stored =
-            StoredChain::open(self.repository, chain, entry, self.scratch, options.workers, monitor)?;
+        let mut stored = StoredChain::open(
+            self.repository,
+            chain,
+            entry,
+            options.keys,
+            self.scratch,
+            options.workers,
+            monitor,
+        )?;
         let Way::Levels(engine) = engine::by_name(&location.engine)?.way() else {
             let unknown = Error::new(Kind::Unsupported, "no engine reads levels that are named");
             return Err(unknown.on(&location.engine));

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 /// A private copy of a case, so that a test may do to it what it likes.
 struct Case {
     program: Program,
+    /// Whose password the program is given.
+    password: Option<PathBuf>,
     directory: TempDir,
     storage: PathBuf,
     expected: PathBuf,
@@ -26,12 +28,16 @@ impl Case {
         let directory = tempfile::tempdir().unwrap();
         let storage = directory.path().join("storage");
         copy(&corpus.join("storage").join(inside), &storage);
-        Case { program: Program::new(), directory, storage, expected: corpus.join("expected") }
+        let password = Some(corpus.join("encrypt-pass-file")).filter(|file| file.exists());
+        Case { program: Program::new(), password, directory, storage, expected: corpus.join("expected") }
     }
 
     fn run(&self, verb: &str, more: &[&str]) -> Outcome {
         let storage = self.storage.to_str().unwrap();
-        self.program.run(&[&[verb, "-r", storage, "--json"], more].concat())
+        let mut command = self.program.command(&[&[verb, "-r", storage, "--json"], more].concat());
+        command.envs(self.password.as_ref().map(|file| ("ICECORE_PASSWORD_FILE", file)));
+        let output = command.output().unwrap();
+        Outcome::new(output.status, &output.stdout, &output.stderr)
     }
 
     /// The backups listed, oldest first.
@@ -164,15 +170,31 @@ fn patched_s3_tar_gzip_l1() {
     restores("patched-s3-tar-gzip-l1", "frzs1/pre/fix", &usual());
 }
 
-/// Encryption is not read yet: that must be said, and nothing written.
 #[test]
-fn encrypted_backups_are_refused_in_words() {
+fn tar_enc_gzip_l0() {
+    restores("tar-enc-gzip-l0", "", &usual());
+}
+
+#[test]
+fn tar_enc_gzip_l2() {
+    restores("tar-enc-gzip-l2", "", &usual());
+}
+
+/// A wrong password, and none, are told before the target is touched.
+#[test]
+fn encrypted_backups_are_refused_in_words_without_their_password() {
     for name in ["tar-enc-gzip-l0", "tar-enc-gzip-l2"] {
-        let case = Case::new(name, "");
-        let ids: Vec<String> =
-            case.backups().iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect();
-        assert!(!ids.is_empty());
-        case.refuses(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut case = Case::new(name, "");
+        let wrong = case.directory.path().join("wrong");
+        fs::write(&wrong, "incorrect horse\n").unwrap();
+        for (password, status) in [(Some(wrong), 12), (None, 2)] {
+            case.password = password;
+            for backup in case.backups() {
+                let (outcome, target) = case.restore(backup["id"].as_str().unwrap());
+                outcome.expect(status).explained();
+                assert!(entries(&target).is_empty(), "the target was touched: {:?}", entries(&target));
+            }
+        }
     }
 }
 

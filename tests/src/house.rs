@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const BASE: [&str; 5] = ["error", "limits", "time", "name", "monitor"];
 
 /// Everything else, each using only what stands before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "level",
     "retention",
     "pipe",
@@ -19,6 +19,7 @@ const ORDER: [&str; 12] = [
     "tree",
     "storage",
     "repository",
+    "keyring",
     "engine",
     "select",
     "chain",

@@ -4,11 +4,12 @@
 
 use crate::dedup::PASSWORD;
 use crate::place::{HOST, NAME, assert_equal};
-use icecore::backup::levels::Settings as Levels;
+use icecore::backup::levels::{Encryption, Settings as Levels};
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::check::Amount;
 use icecore::codec::Compression;
 use icecore::engine::{Input, Root};
+use icecore::keyring::Keyring;
 use icecore::level::Policy;
 use icecore::monitor::{Monitor, Quiet};
 use icecore::name::ObjectName;
@@ -176,7 +177,14 @@ impl World {
             workers: self.workers,
             process: Process::of_number(1),
             dry_run,
-            levels: Levels { policy: self.policy, compression: self.compression, compression_level: None },
+            levels: Levels {
+                policy: self.policy,
+                compression: self.compression,
+                compression_level: None,
+                encryption: Encryption::None,
+                keys: &Keyring::none(),
+                states: None,
+            },
             snapshots: Snapshots {
                 effort: CompressionLevel::Default,
                 verify_compression: true,
@@ -235,6 +243,7 @@ impl World {
             verify: false,
             numeric_owner: true,
             target,
+            keys: Box::leak(Box::new(Keyring::none())),
             dry_run: false,
             workers: self.workers,
         }
@@ -360,6 +369,7 @@ pub fn check_and_clean(
         now: Timestamp(0),
         is_over: |_| false,
         workers: 1,
+        keys: &Keyring::none(),
     };
     let mut found = Vec::new();
     let report = check::run(&open(storage)?, &options, &scratch(), &Quiet, &mut |finding| {

@@ -16,6 +16,7 @@ mod corpus;
 mod damage;
 mod dedup;
 mod elsewhere;
+mod encryption;
 mod exclude;
 mod failure;
 mod faults;

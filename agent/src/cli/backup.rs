@@ -2,15 +2,18 @@
 
 use super::source::{Paths, Wanted, exclude_files};
 use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
+use crate::keys::{self, IdentityArguments};
 use crate::progress::Terminal;
+use crate::states::StateFolder;
 use crate::{exit, machine, output, seen};
-use clap::Args;
-use icecore::backup::levels::Settings as Levels;
+use clap::{Args, ValueEnum};
+use icecore::backup::levels::{Encryption, Settings as Levels, States};
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
 use icecore::engine::{self, Input, Way, dedup};
 use icecore::error::{Error, Kind, Result};
+use icecore::keyring::Keyring;
 use icecore::level::Policy;
 use icecore::repository::Repository;
 use icecore::repository::vault::CompressionLevel;
@@ -38,7 +41,9 @@ const READERS: usize = 8;
 ///
 /// With --engine tar a backup is a tar archive, a level of a chain with
 /// --incremental: the first backup of a name is full (level 0) and each later
-/// one holds what changed since the one before.
+/// one holds what changed since the one before. It is encrypted by age, under
+/// the password or to the recipients that are given, unless --no-encryption
+/// says that it is not.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -128,15 +133,35 @@ struct LevelArguments {
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
     #[arg(long, value_name = "N")]
     compression_level: Option<i32>,
+    /// How to encrypt: age, which `age -d` opens, or freezer, which Freezer and openssl open and which protects less, or none
+    /// [default: age]
+    #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true)]
+    encryption: Option<How>,
+    /// Encrypt to this public key in place of the password: age1…, \"ssh-ed25519 …\", \"ssh-rsa …\", or @FILE with one on each line;
+    /// may be repeated
+    #[arg(long, value_name = "KEY")]
+    recipient: Vec<String>,
+}
+
+/// How chains are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    Age,
+    Freezer,
+    None,
 }
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let is_levels = matches!(engine::by_name(&arguments.engine)?.way(), Way::Levels(_));
-    let (levels, snapshots) = arguments.settings(is_levels)?;
+    let identities = IdentityArguments::default();
+    let keys = arguments.repository.keyring(context, &identities)?;
+    let (mut levels, snapshots) = arguments.settings(is_levels, &keys)?;
     arguments.paths.check()?;
     let mut filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
+    let states = StateFolder::of(repository.id().unwrap_or(&repository.storage().label()));
+    levels.states = states.as_ref().map(|states| states as &dyn States);
     let places = arguments.repository.folders()?;
     if !arguments.dry_run {
         arguments.repository.heal(context, &repository)?;
@@ -205,7 +230,7 @@ impl Arguments {
     }
 
     /// What each way of making backups is told. An option that means nothing to the engine is an error, not a wish unheard.
-    fn settings(&self, is_levels: bool) -> Result<(Levels, Snapshots)> {
+    fn settings<'k>(&self, is_levels: bool, keys: &'k Keyring<'k>) -> Result<(Levels<'k>, Snapshots)> {
         let (wrong, hint) = if is_levels {
             (self.given_for_snapshots(), "leave it out, or leave out --engine")
         } else {
@@ -228,7 +253,14 @@ impl Arguments {
             },
             compression: Compression::Zstd,
             compression_level: self.levels.compression_level,
+            encryption: if is_levels { self.encryption()? } else { Encryption::None },
+            keys,
+            states: None,
         };
+        if matches!(levels.encryption, Encryption::Freezer) {
+            // What Freezer has by default; it does not read zstd.
+            levels.compression = Compression::Gzip;
+        }
         let mut effort = CompressionLevel::default();
         match &self.compression {
             Some(how) if is_levels => {
@@ -256,11 +288,37 @@ impl Arguments {
         Ok((levels, snapshots))
     }
 
+    /// How chains are to be encrypted. That they are not must have been said.
+    fn encryption(&self) -> Result<Encryption> {
+        let (how, recipients) = (self.levels.encryption, &self.levels.recipient);
+        let contradicts = |one: &str, other: &str| {
+            Error::invalid(format!("{one} and {other} contradict each other"), "")
+                .hint("leave out one of them")
+        };
+        let how = match (how, self.no_encryption) {
+            (Some(How::Age | How::Freezer), true) => {
+                return Err(contradicts("--no-encryption", "--encryption"));
+            }
+            (_, true) => How::None,
+            (how, false) => how.unwrap_or(How::Age),
+        };
+        match how {
+            How::Age if recipients.is_empty() => Ok(Encryption::Password),
+            How::Age => keys::recipients(recipients).map(Encryption::Recipients),
+            How::None if !recipients.is_empty() => Err(contradicts("no encryption", "--recipient")),
+            How::None => Ok(Encryption::None),
+            How::Freezer if !recipients.is_empty() => Err(contradicts("--encryption freezer", "--recipient")),
+            How::Freezer => Ok(Encryption::Freezer),
+        }
+    }
+
     fn given_for_levels(&self) -> Option<&'static str> {
         let levels = &self.levels;
         first_given(&[
             (levels.incremental, "--incremental"),
             (levels.compression_level.is_some(), "--compression-level"),
+            (levels.encryption.is_some(), "--encryption"),
+            (!levels.recipient.is_empty(), "--recipient"),
         ])
     }
 
@@ -276,11 +334,6 @@ impl Arguments {
 
     /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
     fn open(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
-        if is_levels && !self.no_encryption {
-            return Err(Error::invalid("the tar engine cannot encrypt yet", "").hint(
-                "add --no-encryption if the repository may hold readable data, or leave out --engine",
-            ));
-        }
         if is_levels {
             return match self.init && !self.dry_run {
                 true => self.repository.create(context),

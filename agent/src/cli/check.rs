@@ -1,6 +1,7 @@
 //! `icecore check`: whether every backup can be restored.
 
 use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
+use crate::keys::IdentityArguments;
 use crate::progress::Terminal;
 use crate::{machine, output, seen};
 use clap::Args;
@@ -16,7 +17,8 @@ use std::process::ExitCode;
 /// Without --read-data: chains without gaps, trees whole, objects there, sizes
 /// right, and every piece of a file as long as the index says. With it, everything is read, decompressed and compared with its
 /// hashes; --read-data-subset reads a part of the packs. What is damaged is
-/// named, with the backups that need it. What killed runs left behind is
+/// named, with the backups that need it; of chains for which no key is given, the
+/// hashes alone are compared. What killed runs left behind is
 /// listed, and removed with --clean once it is old enough that no run can
 /// still be writing it. Runs that are announced and did not end are named:
 /// those of this machine whose process is gone are removed with --clean.
@@ -32,6 +34,8 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     series: SeriesArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Read and compare every byte
     #[arg(long)]
     read_data: bool,
@@ -72,6 +76,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     if let Some(limit) = clean_older_than {
         repository.storage().clean_temporaries(limit)?;
     }
+    let keys = arguments.repository.keyring(context, &arguments.identities)?;
     let options = check::Options {
         filter,
         read_data: match arguments.read_data_subset {
@@ -83,6 +88,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         now: Timestamp(now().seconds),
         is_over: machine::is_over,
         workers: arguments.repository.workers(&repository),
+        keys: &keys,
     };
     let mut found = |finding: &Finding| print(context, finding);
     let report = check::run(&repository, &options, &scratch(), &monitor, &mut found);

@@ -2,6 +2,7 @@
 
 use super::{Context, cores, entropy, host_name, now};
 use crate::cache::CacheArguments;
+use crate::keys::IdentityArguments;
 use crate::location::Location;
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
@@ -10,6 +11,7 @@ use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
 use icecore::heal;
+use icecore::keyring::Keyring;
 use icecore::repository::vault::opening::Threshold;
 use icecore::repository::vault::{Password, Protection};
 use icecore::repository::{Repository, copies};
@@ -86,6 +88,15 @@ impl RepositoryArguments {
         let (mut repository, threshold) = opened.map_err(|error| self.advise(error))?;
         self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
+    }
+
+    /// What opens chains: these secret keys, and the password if one is needed.
+    pub fn keyring<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        identities: &IdentityArguments,
+    ) -> Result<Keyring<'a>> {
+        identities.keyring(context, &self.password)
     }
 
     fn open_vault(

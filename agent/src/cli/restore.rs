@@ -3,6 +3,7 @@
 use super::{
     Context, DetailArguments, RepositoryArguments, SeriesArguments, absolute, host_name, parse_time, scratch,
 };
+use crate::keys::IdentityArguments;
 use crate::progress::Terminal;
 use crate::{output, seen};
 use clap::{Args, ValueEnum};
@@ -50,6 +51,8 @@ pub struct Arguments {
     series: SeriesArguments,
     #[command(flatten)]
     details: DetailArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Which backup, and after a colon what of it: BACKUP is an id (or the head of one) that `list` prints, `latest`, or
     /// `latest~N` for the N-th before it
     #[arg(value_name = "BACKUP[:PATH]", default_value = "latest")]
@@ -152,6 +155,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     for folder in arguments.repository.folders()? {
         keep_apart(&folder, &target, arguments.delete)?;
     }
+    let keys = arguments.repository.keyring(context, &arguments.identities)?;
     let include: Vec<Vec<u8>> = arguments.include.iter().map(|path| path.as_bytes().to_vec()).collect();
     let options = restore::Options {
         filter,
@@ -167,6 +171,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         verify: arguments.verify,
         numeric_owner: arguments.numeric_owner,
         target: &target,
+        keys: &keys,
         dry_run: arguments.dry_run,
         workers: arguments.repository.workers(&repository),
     };

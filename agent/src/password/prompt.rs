@@ -1,6 +1,7 @@
 //! A question at the terminal whose answer is not shown.
 
 use crate::cli::Context;
+use crate::progress;
 use icecore::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -24,13 +25,17 @@ pub fn ask(context: &Context<'_>, question: &str) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let Ok(terminal) = File::options().read(true).write(true).open("/dev/tty") else { return Ok(None) };
+    progress::aside(|| ask_at(context, &terminal, question)).map(Some)
+}
+
+fn ask_at(context: &Context<'_>, mut terminal: &File, question: &str) -> Result<Vec<u8>> {
     let failed = |e| Error::io("cannot ask at", "the terminal", e);
-    (&terminal).write_all(question.as_bytes()).map_err(failed)?;
-    let silent = Silent::begin(&terminal)?;
-    let line = read_line(context, &terminal);
+    terminal.write_all(question.as_bytes()).map_err(failed)?;
+    let silent = Silent::begin(terminal)?;
+    let line = read_line(context, terminal);
     drop(silent);
-    (&terminal).write_all(b"\n").map_err(failed)?;
-    line.map(Some)
+    terminal.write_all(b"\n").map_err(failed)?;
+    line
 }
 
 fn read_line(context: &Context<'_>, mut terminal: &File) -> Result<Vec<u8>> {

@@ -12,6 +12,8 @@ const MARK: &str = "password-file";
 const SERIES: [&str; 3] = ["name", "host", "engine"];
 /// This means the same to every command that has it.
 const DRY_RUN: &str = "dry-run";
+/// So does this.
+const IDENTITY: &str = "identity";
 /// This is said by all who make backups, and by nobody else.
 const NO_ENCRYPTION: &str = "no-encryption";
 /// The commands that make repositories or backups of their own.
@@ -162,7 +164,7 @@ impl Options {
             return Owner::Nobody;
         }
         if SERIES.contains(&key)
-            || [DRY_RUN, NO_ENCRYPTION].contains(&key)
+            || [DRY_RUN, IDENTITY, NO_ENCRYPTION].contains(&key)
             || self.keys_of_repositories().contains(key)
         {
             return Owner::All;

@@ -1,31 +1,43 @@
 //! Backups by engines that make levels: what there is decides the level; the engine produces, workers compress, the storage
 //! consumes, all at once; the document is written last, and with it the backup exists.
 
+mod sealing;
+
+pub use sealing::{Encryption, Kept, States};
+
 use super::{Options, Report};
 use crate::codec::{self, Compression, Encoding};
 use crate::engine::{BackupJob, Input, Root, Source, StreamEngine};
 use crate::error::{Error, Kind, Result};
+use crate::keyring::Keyring;
 use crate::level::{self, Decision, Policy};
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
 use crate::pipe::{BlockWriter, Pool};
-use crate::repository::document::{self, Stored};
-use crate::repository::pending::{Claimant, Contents};
-use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
+use crate::repository::document::{self, Scheme, Stored};
+use crate::repository::pending::{Claimant, Contents, DataWriter};
+use crate::repository::{BackupId, Chain, Pending, Repository};
 use crate::spool::{Scratch, Spool};
 use crate::time::{FileTime, Timestamp};
 use crate::tree::directory::path_bytes;
+use sealing::{Base, Seal};
+use std::io::Write;
 use std::path::Path;
 
 /// What only levels need to be told.
-#[derive(Debug, Clone)]
-pub struct Settings {
+pub struct Settings<'a> {
     /// Which level a backup gets.
     pub policy: Policy,
     /// How its stream is compressed.
     pub compression: Compression,
     /// The compressor's level; `None` for its default.
     pub compression_level: Option<i32>,
+    /// How it is encrypted.
+    pub encryption: Encryption,
+    /// What opens what is there, and gives the password.
+    pub keys: &'a Keyring<'a>,
+    /// Where a machine that cannot read what it writes keeps what it needs; without, each of its backups is full.
+    pub states: Option<&'a dyn States>,
 }
 
 /// Makes a level.
@@ -40,8 +52,9 @@ pub(super) fn run(
 ) -> Result<Report> {
     let path = the_path(options)?;
     let run = Run { repository, options, scratch, monitor, engine, name, path };
-    let (decision, base) = run.decide()?;
-    if options.dry_run { run.rehearse(&decision, base) } else { run.carry_out(&decision, base, clock) }
+    options.levels.encryption.validate(options.levels.compression)?;
+    let plan = run.decide()?;
+    if options.dry_run { run.rehearse(plan) } else { run.carry_out(plan, clock) }
 }
 
 /// The one path that is read.
@@ -70,41 +83,34 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The level of this backup, and the engine's state that it builds on. A chain that is damaged, as far as
-    /// names and sizes tell, is as good as one with a gap.
-    fn decide(&self) -> Result<(Decision, Option<Spool>)> {
+    /// The level of this backup, and what it builds on. A chain that is damaged, as far as names and sizes tell, is as good as
+    /// one with a gap.
+    fn decide(&self) -> Result<Plan> {
         let now = Timestamp(self.options.now.seconds);
         let found = self.repository.chains(&self.options.engine, &self.name)?;
         for stray in &found.strays {
             self.monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
         }
-        let newest = found.chains.iter().max_by_key(|chain| chain.start);
-        let decision = level::decide(&self.options.levels.policy, newest.map(Chain::view), now)?;
-        let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
-            return Ok((decision, None));
+        let newest = found.chains.into_iter().max_by_key(|chain| chain.start);
+        let decision = level::decide(&self.options.levels.policy, newest.as_ref().map(Chain::view), now)?;
+        let full = |reason, newest| Plan { decision: Decision::Full(reason), base: None, newest };
+        let (Decision::Increment { parent, .. }, Some(chain)) = (decision, &newest) else {
+            return Ok(Plan { decision, base: None, newest });
         };
-        match self.state(chain, *parent) {
-            Ok(state) => Ok((decision, Some(state))),
+        match self.base(chain, parent) {
+            Ok(Ok(base)) => Ok(Plan { decision, base: Some(base), newest }),
+            Ok(Err(reason)) => {
+                self.monitor.event(Event::Warning(&format!("a new full backup: {reason}")));
+                Ok(full(reason, newest))
+            }
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
                 self.monitor.event(Event::Warning(&format!(
                     "a new full backup, since the last one is damaged: {error}"
                 )));
-                Ok((Decision::Full(level::Reason::Damaged), None))
+                Ok(full(level::Reason::Damaged, newest))
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The engine's state after `parent`, if all that a restore of it needs is there in full length.
-    fn state(&self, chain: &Chain, parent: BackupEntry) -> Result<Spool> {
-        let path = self.repository.path(chain, parent)?;
-        self.repository.verify_sizes(&path)?;
-        if path.iter().any(|step| step.document.encryption) {
-            return Err(Error::new(Kind::Unsupported, "encrypted, which this version cannot build on yet"));
-        }
-        let top =
-            path.last().ok_or_else(|| Error::damaged("no levels in", chain.location(parent).to_string()))?;
-        self.repository.read_engine_metadata(top, self.scratch)
     }
 
     fn job(&self, base: Option<Spool>) -> BackupJob<'_> {
@@ -122,45 +128,53 @@ impl Run<'_> {
     }
 
     /// Everything but writing.
-    fn rehearse(&self, decision: &Decision, base: Option<Spool>) -> Result<Report> {
+    fn rehearse(&self, Plan { decision, base, .. }: Plan) -> Result<Report> {
         let pool = Pool::new(2);
         let blocks = pool.clone();
         let mut out = BlockWriter::new(pool, move |block| {
             blocks.give(block);
             Ok(())
         });
-        self.engine.backup(self.job(base), &mut out)?;
+        self.engine.backup(self.job(base.map(|base| base.state)), &mut out)?;
         out.finish()?;
         let now = Timestamp(self.options.now.seconds);
         let chain = match decision {
             Decision::Full(_) => now,
-            Decision::Increment { chain, .. } => *chain,
+            Decision::Increment { chain, .. } => chain,
         };
-        Ok(self.report(decision, None, chain, now, 0))
+        Ok(self.report(&decision, None, chain, now, 0))
     }
 
     fn carry_out(
         &self,
-        decision: &Decision,
-        base: Option<Spool>,
+        Plan { decision, base, newest }: Plan,
         clock: &dyn Fn() -> FileTime,
     ) -> Result<Report> {
+        let (state, seal) = match base {
+            Some(base) => (Some(base.state), base.seal),
+            None => (None, self.new_seal(newest.as_ref())?),
+        };
         let now = Timestamp(self.options.now.seconds);
         let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process.number };
         let mut pending =
-            self.repository.begin(&self.options.engine, &self.name, decision, now, &claimant)?;
-        let (data, mut state) = self.store(&pending, base)?;
-        let engine_metadata = pending.engine_metadata(&mut state)?;
+            self.repository.begin(&self.options.engine, &self.name, &decision, now, &claimant)?;
+        let (data, mut state) = self.store(&pending, state, &seal)?;
+        let engine_metadata = match seal.state(&mut state, self.scratch)? {
+            Some(mut sealed) => pending.engine_metadata(&mut sealed)?,
+            None => pending.engine_metadata(&mut state)?,
+        };
         self.monitor.check()?;
         let location = pending.location().clone();
-        pending.commit(data, engine_metadata, self.contents(Timestamp(clock().seconds)))?;
+        pending.commit(data, engine_metadata, self.contents(Timestamp(clock().seconds), seal.scheme()))?;
+        self.keep(&location, &engine_metadata, &mut state);
         let id = Some(BackupId::of(&location));
-        Ok(self.report(decision, id, location.chain, location.entry.timestamp, data.size_bytes))
+        Ok(self.report(&decision, id, location.chain, location.entry.timestamp, data.size_bytes))
     }
 
-    /// The stream: engine, workers and storage at once.
-    fn store(&self, pending: &Pending, base: Option<Spool>) -> Result<(Stored, Spool)> {
-        let mut data = pending.data_writer()?;
+    /// The stream: engine, workers, encryption and storage at once.
+    fn store(&self, pending: &Pending, base: Option<Spool>, seal: &Seal) -> Result<(Stored, Spool)> {
+        let outlet = Outlet { data: pending.data_writer()?, monitor: self.monitor };
+        let mut stream = seal.writer(outlet)?;
         let encoding = Encoding {
             compression: self.options.levels.compression,
             level: self.options.levels.compression_level,
@@ -170,20 +184,16 @@ impl Run<'_> {
         let state = codec::encode(
             encoding,
             |out| self.engine.backup(job, out),
-            |piece| {
-                data.write(piece)?;
-                self.monitor.event(Event::Stored { bytes: piece.len() as u64 });
-                Ok(())
-            },
+            |piece| stream.write_all(piece).map_err(|e| Error::io("cannot store", "the stream", e)),
         )?;
-        Ok((data.finish()?, state))
+        Ok((stream.finish()?.data.finish()?, state))
     }
 
-    fn contents(&self, finished: Timestamp) -> Contents {
+    fn contents(&self, finished: Timestamp, scheme: Scheme) -> Contents {
         let options = self.options;
         Contents {
             compression: options.levels.compression.name().to_owned(),
-            encryption: false,
+            scheme,
             report: document::Report {
                 started: Timestamp(options.now.seconds),
                 finished,
@@ -232,5 +242,32 @@ impl Run<'_> {
             dry_run: self.options.dry_run,
             state: None,
         }
+    }
+}
+
+/// What a backup is going to be.
+struct Plan {
+    decision: Decision,
+    /// What an increment builds on.
+    base: Option<Base>,
+    /// The newest chain there is.
+    newest: Option<Chain>,
+}
+
+/// Where a stream goes to once nothing more is done to it.
+struct Outlet<'a> {
+    data: DataWriter,
+    monitor: &'a Counting<'a>,
+}
+
+impl Write for Outlet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.data.write(bytes)?;
+        self.monitor.event(Event::Stored { bytes: bytes.len() as u64 });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::chain::StoredChain;
 use crate::engine::{self, Chain as _, Reading, Way};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Event;
+use crate::repository::document::Scheme;
 use crate::repository::reading::Step;
 use crate::repository::{BackupLocation, Chain, Parents};
 use crate::select;
@@ -62,13 +63,25 @@ impl Levels<'_, '_> {
             return Err(unknown.on(&step.location.engine));
         };
         let object = step.location.data()?.to_string();
-        let mut chain = StoredChain::of_one(
+        let has_hash = step.document.details.is_some();
+        let opened = StoredChain::of_one(
             self.check.repository,
-            step,
+            step.clone(),
+            self.check.options.keys,
             self.check.scratch,
             self.check.options.workers,
             self.check.monitor,
-        )?;
+        );
+        let mut chain = match opened {
+            Err(error) if error.kind() == Kind::Invalid && has_hash => return self.hash_alone(&step, &error),
+            Err(error) if error.kind() == Kind::Invalid => {
+                return Err(Error::new(Kind::Unsupported, "cannot be checked:").on(object).because(error));
+            }
+            opened => opened?,
+        };
+        if step.document.scheme() != &Scheme::None {
+            chain.engine_metadata(0)?;
+        }
         let stream = chain.stream(0, &mut |input| {
             engine.verify(input, self.check.monitor)?;
             Ok(Reading::ToTheEnd)
@@ -78,6 +91,17 @@ impl Levels<'_, '_> {
             Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
             _ => error,
         })
+    }
+
+    /// What nothing was given to open: whether it is as it was stored can be told all the same.
+    fn hash_alone(&self, step: &Step, why: &Error) -> Result<()> {
+        let mut reader = self.check.repository.data_reader(step)?;
+        while reader.next_block()?.is_some() {
+            self.check.monitor.check()?;
+        }
+        let text = format!("as it was stored, but not decrypted and not read: {why}");
+        self.check.monitor.event(Event::Warning(&text));
+        Ok(())
     }
 
     fn remains(&mut self) -> Result<()> {

@@ -13,15 +13,19 @@
 //! What no decoder can see is a stream that was cut exactly between two of its members, or one without compression that was
 //! cut anywhere: it is a sound, shorter stream. Whoever stores a stream must keep its length or hash, or an end mark inside.
 //!
+//! Encryption is the outermost layer of a stored stream, around its compression: [`mod@age`], and Freezer's [`openssl`].
+//!
 //! Beside them stand the two rules that cut content by its own bytes: [`chunker`] a long file into chunks, [`borders`] many
 //! small ones into bundles.
 
+pub mod age;
 pub mod borders;
 mod bzip2;
 pub mod chunker;
 mod frame;
 mod gzip;
 mod member;
+pub mod openssl;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -79,6 +83,32 @@ impl Compression {
                 .on(format!("{name:?}"))
                 .hint(format!("one of {names}"))
         })
+    }
+
+    /// Whether a stream of this compression may begin with these bytes; they are all of it, or 512 of them. Without compression it
+    /// is a tar archive.
+    pub fn begins(self, head: &[u8]) -> bool {
+        match self {
+            Compression::None => head.get(257..262) == Some(b"ustar"),
+            // Deflate, and no flag that has no meaning.
+            Compression::Gzip => {
+                head.starts_with(&[0x1f, 0x8b, 8]) && head.get(3).is_some_and(|flags| flags & 0xe0 == 0)
+            }
+            // A block, or the end of a stream of none.
+            Compression::Bzip2 => match head {
+                [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] => {
+                    [*b"\x31\x41\x59\x26\x53\x59", *b"\x17\x72\x45\x38\x50\x90"]
+                        .iter()
+                        .any(|mark| rest.starts_with(mark))
+                }
+                _ => false,
+            },
+            Compression::Xz => head.starts_with(b"\xfd7zXZ\0"),
+            Compression::Zstd => {
+                let is_passed_over = matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
+                is_passed_over || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+            }
+        }
     }
 
     /// The levels that can be asked for, from fast to small.

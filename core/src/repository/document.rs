@@ -6,7 +6,10 @@
 //! understood, and none makes it one of Freezer's, which have no hashes.
 
 pub(super) mod python;
+mod scheme;
 mod seal;
+
+pub use scheme::Scheme;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,8 @@ pub struct Details {
     pub engine_metadata: Stored,
     /// The timestamp of the backup this one is an increment to; `None` for a full one.
     pub parent: Option<Timestamp>,
+    /// How the stream is encrypted, if it is.
+    pub scheme: Scheme,
     /// What the run says of itself.
     pub report: Report,
 }
@@ -117,6 +122,8 @@ struct Addition {
     parent: Option<i64>,
     #[serde(default)]
     tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encryption: Option<scheme::Keys>,
     program: String,
 }
 
@@ -213,12 +220,16 @@ fn damaged(why: &str) -> Error {
 }
 
 fn document_of(keys: Keys) -> Result<Document> {
+    let details = keys.icecore.map(details_of).transpose()?;
+    if details.as_ref().is_some_and(|details| (details.scheme != Scheme::None) != keys.encryption) {
+        return Err(damaged("contradicts itself about encryption"));
+    }
     Ok(Document {
         engine_name: keys.engine_name,
         compression: keys.compression,
         rsync_block_size: keys.rsync_block_size,
         encryption: keys.encryption,
-        details: keys.icecore.map(details_of).transpose()?,
+        details,
     })
 }
 
@@ -243,11 +254,21 @@ fn details_of(keys: Addition) -> Result<Details> {
             blake3: keys.engine_metadata_blake3.0,
         },
         parent: keys.parent.map(Timestamp),
+        scheme: Scheme::of(keys.encryption)?,
         report,
     })
 }
 
 impl Document {
+    /// How the stream is encrypted. Of Freezer's documents only whether it is; there is one way.
+    pub fn scheme(&self) -> &Scheme {
+        match &self.details {
+            Some(details) => &details.scheme,
+            None if self.encryption => &Scheme::OpenSsl,
+            None => &Scheme::None,
+        }
+    }
+
     /// The bytes of the object: one line without an end, separated as Python does it, ASCII only. Of long lists of paths the
     /// first [`REPORTED_PATHS`] are written, at most [`DOCUMENT_PATH_BYTES`] of them; the counts stay whole.
     ///
@@ -297,6 +318,7 @@ impl Details {
             unread: named(&report.unread).cloned().collect(),
             parent: self.parent.map(|parent| parent.0),
             tags: report.tags.clone(),
+            encryption: self.scheme.keys(),
             program: report.program.clone(),
         }
     }

@@ -6,7 +6,7 @@
 //! and before it takes anything else, and a commit gives up the claim after it has put the document: one of the two always
 //! notices the other. Invariant: as long as the document may exist, nothing of the backup is deleted.
 
-use super::document::{Details, Document, Report, Stored, python};
+use super::document::{Details, Document, Report, Scheme, Stored, python};
 use super::location::{self, DATA, METADATA, series_folder};
 use super::{BackupEntry, BackupLocation, Repository};
 use crate::error::{Error, Kind, Result};
@@ -35,8 +35,8 @@ pub struct Claimant {
 pub struct Contents {
     /// How the stream is compressed, in Freezer's words where it has one.
     pub compression: String,
-    /// Whether the stream is encrypted.
-    pub encryption: bool,
+    /// How the stream is encrypted, if it is.
+    pub scheme: Scheme,
     /// What the run says of itself.
     pub report: Report,
 }
@@ -212,8 +212,14 @@ impl Pending {
             engine_name: self.location.engine.clone(),
             compression: Some(contents.compression),
             rsync_block_size: None,
-            encryption: contents.encryption,
-            details: Some(Details { data, engine_metadata, parent, report: contents.report }),
+            encryption: contents.scheme != Scheme::None,
+            details: Some(Details {
+                data,
+                engine_metadata,
+                parent,
+                scheme: contents.scheme,
+                report: contents.report,
+            }),
         }
     }
 

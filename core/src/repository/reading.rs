@@ -104,7 +104,18 @@ impl Repository {
         self.reader(step.location.data()?, step.promised_data())
     }
 
-    /// Fetches the state of the engine after a backup, and checks it.
+    /// The first bytes of the stream of a backup, not compared with any hash: what tells by which key it opens.
+    ///
+    /// # Errors
+    /// As [`Repository::data_reader`].
+    pub fn data_head(&self, step: &Step, most_bytes: usize) -> Result<Vec<u8>> {
+        let name = step.location.data()?;
+        let size_bytes = self.checked_size(&name, step.promised_data())?;
+        let length = usize::try_from(size_bytes).unwrap_or(usize::MAX).min(most_bytes);
+        self.storage.read(&name, 0, length)
+    }
+
+    /// Fetches the state of the engine after a backup, and checks it, as it is stored.
     ///
     /// # Errors
     /// As [`Repository::data_reader`] and [`ObjectReader::next_block`], and I/O of the spool.

@@ -52,7 +52,7 @@ fn contents() -> Contents {
         tags: vec!["t".to_owned()],
         program: "icecore 0.1.0".to_owned(),
     };
-    Contents { compression: "gzip".to_owned(), encryption: false, report }
+    Contents { compression: "gzip".to_owned(), scheme: document::Scheme::None, report }
 }
 
 fn spool(bytes: &[u8]) -> Spool {

@@ -1,6 +1,7 @@
 //! The metadata document: Freezer's bytes, our keys, and what is refused.
 
 use super::*;
+use crate::limits::LOCKED_KEY_BYTES;
 use proptest::prelude::*;
 
 const FREEZER_TAR: &str = r#"{"engine_name": "tar", "compression": "gzip", "encryption": false}"#;
@@ -35,9 +36,62 @@ fn full() -> Document {
         data: Stored { size_bytes: 5, blake3: blake3::hash(b"hello") },
         engine_metadata: Stored { size_bytes: 0, blake3: blake3::hash(b"") },
         parent: Some(Timestamp(1_795_485_740)),
+        scheme: Scheme::None,
         report,
     };
     Document { details: Some(details), ..bare("tar", None) }
+}
+
+fn encrypted(scheme: Scheme) -> Document {
+    let details = full().details.map(|details| Details { scheme, ..details });
+    Document { encryption: true, details, ..full() }
+}
+
+#[test]
+fn a_document_says_how_its_stream_is_encrypted() {
+    let key = b"age-encryption.org/v1\n\xff".to_vec();
+    for (scheme, text) in [
+        (Scheme::Age { locked_key: None }, r#""encryption": {"scheme": "age"}, "program""#),
+        (
+            Scheme::Age { locked_key: Some(key) },
+            r#""encryption": {"scheme": "age", "locked_key": "YWdlLWVuY3J5cHRpb24ub3JnL3YxCv8="}, "program""#,
+        ),
+        (Scheme::OpenSsl, r#""encryption": {"scheme": "openssl"}, "program""#),
+    ] {
+        let line = String::from_utf8(encrypted(scheme.clone()).encode().unwrap()).unwrap();
+        assert!(line.contains(text), "{line}");
+        assert!(line.contains(r#""compression": "gzip", "encryption": true, "icecore""#), "{line}");
+        let back = parse(line.as_bytes()).unwrap();
+        assert_eq!((back.scheme(), &back), (&scheme, &encrypted(scheme.clone())));
+    }
+    assert_eq!(parse(FREEZER_TAR.as_bytes()).unwrap().scheme(), &Scheme::None);
+    let freezers = FREEZER_TAR.replace("false", "true");
+    assert_eq!(parse(freezers.as_bytes()).unwrap().scheme(), &Scheme::OpenSsl);
+}
+
+#[test]
+fn what_is_said_of_encryption_is_not_guessed_at() {
+    let line = String::from_utf8(encrypted(Scheme::OpenSsl).encode().unwrap()).unwrap();
+    let line = line.split(r#""document_blake3""#).next().unwrap().to_owned();
+    let kind = |from: &str, to: &str| {
+        assert!(line.contains(from));
+        let changed = line.replace(from, to).trim_end_matches(", ").to_owned() + "}}";
+        parse(&seal::close(changed.into_bytes())).err().map(|error| error.kind())
+    };
+    let scheme = r#"{"scheme": "openssl"}"#;
+    assert_eq!(kind("openssl", "openssl"), None);
+    assert_eq!(kind("openssl", "rot13"), Some(Kind::Unsupported));
+    for wrong in [
+        r#"{"scheme": "openssl", "locked_key": "AAAA"}"#.to_owned(),
+        r#"{"scheme": "age", "locked_key": "A"}"#.to_owned(),
+        r#"{"scheme": "age", "locked_key": 7}"#.to_owned(),
+        r#"{}"#.to_owned(),
+        format!(r#"{{"scheme": "age", "locked_key": "{}"}}"#, "A".repeat(LOCKED_KEY_BYTES * 4)),
+    ] {
+        assert_eq!(kind(scheme, &wrong), Some(Kind::Damaged), "{wrong}");
+    }
+    assert_eq!(kind(r#""encryption": true"#, r#""encryption": false"#), Some(Kind::Damaged));
+    assert_eq!(kind(r#""encryption": {"scheme": "openssl"}, "#, ""), Some(Kind::Damaged));
 }
 
 #[test]
@@ -210,13 +264,21 @@ proptest! {
     #[test]
     fn a_document_is_one_ascii_line_and_comes_back(
         report in any_report(), sizes in any::<(u64, u64)>(), hashes in any::<([u8; 32], [u8; 32])>(),
-        parent in proptest::option::of(any::<i64>()), engine in ".*", encryption in any::<bool>(),
+        parent in proptest::option::of(any::<i64>()), engine in ".*", way in 0..4,
+        key in proptest::collection::vec(any::<u8>(), 0..300),
         compression in proptest::option::of("[a-z]*"), block in proptest::option::of(any::<u64>()),
     ) {
         let stored = |size_bytes, hash| Stored { size_bytes, blake3: blake3::Hash::from_bytes(hash) };
+        let scheme = match way {
+            0 => Scheme::None,
+            1 => Scheme::OpenSsl,
+            2 => Scheme::Age { locked_key: None },
+            _ => Scheme::Age { locked_key: Some(key) },
+        };
+        let encryption = scheme != Scheme::None;
         let details = Details {
             data: stored(sizes.0, hashes.0), engine_metadata: stored(sizes.1, hashes.1),
-            parent: parent.map(Timestamp), report,
+            parent: parent.map(Timestamp), scheme, report,
         };
         let document = Document {
             engine_name: engine, compression, rsync_block_size: block, encryption, details: Some(details),

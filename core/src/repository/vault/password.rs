@@ -13,8 +13,8 @@ impl Password {
         Password(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for the one place that derives a key from them.
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The bytes, for the places that derive keys from them.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
