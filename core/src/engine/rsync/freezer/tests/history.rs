@@ -178,7 +178,7 @@ fn what_stays_in_its_place_comes_back_from_the_first_engine() {
     }
 }
 
-/// A byte in front of a file moves everything behind it: the first engine stored two of four blocks, and not where the others are.
+/// A byte in front of a file moves everything behind it: the first engine stored its first block, and not where the others are.
 #[test]
 fn what_was_moved_within_a_file_is_lost_in_words_and_does_not_stand_there() {
     let at = |level: usize, content: Vec<u8>| {
@@ -186,7 +186,7 @@ fn what_was_moved_within_a_file_is_lost_in_words_and_does_not_stand_there() {
         Stamped::from([("f".to_owned(), (Node::File(content), time_of(level))), other])
     };
     let base = bytes(1, 12_000);
-    let mut levels = first(&[at(0, base.clone()), at(1, [&b"x"[..], &base].concat())]);
+    let mut levels = first(&[at(0, base.clone()), at(1, [&b"x"[..], &base[..11_999]].concat())]);
     for with_manifest in [true, false] {
         if !with_manifest {
             levels.manifests.clear();
@@ -199,4 +199,18 @@ fn what_was_moved_within_a_file_is_lost_in_words_and_does_not_stand_there() {
         assert_eq!(tree_of(folder.path()).contains_key("f"), !with_manifest);
         assert_eq!(tree_of(folder.path())["other"], Node::File(b"same".to_vec()));
     }
+}
+
+/// Where the file grew by that, the end of it was never stored: that is known without the digests.
+#[test]
+fn what_was_never_stored_is_lost_in_words_and_does_not_stand_there() {
+    let at = |level: usize, content: Vec<u8>| Stamped::from([("f".to_owned(), (Node::File(content), time_of(level)))]);
+    let base = bytes(1, 12_000);
+    let mut levels = first(&[at(0, base.clone()), at(1, [&b"x"[..], &base].concat())]);
+    levels.manifests.clear();
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = restore_to(folder.path(), &levels, &How::default());
+    outcome.result.unwrap();
+    assert_eq!((outcome.lost, outcome.entries), (vec!["f".to_owned()], 0));
+    assert!(tree_of(folder.path()).is_empty());
 }

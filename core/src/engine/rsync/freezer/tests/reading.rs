@@ -119,7 +119,7 @@ fn headers_of_the_second_engine_are_read_with_every_form_of_text() {
             "str8" => stream.0.extend([&[0xd9, 200], path.as_bytes()].concat()),
             _ => stream.0.extend([&[0xc4, 200], path.as_bytes()].concat()),
         }
-        stream.inode(0o100_4755, 10_000, -1.5).text(b"new_level").truth();
+        stream.inode(0o104_755, 10_000, -1.5).text(b"new_level").truth();
         stream.text(b"deltas").list(2).number(4096 + 1808).list(2).number(1).number(2);
         stream.0.extend(vec![1; 4096 + 1808]);
         let (dialect, found) = records(&stream.0, Some(4096)).unwrap();
@@ -151,9 +151,9 @@ fn broken_headers_of_the_second_engine_are_damage() {
         fill(&mut stream);
         records(&stream.0, Some(4096)).unwrap_err().kind()
     };
-    assert_eq!(with(&|p| drop(p.map(1).inode(0o100644, 0, 1.0))), Kind::Damaged);
-    assert_eq!(with(&|p| drop(p.map(1).text(b"path").text(b"a"))), Kind::Damaged);
-    assert_eq!(with(&|p| drop(p.map(2).text(b"path").text(b"a").inode(0o644, 0, 1.0))), Kind::Damaged);
-    assert_eq!(with(&|p| drop(p.map(2).text(b"path").text(b"a").inode(0o100644, 0, f64::NAN))), Kind::Damaged);
-    assert_eq!(with(&|p| drop(p.map(1).text(&[b'k'; 300]).number(1))), Kind::Limit);
+    assert_eq!(with(&|p| { p.map(1).inode(0o100644, 0, 1.0); }), Kind::Damaged);
+    assert_eq!(with(&|p| { p.map(1).text(b"path").text(b"a"); }), Kind::Damaged);
+    assert_eq!(with(&|p| { p.map(2).text(b"path").text(b"a").inode(0o644, 0, 1.0); }), Kind::Damaged);
+    assert_eq!(with(&|p| { p.map(2).text(b"path").text(b"a").inode(0o100644, 0, f64::NAN); }), Kind::Damaged);
+    assert_eq!(with(&|p| { p.map(1).text(&[b'k'; 300]).number(1); }), Kind::Limit);
 }

@@ -97,7 +97,7 @@ fn what_stands_in_the_target_gives_way_or_not_by_the_policy() {
             fs::write(at("docs/stranger"), "mine").unwrap();
             fs::write(at("top"), "top").unwrap();
             let set = |path: &str, level: usize| {
-                let time = UNIX_EPOCH + Duration::from_secs(time_of(level));
+                let time = UNIX_EPOCH + Duration::from_millis(time_of(level) * 1000 + 500);
                 fs::File::open(at(path)).unwrap().set_modified(time).unwrap();
             };
             set("docs/a", 9);

@@ -268,7 +268,9 @@ pub(super) fn second(history: &[BTreeMap<String, (Node, u64)>], block: usize) ->
                     }
                     if !changed.is_empty() {
                         headers.text(b"deltas").list(2).number((content.len() - start) as u64).list(changed.len());
-                        changed.iter().for_each(|number| drop(headers.number(*number as u64)));
+                        for number in &changed {
+                            headers.number(*number as u64);
+                        }
                     }
                 }
             }
@@ -306,9 +308,13 @@ fn manifest(tree: &BTreeMap<String, (Node, u64)>, block: usize) -> Vec<u8> {
         };
         let digests: Vec<String> = content.chunks(block).map(sha1).collect();
         packed.map(2).text(b"mtime").float(*time as f64).text(b"signature").list(2).list(digests.len());
-        digests.iter().for_each(|_| drop(packed.number(7)));
+        for _ in &digests {
+            packed.number(7);
+        }
         packed.list(digests.len());
-        digests.iter().for_each(|digest| drop(packed.text(digest.as_bytes())));
+        for digest in &digests {
+            packed.text(digest.as_bytes());
+        }
     }
     packed.text(b"rsync_block_size").number(block as u64);
     zlib(&packed.0)
