@@ -117,7 +117,7 @@ fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_the_second_engine_stored_comes_back(changes in changes(), block in prop::sample::select(vec![512_usize, 4096, 5000])) {
