@@ -526,6 +526,9 @@ pub const HEAL_ROWS: usize = 1 << 22;
 /// Bytes of the objects that say which repository a storage holds.
 pub const IDENTITY_BYTES: u64 = 64 << 10;
 
+/// Bytes of a password in a file that `openssl -pass file:` takes.
+pub const OPENSSL_PASSWORD_BYTES: usize = 1023;
+
 /// Paths of a chain that Freezer's rsync engines wrote: of each a restore keeps some 70 bytes. More are not restored.
 pub const FREEZER_PATHS: usize = 1 << 24;
 

@@ -6,6 +6,7 @@
 use super::member::{MemberDecoder, Padding, Step};
 use super::{BlockEncoder, Compression, damaged};
 use crate::error::{Error, Kind, Result};
+use crate::limits::READ_BYTES;
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// The largest window of deflate, 32 KiB.
@@ -39,6 +40,12 @@ impl BlockEncoder for Encoder {
 /// The library counts what it took of the block in 64 bits; it never takes more than there is.
 fn counted(total_in: u64, block: &[u8]) -> usize {
     usize::try_from(total_in).map_or(block.len(), |count| count.min(block.len()))
+}
+
+/// Whether the beginning of a bare zlib stream is one: most bytes that are none show it soon.
+pub(super) fn inflates(head: &[u8]) -> bool {
+    let mut plain = Vec::with_capacity(READ_BYTES);
+    Decompress::new(true).decompress_vec(head, &mut plain, FlushDecompress::None).is_ok()
 }
 
 /// The first byte of a gzip member.

@@ -13,6 +13,8 @@
 //! What no decoder can see is a stream that was cut exactly between two of its members, or one without compression that was
 //! cut anywhere: it is a sound, shorter stream. Whoever stores a stream must keep its length or hash, or an end mark inside.
 //!
+//! Encryption is the outermost layer of a stored stream, around its compression: [`openssl`] is Freezer's.
+//!
 //! Beside them stand the two rules that cut content by its own bytes: [`chunker`] a long file into chunks, [`borders`] many
 //! small ones into bundles.
 
@@ -22,13 +24,14 @@ pub mod chunker;
 mod frame;
 mod gzip;
 mod member;
+pub mod openssl;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod xz;
 mod zstd;
 
-pub use stream::{Encoding, Rest, decode, encode};
+pub use stream::{Encoding, Rest, decode, decode_blocks, encode};
 
 use crate::error::{Error, Kind, Result};
 use member::Members;
@@ -79,6 +82,33 @@ impl Compression {
                 .on(format!("{name:?}"))
                 .hint(format!("one of {names}"))
         })
+    }
+
+    /// Whether a stream of this compression may begin with these bytes; they are all of it, or 512 of them. Without compression it
+    /// is a tar archive.
+    pub fn begins(self, head: &[u8]) -> bool {
+        match self {
+            Compression::None => head.get(257..262) == Some(b"ustar"),
+            // Deflate, and no flag that has no meaning; or a bare zlib stream of the highest level, as Freezer's rsync engines make.
+            Compression::Gzip => {
+                head.starts_with(&[0x1f, 0x8b, 8]) && head.get(3).is_some_and(|flags| flags & 0xe0 == 0)
+                    || head.starts_with(&[0x78, 0xda]) && gzip::inflates(head)
+            }
+            // A block, or the end of a stream of none.
+            Compression::Bzip2 => match head {
+                [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] => {
+                    [*b"\x31\x41\x59\x26\x53\x59", *b"\x17\x72\x45\x38\x50\x90"]
+                        .iter()
+                        .any(|mark| rest.starts_with(mark))
+                }
+                _ => false,
+            },
+            Compression::Xz => head.starts_with(b"\xfd7zXZ\0"),
+            Compression::Zstd => {
+                let is_passed_over = matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
+                is_passed_over || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+            }
+        }
     }
 
     /// The levels that can be asked for, from fast to small.
@@ -187,6 +217,21 @@ pub fn decoder<'a>(
         Compression::Bzip2 => Box::new(Members::new(input, bzip2::Decoder::new())),
         Compression::Xz => Box::new(Members::new(input, xz::Decoder::new()?)),
         Compression::Zstd => Box::new(Members::new(input, zstd::Decoder::new()?)),
+    })
+}
+
+/// As [`decoder`], of a stream that was encrypted block by block without care for its end: see [`decode_blocks`].
+fn block_decoder<'a>(
+    compression: Compression,
+    input: impl BufRead + Send + 'a,
+) -> Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::Gzip => Box::new(Members::in_blocks(input, gzip::Decoder::new())),
+        Compression::Bzip2 => Box::new(Members::in_blocks(input, bzip2::Decoder::new())),
+        Compression::None | Compression::Xz | Compression::Zstd => {
+            let what = "Freezer's rsync engines know no compression of the name";
+            return Err(Error::new(Kind::Unsupported, what).on(compression.name()));
+        }
     })
 }
 

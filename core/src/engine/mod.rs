@@ -104,6 +104,12 @@ pub trait Chain {
     /// The block size that the metadata document of a level names, as those of Freezer's second rsync engine do.
     fn block_size(&self, level: usize) -> Option<u64>;
 
+    /// Whether the stream of a level may end too early without being damaged, as those of Freezer's first rsync engine that are
+    /// encrypted do: their last bytes were never stored.
+    fn may_lack_end(&self, _level: usize) -> bool {
+        false
+    }
+
     /// The engine metadata of a level.
     ///
     /// # Errors
