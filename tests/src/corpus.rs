@@ -177,7 +177,8 @@ fn in_the_old_layout(name: &str) -> Case {
                 let (number, time) = level.file_name().unwrap().to_str().unwrap().split_once('_').unwrap();
                 let old = format!("{series_name}_{time}_{number}");
                 fs::rename(level.join("data"), folder.join(&old)).unwrap();
-                fs::rename(level.join("engine_metadata"), folder.join(format!("tar_metadata_{old}"))).unwrap();
+                fs::rename(level.join("engine_metadata"), folder.join(format!("tar_metadata_{old}")))
+                    .unwrap();
             }
         }
     }
@@ -211,8 +212,10 @@ fn chains_of_the_old_layout_are_left_as_they_are() {
     let source = case.directory.path().join("source");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("a"), "1").unwrap();
-    let series = ["--hostname", "alpha.example.org", "--name", "nightly"];
-    let backup = [&["--engine", "tar", "--incremental", "--no-encryption", source.to_str().unwrap()], &series[..]].concat();
+    let series = ["--host", "alpha.example.org", "--name", "nightly"];
+    let backup =
+        [&["--engine", "tar", "--incremental", "--no-encryption", source.to_str().unwrap()], &series[..]]
+            .concat();
     for level in 0..2 {
         assert_eq!(case.run("backup", &backup).expect(0).summary()["level"], level);
     }
@@ -220,9 +223,16 @@ fn chains_of_the_old_layout_are_left_as_they_are() {
     case.run("forget", &["--keep-last", "1"]).expect(0);
     assert_eq!(case.backups().len(), 5);
     let first = case.id_of_level(2);
-    case.run("forget", &[&first, &case.backups()[0]["id"].as_str().unwrap().to_owned(), case.backups()[1]["id"].as_str().unwrap()])
-        .expect(1)
-        .explained();
+    case.run(
+        "forget",
+        &[
+            &first,
+            &case.backups()[0]["id"].as_str().unwrap().to_owned(),
+            case.backups()[1]["id"].as_str().unwrap(),
+        ],
+    )
+    .expect(1)
+    .explained();
     assert_eq!(case.backups().len(), 5);
 }
 

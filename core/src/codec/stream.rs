@@ -133,7 +133,8 @@ pub fn decode_blocks<B>(
         writer.append(&mut block_decoder(compression, source)?)?;
         writer.finish()
     };
-    let consume = |receiver: &mut Receiver<Vec<u8>>| consumer(&mut BlockReader::new(receiver, blocks.clone()));
+    let consume =
+        |receiver: &mut Receiver<Vec<u8>>| consumer(&mut BlockReader::new(receiver, blocks.clone()));
     Ok(run_partial(PIPE_ITEMS, produce, consume)?.1)
 }
 

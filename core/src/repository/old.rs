@@ -63,7 +63,8 @@ impl OldLayout {
                 found.extend(in_folders(series.as_str(), start, &objects)?);
             }
         }
-        let mut old = OldLayout { storage: Arc::clone(storage), objects: BTreeMap::new(), chains: BTreeSet::new() };
+        let mut old =
+            OldLayout { storage: Arc::clone(storage), objects: BTreeMap::new(), chains: BTreeSet::new() };
         for backup in found {
             let Found { location, archive: (archive, size_bytes), snapshot } = backup;
             old.chains.insert((location.name.clone(), location.chain));
@@ -92,7 +93,9 @@ impl OldLayout {
             return Ok(());
         }
         let what = "a chain in the layout of Freezer 1 and 2 is read and never changed:";
-        Err(Error::new(Kind::Unsupported, what).on(name.to_string()).hint("remove it with the program that wrote it"))
+        Err(Error::new(Kind::Unsupported, what)
+            .on(name.to_string())
+            .hint("remove it with the program that wrote it"))
     }
 
     fn document(&self, archive: &ObjectName) -> Result<Vec<u8>> {

@@ -16,13 +16,13 @@ mod plan;
 mod replay;
 mod second;
 mod signatures;
-mod stream;
 mod stored;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use stored::{Blocks, Content, Entry, Record, What};
-pub use stream::{Dialect, read, survey};
+pub use stream::{Dialect, Level, read, survey};
 
 use crate::engine::{Chain, RestoreJob};
 use crate::error::Result;
@@ -34,11 +34,7 @@ use std::io::Read;
 ///
 /// # Errors
 /// `Damaged` streams, a full target, `Interrupted`. What concerns one path is a problem told to the monitor.
-pub fn restore(
-    job: RestoreJob<'_>,
-    chain: &mut dyn Chain,
-    target: Option<&mut Target<'_>>,
-) -> Result<()> {
+pub fn restore(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
     replay::run(job, chain, target)
 }
 
@@ -47,5 +43,5 @@ pub fn restore(
 /// # Errors
 /// `Damaged`, `Limit`, `Interrupted`.
 pub fn verify(input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-    survey(input, None, monitor, &mut |_, _| Ok(())).map(drop)
+    survey(input, Level::default(), monitor, &mut |_, _| Ok(())).map(drop)
 }

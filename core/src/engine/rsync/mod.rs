@@ -25,7 +25,8 @@ impl Engine for Rsync {
 
 impl StreamEngine for Rsync {
     fn backup(&self, _job: BackupJob<'_>, _out: &mut BlockWriter<'_>) -> Result<Spool> {
-        Err(Error::new(Kind::Unsupported, "backups of Freezer's are read, and not made, by the engine").on("rsync"))
+        Err(Error::new(Kind::Unsupported, "backups of Freezer's are read, and not made, by the engine")
+            .on("rsync"))
     }
 
     fn restore(

@@ -35,7 +35,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use verification::Written;
 
 /// Replays every level of `chain`.
-pub(in crate::engine::tar) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
+pub(in crate::engine::tar) fn run(
+    job: RestoreJob<'_>,
+    chain: &mut dyn Chain,
+    target: Option<&mut Target<'_>>,
+) -> Result<()> {
     let chosen = choice::choose(job.wanted, chain)?;
     let wanted = match chosen.patterns.is_empty() {
         true => Selection::new(chosen.paths().to_vec()),

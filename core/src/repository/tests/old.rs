@@ -9,7 +9,9 @@ const ALPHA: &str = "alpha.example.org_nightly";
 /// Names and contents of a chain of three levels, as a storage with folders has it.
 fn in_folders() -> Vec<(String, Vec<u8>)> {
     let mut objects = Vec::new();
-    for (level, time, head) in [(0, 1000, &b"\x1f\x8b\x08rest"[..]), (1, 1010, b"BZh9rest"), (2, 1020, b"\xfd7zXZ\0rest")] {
+    for (level, time, head) in
+        [(0, 1000, &b"\x1f\x8b\x08rest"[..]), (1, 1010, b"BZh9rest"), (2, 1020, b"\xfd7zXZ\0rest")]
+    {
         objects.push((format!("{ALPHA}/1000/{ALPHA}_{time}_{level}"), head.to_vec()));
         objects.push((format!("{ALPHA}/1000/tar_metadata_{ALPHA}_{time}_{level}"), b"snapshot".to_vec()));
     }
@@ -25,7 +27,9 @@ fn shelf_of(objects: &[(String, Vec<u8>)]) -> Shelf {
 fn chains_of(repository: &Repository) -> Vec<(i64, Vec<(u32, i64)>)> {
     let found = repository.chains("tar", &BackupName::from_storage(ALPHA)).unwrap();
     assert_eq!(found.strays, Vec::<String>::new());
-    let entries = |chain: &Chain| chain.backups.iter().map(|backup| (backup.level.number(), backup.timestamp.0)).collect();
+    let entries = |chain: &Chain| {
+        chain.backups.iter().map(|backup| (backup.level.number(), backup.timestamp.0)).collect()
+    };
     found.chains.iter().map(|chain| (chain.start.0, entries(chain))).collect()
 }
 
@@ -94,6 +98,9 @@ fn a_marker_put_beside_them_hides_nothing_and_they_are_not_changed() {
 
 #[test]
 fn a_place_with_nothing_of_the_sort_is_no_repository() {
-    let shelf = shelf_of(&[("some_folder/1000/file".to_owned(), b"x".to_vec()), ("a_1000_0".to_owned(), b"x".to_vec())]);
+    let shelf = shelf_of(&[
+        ("some_folder/1000/file".to_owned(), b"x".to_vec()),
+        ("a_1000_0".to_owned(), b"x".to_vec()),
+    ]);
     assert_eq!(Repository::open(shelf.handle()).unwrap_err().kind(), Kind::NoRepository);
 }

@@ -31,7 +31,9 @@ pub(super) fn next(input: &mut impl BufRead) -> Result<Option<Record>> {
     let rest = usize::try_from(length).ok().and_then(|length| length.checked_sub(digits + 1));
     let rest = rest.ok_or_else(|| Error::damaged("no header has the length", length.to_string()))?;
     if rest > FREEZER_HEADER_BYTES {
-        return Err(Error::new(Kind::Limit, "a header is longer than").on(format!("{FREEZER_HEADER_BYTES} bytes")));
+        return Err(
+            Error::new(Kind::Limit, "a header is longer than").on(format!("{FREEZER_HEADER_BYTES} bytes"))
+        );
     }
     let mut header = vec![0; rest];
     input.read_exact(&mut header).map_err(of_input)?;
@@ -45,8 +47,27 @@ pub(super) fn next(input: &mut impl BufRead) -> Result<Option<Record>> {
 }
 
 fn parse(fields: &[&[u8]; FIELDS - 1], input: &mut impl BufRead) -> Result<What> {
-    let [_, version, mode, uid, gid, size, mtime, _, user, group, kind, points_to, _, _, _, _, block, level, deleted] =
-        fields;
+    let [
+        _,
+        version,
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        _,
+        user,
+        group,
+        kind,
+        points_to,
+        _,
+        _,
+        _,
+        _,
+        block,
+        level,
+        deleted,
+    ] = fields;
     if *version != b"1" {
         let text = String::from_utf8_lossy(version).into_owned();
         return Err(Error::new(Kind::Unsupported, "a header of the version").on(text));
@@ -119,7 +140,10 @@ fn flag(field: &[u8]) -> Result<bool> {
 }
 
 fn decimal<T: std::str::FromStr>(field: &[u8]) -> Result<T> {
-    let number = std::str::from_utf8(field).ok().filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
+    let number = std::str::from_utf8(field)
+        .ok()
+        .filter(|text| !text.starts_with('+'))
+        .and_then(|text| text.parse().ok());
     number.ok_or_else(|| Error::damaged("not a number that may stand here:", String::from_utf8_lossy(field)))
 }
 

@@ -86,9 +86,8 @@ impl<R: Read> Unpacker<R> {
     pub fn bytes(&mut self, most: usize) -> Result<Vec<u8>> {
         let Head::Bytes(length) = self.head()? else { return Err(strange("no text")) };
         let length = usize::try_from(length).ok().filter(|length| *length <= most);
-        let length = length.ok_or_else(|| {
-            Error::new(Kind::Limit, "a text is longer than").on(format!("{most} bytes"))
-        })?;
+        let length = length
+            .ok_or_else(|| Error::new(Kind::Limit, "a text is longer than").on(format!("{most} bytes")))?;
         let mut bytes = vec![0; length];
         self.fill(&mut bytes)?;
         Ok(bytes)
@@ -131,7 +130,8 @@ impl<R: Read> Unpacker<R> {
             left -= 1;
             match self.head()? {
                 Head::Bytes(length) | Head::Extension(length) => {
-                    let copied = std::io::copy(&mut (&mut self.input).take(length.into()), &mut std::io::sink());
+                    let copied =
+                        std::io::copy(&mut (&mut self.input).take(length.into()), &mut std::io::sink());
                     let copied = copied.map_err(|e| Error::io("cannot read", "a value", e))?;
                     if copied < u64::from(length) {
                         return Err(Error::damaged("ends within", "a value"));
@@ -202,7 +202,8 @@ mod tests {
     fn values_are_passed_over_with_all_that_is_in_them() {
         // {"a": [1, {"b": "xyz"}], "c": ext} and then 7.
         let bytes = [
-            0x82, 0xa1, b'a', 0x92, 0x01, 0x81, 0xa1, b'b', 0xda, 0, 3, b'x', b'y', b'z', 0xa1, b'c', 0xd5, 9, 1, 2, 7,
+            0x82, 0xa1, b'a', 0x92, 0x01, 0x81, 0xa1, b'b', 0xda, 0, 3, b'x', b'y', b'z', 0xa1, b'c', 0xd5,
+            9, 1, 2, 7,
         ];
         let mut values = Unpacker::new(&bytes[..]);
         values.skip().unwrap();

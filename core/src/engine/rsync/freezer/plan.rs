@@ -6,7 +6,7 @@
 //! deleted. What lies behind the end of that, and is in no block, was never stored.
 
 use super::stored::{Content, Entry, Record, What};
-use super::stream::{Dialect, survey};
+use super::stream::{Dialect, Level, survey};
 use crate::engine::wanted::Place;
 use crate::engine::{Chain, Reading};
 use crate::error::{Error, Kind, Result};
@@ -58,12 +58,11 @@ impl Plan {
     pub fn survey(chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<Plan> {
         let mut plan = Plan::default();
         for level in 0..chain.levels() {
-            let block_bytes = block_bytes(chain, level);
+            let known = known(chain, level);
             let number = number_of(level)?;
             chain.stream(level, &mut |input| {
-                let dialect = survey(input, block_bytes, monitor, &mut |dialect, record| {
-                    plan.add(number, dialect, record)
-                })?;
+                let dialect =
+                    survey(input, known, monitor, &mut |dialect, record| plan.add(number, dialect, record))?;
                 plan.dialect.get_or_insert(dialect);
                 Ok(Reading::ToTheEnd)
             })?;
@@ -74,7 +73,9 @@ impl Plan {
     /// Takes one more record, of this level.
     pub fn add(&mut self, level: u32, dialect: Dialect, record: Record) -> Result<()> {
         if *self.dialect.get_or_insert(dialect) != dialect {
-            return Err(Error::new(Kind::Unsupported, "both of Freezer's rsync engines wrote").on("this chain"));
+            return Err(
+                Error::new(Kind::Unsupported, "both of Freezer's rsync engines wrote").on("this chain")
+            );
         }
         let path = hash(&record.path);
         match record.what {
@@ -84,6 +85,9 @@ impl Plan {
                     self.walked = Some(level);
                 }
                 self.enter(level, dialect, path, &entry)?;
+                if record.is_cut {
+                    self.missing.insert(path, vec![(0, entry.size_bytes)]);
+                }
             }
         }
         Ok(())
@@ -138,8 +142,11 @@ impl Plan {
                     self.missing.insert(path, lacking);
                 }
             }
-            (Content::None, Some(below)) if entry.kind == FileKind::Directory && dialect == Dialect::First => {
-                state = State { base: below.base, patched: below.patched, size_bytes: below.size_bytes, ..state };
+            (Content::None, Some(below))
+                if entry.kind == FileKind::Directory && dialect == Dialect::First =>
+            {
+                state =
+                    State { base: below.base, patched: below.patched, size_bytes: below.size_bytes, ..state };
                 state.has_content = true;
             }
             (Content::None, _) => {
@@ -163,7 +170,8 @@ impl Plan {
 
     fn alive(&self, path: &[u8]) -> Option<State> {
         let state = self.states.get(&hash(path)).copied().filter(|state| state.kind.is_some())?;
-        let unwalked = state.kind == Some(FileKind::Directory) && self.walked.is_some_and(|walked| state.last < walked);
+        let unwalked =
+            state.kind == Some(FileKind::Directory) && self.walked.is_some_and(|walked| state.last < walked);
         (!unwalked).then_some(state)
     }
 
@@ -202,12 +210,18 @@ pub(super) fn block_bytes(chain: &dyn Chain, level: usize) -> Option<u64> {
     Some((0..=level).rev().find_map(|level| chain.block_size(level)).unwrap_or(DEFAULT_BLOCK_BYTES))
 }
 
+/// What is known of a level besides its stream.
+pub(super) fn known(chain: &dyn Chain, level: usize) -> Level {
+    Level { block_bytes: block_bytes(chain, level), may_lack_end: chain.may_lack_end(level) }
+}
+
 /// The length of blocks where nothing else is said, and of those that signatures are of.
 pub(super) const DEFAULT_BLOCK_BYTES: u64 = 4096;
 
 /// A level as a number that takes little room.
 pub(super) fn number_of(level: usize) -> Result<u32> {
-    u32::try_from(level).map_err(|_| Error::new(Kind::Limit, "no chain has as many levels as").on(level.to_string()))
+    u32::try_from(level)
+        .map_err(|_| Error::new(Kind::Limit, "no chain has as many levels as").on(level.to_string()))
 }
 
 /// The hash of a path.

@@ -8,7 +8,7 @@ mod content;
 mod selection;
 mod told;
 
-use super::plan::{Plan, State, block_bytes, number_of};
+use super::plan::{Plan, State, known, number_of};
 use super::signatures::Signatures;
 use super::stored::{Entry, Record, What};
 use super::stream::read;
@@ -61,15 +61,16 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
     };
     replay.purge_root()?;
     for level in 0..chain.levels() {
-        let (block_bytes, number) = (block_bytes(chain, level), number_of(level)?);
+        let (known, number) = (known(chain, level), number_of(level)?);
         chain.stream(level, &mut |input| {
-            read(input, block_bytes, job.scratch, job.monitor, &mut |_, record, content| {
+            read(input, known, job.scratch, job.monitor, &mut |_, record, content| {
                 replay.record(number, record, content)
             })?;
             Ok(Reading::ToTheEnd)
         })?;
     }
-    replay.finish()
+    let ends_missing = (0..chain.levels()).filter(|level| chain.may_lack_end(*level)).count();
+    replay.finish(ends_missing)
 }
 
 struct Replay<'j, 't, 'm> {
@@ -97,8 +98,10 @@ struct Replay<'j, 't, 'm> {
 
 impl Replay<'_, '_, '_> {
     fn record(&mut self, level: u32, record: Record, content: &mut dyn Read) -> Result<()> {
-        let Record { path, refused, what: What::Entry(mut entry) } = record else { return Ok(()) };
-        let Some(state) = self.plan.get(&path).filter(|state| state.kind == Some(entry.kind)) else { return Ok(()) };
+        let Record { path, refused, what: What::Entry(mut entry), .. } = record else { return Ok(()) };
+        let Some(state) = self.plan.get(&path).filter(|state| state.kind == Some(entry.kind)) else {
+            return Ok(());
+        };
         let is_directory = entry.kind == FileKind::Directory;
         let wanted = self.wants(&path, is_directory) || (is_directory && self.is_above(&path));
         if !wanted || self.settled.contains(&path) {
@@ -128,7 +131,8 @@ impl Replay<'_, '_, '_> {
             return Ok(Decision::Make);
         };
         let size_bytes = (kind == FileKind::File).then_some(state.size_bytes);
-        let decision = policy.decide(target, path, Offer { kind, size_bytes, mtime: state.mtime, links: 1 })?;
+        let decision =
+            policy.decide(target, path, Offer { kind, size_bytes, mtime: state.mtime, links: 1 })?;
         if decision == Decision::Keep {
             self.kept += 1;
         }
@@ -197,8 +201,8 @@ impl Replay<'_, '_, '_> {
         attributes.uid = user.unwrap_or(rustix::process::geteuid().as_raw());
         attributes.gid = group.unwrap_or(rustix::process::getegid().as_raw());
         for (name, found) in [(&attributes.user, user), (&attributes.group, group)] {
-            let is_new = found.is_none() && self.unknown_owners.len() < told::NAMED && !self.unknown_owners.contains(name);
-            if is_new {
+            let is_new = found.is_none() && !name.is_empty() && !self.unknown_owners.contains(name);
+            if is_new && self.unknown_owners.len() < told::NAMED {
                 self.unknown_owners.insert(name.clone());
                 let text = format!(
                     "there is no {} here, to whom {} belongs, and Freezer stored no number: what is theirs gets the owner of this process",
@@ -216,7 +220,17 @@ impl Replay<'_, '_, '_> {
         self.settled.insert(path)
     }
 
-    fn finish(mut self) -> Result<()> {
+    /// `ends_missing`: so many levels lack their last bytes.
+    fn finish(mut self, ends_missing: usize) -> Result<()> {
+        if ends_missing > 0 && self.plan.dialect() == Some(super::Dialect::First) {
+            let what = "Freezer's rsync engine never stored the last bytes of what it encrypted; what was in them is not restored:";
+            let error = Error::new(Kind::Io, what).on(format!("{ends_missing} levels"));
+            self.job.monitor.event(Event::Problem {
+                path: "the end of the backup",
+                error: &error,
+                lost: true,
+            });
+        }
         if let (Some(written), Some(target)) = (&mut self.written, self.target.as_deref_mut()) {
             target.sync()?;
             written.check(&mut target.files(), self.job.monitor)?;

@@ -101,7 +101,9 @@ impl Header {
             _ => return Err(Error::damaged("no type of entries has the mode", format!("{:o}", inode.mode))),
         };
         let content = match (kind, self.deltas) {
-            (FileKind::File, Some((stored, blocks))) => Content::Blocks(blocks.close(inode.size_bytes, Some(stored))?),
+            (FileKind::File, Some((stored, blocks))) => {
+                Content::Blocks(blocks.close(inode.size_bytes, Some(stored))?)
+            }
             (FileKind::File, None) => Content::Whole,
             _ => Content::None,
         };
@@ -113,7 +115,13 @@ impl Header {
             atime: inode.atime,
             ..Attributes::default()
         };
-        Ok(What::Entry(Entry { kind, attributes, size_bytes: inode.size_bytes, points_to: self.points_to, content }))
+        Ok(What::Entry(Entry {
+            kind,
+            attributes,
+            size_bytes: inode.size_bytes,
+            points_to: self.points_to,
+            content,
+        }))
     }
 }
 

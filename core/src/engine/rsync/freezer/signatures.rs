@@ -35,7 +35,9 @@ impl Signatures {
     /// # Errors
     /// As the storage has it; I/O of the temporary file.
     pub fn load(chain: &mut dyn Chain, plan: &Plan, scratch: &Scratch) -> Result<Option<Signatures>> {
-        let Some(last) = chain.levels().checked_sub(1).filter(|_| plan.has_patched()) else { return Ok(None) };
+        let Some(last) = chain.levels().checked_sub(1).filter(|_| plan.has_patched()) else {
+            return Ok(None);
+        };
         let block_bytes = match plan.dialect() {
             Some(Dialect::Second) => block_bytes(chain, last).unwrap_or(DEFAULT_BLOCK_BYTES),
             _ => DEFAULT_BLOCK_BYTES,
@@ -291,7 +293,10 @@ impl<'de> Visitor<'de> for ByPath<'_, '_> {
         while let Some(path) = map.next_key::<String>()? {
             let path = hash(path.as_bytes());
             if self.0.plan.is_patched(path) {
-                map.next_value_seed(Object { key: "signature", value: Signature { found: &mut *self.0, path } })?;
+                map.next_value_seed(Object {
+                    key: "signature",
+                    value: Signature { found: &mut *self.0, path },
+                })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

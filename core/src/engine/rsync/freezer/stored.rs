@@ -15,6 +15,8 @@ pub struct Record {
     pub path: Vec<u8>,
     /// Whether the path leads out of the backup, or is none: nothing may be written there.
     pub refused: bool,
+    /// Whether the stream ended before its content did.
+    pub is_cut: bool,
     /// What is said.
     pub what: What,
 }
@@ -58,8 +60,8 @@ impl Record {
     /// A record of a path as it was stored.
     pub(super) fn new(stored: Vec<u8>, what: What) -> Record {
         match tree_path(&stored) {
-            Some(path) => Record { path, refused: false, what },
-            None => Record { path: stored, refused: true, what },
+            Some(path) => Record { path, refused: false, is_cut: false, what },
+            None => Record { path: stored, refused: true, is_cut: false, what },
         }
     }
 
@@ -121,7 +123,10 @@ impl Blocks {
         match self.runs.last_mut() {
             Some((first, count)) if number == *first + *count => *count += 1,
             Some((first, count)) if number < *first + *count => {
-                return Err(Error::damaged("blocks are not in order: behind a later one comes", number.to_string()));
+                return Err(Error::damaged(
+                    "blocks are not in order: behind a later one comes",
+                    number.to_string(),
+                ));
             }
             _ if count_of_runs >= FREEZER_BLOCK_RUNS => {
                 let most = format!("{FREEZER_BLOCK_RUNS} runs");
@@ -138,11 +143,14 @@ impl Blocks {
     /// # Errors
     /// `Damaged` when both differ.
     pub(super) fn close(mut self, size_bytes: u64, named: Option<u64>) -> Result<Blocks> {
-        let counted = self.block_bytes.map(|_| self.extents(size_bytes).map(|(_, length)| length).sum::<u64>());
+        let counted =
+            self.block_bytes.map(|_| self.extents(size_bytes).map(|(_, length)| length).sum::<u64>());
         self.stored_bytes = match (counted, named) {
             (Some(counted), Some(named)) if counted != named => {
                 let what = format!("{named} bytes of changed blocks, where their numbers make it {counted}:");
-                return Err(Error::new(Kind::Damaged, what).hint("the block size of the metadata may be wrong"));
+                return Err(
+                    Error::new(Kind::Damaged, what).hint("the block size of the metadata may be wrong")
+                );
             }
             (counted, named) => counted.or(named).unwrap_or(0),
         };

@@ -21,6 +21,16 @@ pub enum Dialect {
     Second,
 }
 
+/// What is known of a level besides its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Level {
+    /// The block size that the metadata names. Without one, how long the content of the second engine's files is is taken from
+    /// what it says.
+    pub block_bytes: Option<u64>,
+    /// Whether the end of the first engine's stream may be missing without that being damage.
+    pub may_lack_end: bool,
+}
+
 /// What reads one record and its content.
 pub type Visit<'v> = dyn FnMut(Dialect, Record, &mut dyn Read) -> Result<()> + 'v;
 
@@ -32,31 +42,33 @@ fn dialect(input: &mut impl BufRead) -> Result<Dialect> {
     }
 }
 
-/// Hands out the records of a level without their content, which is read all the same. `block_bytes` is the block size that the
-/// metadata names; without one, how long the content of the second engine's files is is taken from what it says.
+/// Hands out the records of a level without their content, which is read all the same.
 ///
 /// # Errors
 /// `Damaged`, `Limit`, `Interrupted`; what `visit` fails with; as the input has it.
 pub fn survey(
     input: &mut dyn Read,
-    block_bytes: Option<u64>,
+    level: Level,
     monitor: &dyn Monitor,
     visit: &mut dyn FnMut(Dialect, Record) -> Result<()>,
 ) -> Result<Dialect> {
     let mut input = BufReader::with_capacity(AHEAD_BYTES, input);
     let dialect = dialect(&mut input)?;
     if dialect == Dialect::First {
-        while let Some(record) = first::next(&mut input)? {
+        while let Some(mut record) = next_of_first(&mut input, level)? {
             monitor.check()?;
-            let bytes = record.payload_bytes();
+            let passed = pass_over(&mut input, record.payload_bytes(), monitor);
+            record.is_cut = passed.is_err() && level.may_lack_end && at_end(&mut input)?;
+            if !record.is_cut {
+                passed?;
+            }
             visit(dialect, record)?;
-            pass_over(&mut input, bytes, monitor)?;
         }
         return Ok(dialect);
     }
     let mut content_bytes: u64 = 0;
     let mut values = Unpacker::new(input);
-    second::headers(&mut values, block_bytes, &mut |record| {
+    second::headers(&mut values, level.block_bytes, &mut |record| {
         monitor.check()?;
         content_bytes = content_bytes.saturating_add(record.payload_bytes());
         visit(dialect, record)
@@ -74,7 +86,7 @@ pub fn survey(
 /// As [`survey`]; I/O of the temporary file.
 pub fn read(
     input: &mut dyn Read,
-    block_bytes: Option<u64>,
+    level: Level,
     scratch: &Scratch,
     monitor: &dyn Monitor,
     visit: &mut Visit<'_>,
@@ -82,20 +94,40 @@ pub fn read(
     let mut input = BufReader::with_capacity(AHEAD_BYTES, input);
     let dialect = dialect(&mut input)?;
     if dialect == Dialect::First {
-        while let Some(record) = first::next(&mut input)? {
-            one(dialect, record, &mut input, monitor, visit)?;
+        while let Some(record) = next_of_first(&mut input, level)? {
+            let done = one(dialect, record, &mut input, monitor, visit);
+            if done.as_ref().is_err_and(ends_early) && level.may_lack_end && at_end(&mut input)? {
+                break;
+            }
+            done?;
         }
         return Ok(());
     }
     let copy = BufWriter::new(scratch.spool());
     let mut values = Unpacker::new(Tee { input, copy });
-    second::headers(&mut values, block_bytes, &mut |_| monitor.check())?;
+    second::headers(&mut values, level.block_bytes, &mut |_| monitor.check())?;
     let (mut input, headers) = values.into_inner().finish()?;
     let mut headers = Unpacker::new(BufReader::with_capacity(AHEAD_BYTES, headers));
     for _ in 0..headers.list()? {
-        one(dialect, second::next(&mut headers, block_bytes)?, &mut input, monitor, visit)?;
+        one(dialect, second::next(&mut headers, level.block_bytes)?, &mut input, monitor, visit)?;
     }
     ends(&mut input)
+}
+
+/// The next record of the first engine; `None` at the end, or where the end is missing and may be.
+fn next_of_first(input: &mut impl BufRead, level: Level) -> Result<Option<Record>> {
+    match first::next(input) {
+        Err(error) if ends_early(&error) && level.may_lack_end && at_end(input)? => Ok(None),
+        other => other,
+    }
+}
+
+fn ends_early(error: &Error) -> bool {
+    error.kind() == Kind::Damaged
+}
+
+fn at_end(input: &mut impl BufRead) -> Result<bool> {
+    Ok(input.fill_buf().map_err(|e| Error::io("cannot read", "the stream", e))?.is_empty())
 }
 
 /// One record: what is not read of its content is passed over.
@@ -130,7 +162,7 @@ fn pass_over(input: &mut impl Read, bytes: u64, monitor: &dyn Monitor) -> Result
 
 /// Behind the content of the last file nothing follows.
 fn ends(input: &mut impl BufRead) -> Result<()> {
-    if input.fill_buf().map_err(|e| Error::io("cannot read", "the stream", e))?.is_empty() {
+    if at_end(input)? {
         return Ok(());
     }
     let what = "more content than its headers say, so that nobody knows whose it is, in";

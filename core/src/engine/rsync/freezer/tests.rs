@@ -1,12 +1,14 @@
 //! Streams as both engines wrote them, made by a small writer after the description of the format, and read back.
 
 mod damage;
+mod encrypted;
 mod history;
 mod reading;
 mod restoring;
 mod writer;
 
 use super::restore;
+use crate::codec::{self, Compression, openssl};
 use crate::engine::{Chain, Overwrite, Reading, RestoreJob, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::{Counting, Event, Monitor};
@@ -27,6 +29,9 @@ struct Levels {
     /// Engine metadata as it is stored; empty where there is none.
     manifests: Vec<Vec<u8>>,
     block_bytes: Option<u64>,
+    may_lack_end: bool,
+    /// Where streams are stored as they were encrypted: the password.
+    password: Option<Vec<u8>>,
 }
 
 impl Chain for Levels {
@@ -40,6 +45,10 @@ impl Chain for Levels {
 
     fn block_size(&self, _level: usize) -> Option<u64> {
         self.block_bytes
+    }
+
+    fn may_lack_end(&self, _level: usize) -> bool {
+        self.may_lack_end
     }
 
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
@@ -57,7 +66,12 @@ impl Chain for Levels {
         level: usize,
         consume: &mut dyn FnMut(&mut dyn Read) -> Result<Reading>,
     ) -> Result<()> {
-        consume(&mut self.streams[level].as_slice()).map(drop)
+        let stored = self.streams[level].as_slice();
+        let Some(password) = &self.password else { return consume(&mut { stored }).map(drop) };
+        let key = openssl::find_key(&[password], stored, Compression::Gzip)?;
+        codec::decode_blocks(Compression::Gzip, openssl::Reader::new(stored, &key)?, |input| {
+            consume(input).map(drop)
+        })
     }
 }
 

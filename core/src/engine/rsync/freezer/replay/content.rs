@@ -78,8 +78,12 @@ impl Replay<'_, '_, '_> {
             // Trouble shows again when the file is written.
             match files.there(path).ok().flatten().filter(same) {
                 Some(there) => files.put_right(&there, path, &entry.attributes),
-                None if state.base == state.last => return self.assemble(path, state.last, state, entry, content).map(drop),
-                None => return Err(Error::new(Kind::Changed, "was changed during the restore:").on(lossy(path))),
+                None if state.base == state.last => {
+                    return self.assemble(path, state.last, state, entry, content).map(drop);
+                }
+                None => {
+                    return Err(Error::new(Kind::Changed, "was changed during the restore:").on(lossy(path)));
+                }
             }
         }
         self.job.monitor.event(Event::Unchanged { path });
@@ -133,7 +137,13 @@ impl Replay<'_, '_, '_> {
         file.finish(&entry.attributes)?;
         if let (Some(written), Some(hasher)) = (&mut self.written, hasher) {
             let regions = &[(0, entry.size_bytes)][..];
-            written.push(&Record { path, size_bytes: entry.size_bytes, regions, inode, hash: hasher.finalize() })?;
+            written.push(&Record {
+                path,
+                size_bytes: entry.size_bytes,
+                regions,
+                inode,
+                hash: hasher.finalize(),
+            })?;
         }
         if !is_equal {
             self.told.differs(path);
@@ -173,7 +183,8 @@ impl Assembly<'_, '_> {
             let left = usize::try_from(end.min(has) - at).unwrap_or(usize::MAX);
             let step = left.min(self.buffer.len());
             let read = below.file.read_exact_at(&mut self.buffer[..step], at);
-            read.map_err(|e| Error::io("cannot read", "what the levels below had of it", e)).map_err(of_the_target)?;
+            read.map_err(|e| Error::io("cannot read", "what the levels below had of it", e))
+                .map_err(of_the_target)?;
             self.write(step)?;
             at += step as u64;
         }
@@ -199,10 +210,18 @@ impl Assembly<'_, '_> {
 /// Trouble with the stream is never trouble with one path.
 fn of_the_stream(error: std::io::Error) -> Error {
     let error = Error::io("cannot read", "the content of a file", error);
-    if of_one_path(&error) { Error::new(Kind::Damaged, "cannot read the backup").because(error) } else { error }
+    if of_one_path(&error) {
+        Error::new(Kind::Damaged, "cannot read the backup").because(error)
+    } else {
+        error
+    }
 }
 
 /// A file of the target that ends too early was changed by somebody.
 fn of_the_target(error: Error) -> Error {
-    if error.kind() == Kind::Damaged { Error::new(Kind::Changed, "was changed during the restore").because(error) } else { error }
+    if error.kind() == Kind::Damaged {
+        Error::new(Kind::Changed, "was changed during the restore").because(error)
+    } else {
+        error
+    }
 }

@@ -1,6 +1,6 @@
 //! What is wanted of a chain, and what has to go from the target because it is not in it.
 
-use super::super::plan::{Plan, above, block_bytes, number_of};
+use super::super::plan::{Plan, above, known, number_of};
 use super::super::stored::What;
 use super::super::stream::survey;
 use super::{Overwrite, Replay};
@@ -17,7 +17,9 @@ fn wants(chosen: &Chosen, path: &[u8], is_directory: bool) -> bool {
         return false;
     }
     let everything = chosen.paths().is_empty() && chosen.patterns.is_empty();
-    everything || chosen.paths().iter().any(|wanted| is_within(path, wanted)) || chosen.matches(path, is_directory)
+    everything
+        || chosen.paths().iter().any(|wanted| is_within(path, wanted))
+        || chosen.matches(path, is_directory)
 }
 
 /// The directories above what is wanted.
@@ -37,9 +39,9 @@ pub(super) fn look_up(
     let mut found = vec![false; chosen.paths().len()];
     let mut matched = vec![false; chosen.patterns.len()];
     for level in 0..chain.levels() {
-        let (block_bytes, number) = (block_bytes(chain, level), number_of(level)?);
+        let (known, number) = (known(chain, level), number_of(level)?);
         chain.stream(level, &mut |input| {
-            survey(input, block_bytes, job.monitor, &mut |_, record| {
+            survey(input, known, job.monitor, &mut |_, record| {
                 let What::Entry(entry) = &record.what else { return Ok(()) };
                 let (path, is_directory) = (&record.path, entry.kind == FileKind::Directory);
                 if plan.get(path).is_none_or(|state| state.last != number) {

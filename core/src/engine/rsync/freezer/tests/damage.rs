@@ -1,6 +1,6 @@
 //! Bytes that nobody wrote: an error or records, never a panic; and nothing outside the target.
 
-use super::super::{Record, survey, verify};
+use super::super::{Level, Record, survey, verify};
 use super::writer::{Packer, record};
 use super::{How, Levels, Node, restore_to, tree_of};
 use crate::error::Kind;
@@ -10,9 +10,9 @@ use std::fs;
 
 proptest! {
     #[test]
-    fn any_bytes_are_records_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400), block in proptest::option::of(0_u64..9000)) {
+    fn any_bytes_are_records_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400), block in proptest::option::of(0_u64..9000), lacks in any::<bool>()) {
         let mut records: Vec<Record> = Vec::new();
-        let read = survey(&mut bytes.as_slice(), block, &Quiet, &mut |_, record| {
+        let read = survey(&mut bytes.as_slice(), Level { block_bytes: block, may_lack_end: lacks }, &Quiet, &mut |_, record| {
             records.push(record);
             Ok(())
         });
@@ -71,7 +71,8 @@ fn a_stream_that_is_not_whole_is_found_before_the_target_is_touched() {
     stream.extend(b"1");
     stream.extend(record("b", "r", 0o100644, 9, 1, b"", ["0000", "0000"]));
     let folder = tempfile::tempdir().unwrap();
-    let outcome = restore_to(folder.path(), &Levels { streams: vec![stream], ..Levels::default() }, &How::default());
+    let outcome =
+        restore_to(folder.path(), &Levels { streams: vec![stream], ..Levels::default() }, &How::default());
     assert_eq!(outcome.result.unwrap_err().kind(), Kind::Damaged);
     assert!(tree_of(folder.path()).is_empty());
 }
@@ -82,7 +83,10 @@ fn two_engines_in_one_chain_are_refused() {
     second.list(1).map(2).text(b"path").text(b"b").text(b"deleted").truth();
     let first = record("a", "p", 0o010644, 0, 1, b"", ["0000", "0000"]);
     let folder = tempfile::tempdir().unwrap();
-    let outcome =
-        restore_to(folder.path(), &Levels { streams: vec![first, second.0], ..Levels::default() }, &How::default());
+    let outcome = restore_to(
+        folder.path(),
+        &Levels { streams: vec![first, second.0], ..Levels::default() },
+        &How::default(),
+    );
     assert_eq!(outcome.result.unwrap_err().kind(), Kind::Unsupported);
 }

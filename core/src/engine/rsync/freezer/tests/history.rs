@@ -166,8 +166,16 @@ fn what_stays_in_its_place_comes_back_from_the_first_engine() {
     let mut patched = base.clone();
     patched[9000..9100].copy_from_slice(&bytes(2, 100));
     let grown = [&patched[..], &bytes(3, 7000)].concat();
-    let levels = first(&[at(0, &base), at(1, &patched), at(2, &grown), at(3, &grown[..12_000]), at(4, &grown[..12_000])]);
-    for (top, content) in [(1, &base[..]), (2, &patched), (3, &grown), (4, &grown[..12_000]), (5, &grown[..12_000])] {
+    let levels = first(&[
+        at(0, &base),
+        at(1, &patched),
+        at(2, &grown),
+        at(3, &grown[..12_000]),
+        at(4, &grown[..12_000]),
+    ]);
+    for (top, content) in
+        [(1, &base[..]), (2, &patched), (3, &grown), (4, &grown[..12_000]), (5, &grown[..12_000])]
+    {
         let mut levels = levels.clone();
         levels.streams.truncate(top);
         let folder = tempfile::tempdir().unwrap();
@@ -204,7 +212,9 @@ fn what_was_moved_within_a_file_is_lost_in_words_and_does_not_stand_there() {
 /// Where the file grew by that, the end of it was never stored: that is known without the digests.
 #[test]
 fn what_was_never_stored_is_lost_in_words_and_does_not_stand_there() {
-    let at = |level: usize, content: Vec<u8>| Stamped::from([("f".to_owned(), (Node::File(content), time_of(level)))]);
+    let at = |level: usize, content: Vec<u8>| {
+        Stamped::from([("f".to_owned(), (Node::File(content), time_of(level)))])
+    };
     let base = bytes(1, 12_000);
     let mut levels = first(&[at(0, base.clone()), at(1, [&b"x"[..], &base].concat())]);
     levels.manifests.clear();

@@ -1,6 +1,6 @@
 //! Single records, and the values that the description of the format gives.
 
-use super::super::{Content, Dialect, Record, What, survey};
+use super::super::{Content, Dialect, Level, Record, What, survey};
 use super::writer::{BLOCK, Item, Packer, delta, header, matched, record};
 use crate::error::{Kind, Result};
 use crate::monitor::Quiet;
@@ -9,10 +9,11 @@ use crate::tree::attributes::FileKind;
 
 fn records(stream: &[u8], block_bytes: Option<u64>) -> Result<(Dialect, Vec<Record>)> {
     let mut records = Vec::new();
-    let dialect = survey(&mut { stream }, block_bytes, &Quiet, &mut |_, record| {
-        records.push(record);
-        Ok(())
-    })?;
+    let dialect =
+        survey(&mut { stream }, Level { block_bytes, may_lack_end: false }, &Quiet, &mut |_, record| {
+            records.push(record);
+            Ok(())
+        })?;
     Ok((dialect, records))
 }
 
@@ -26,8 +27,25 @@ fn only(stream: &[u8]) -> Record {
 #[test]
 fn the_golden_header_of_the_first_engine_is_read() {
     let mut stream = header(&[
-        b"a.txt", b"1", b"33188", b"0", b"0", b"6", b"1795485877", b"1795485877", b"root", b"root", b"r", b"", b"123", b"1", b"0",
-        b"254", b"4096", b"0000", b"0000",
+        b"a.txt",
+        b"1",
+        b"33188",
+        b"0",
+        b"0",
+        b"6",
+        b"1795485877",
+        b"1795485877",
+        b"root",
+        b"root",
+        b"r",
+        b"",
+        b"123",
+        b"1",
+        b"0",
+        b"254",
+        b"4096",
+        b"0000",
+        b"0000",
     ]);
     let golden = "383400612e7478740031003333313838003000300036003137393534383538373700313739353438353837370072\
                   6f6f7400726f6f74007200003132330031003000323534003430393600303030300030303030";
@@ -80,7 +98,8 @@ fn the_traps_of_the_first_engine_lead_to_the_next_record() {
     stream.extend(record("link", "l", 0o120777, 4, 1, b"gone", ["1111", "0000"]));
     let (dialect, records) = records(&stream, None).unwrap();
     assert_eq!(dialect, Dialect::First);
-    let shown: Vec<(&[u8], u64)> = records.iter().map(|record| (record.path.as_slice(), record.payload_bytes())).collect();
+    let shown: Vec<(&[u8], u64)> =
+        records.iter().map(|record| (record.path.as_slice(), record.payload_bytes())).collect();
     assert_eq!(shown, [(&b"touched"[..], 0), (b"short", 4096 + 1808), (b"gone", 0), (b"link", 0)]);
     assert_eq!(records[2].what, What::Deleted);
 }
@@ -98,7 +117,10 @@ fn broken_records_of_the_first_engine_are_damage() {
         (record("a", "x", 0, 0, 1, b"", ["0000", "0000"]), Kind::Damaged),
         (record("a", "r", 0, 0, 1, b"", ["0001", "0000"]), Kind::Damaged),
         (record("a", "r", 0, 9000, 1, b"", ["1111", "0000"]), Kind::Damaged),
-        ([record("a", "r", 0, 9000, 1, b"", ["1111", "0000"]), delta(&[1, 0], &[1; 9000])].concat(), Kind::Damaged),
+        (
+            [record("a", "r", 0, 9000, 1, b"", ["1111", "0000"]), delta(&[1, 0], &[1; 9000])].concat(),
+            Kind::Damaged,
+        ),
         (header(&[b"a", b"2"]), Kind::Damaged),
         (b"neither".to_vec(), Kind::Damaged),
     ] {
@@ -151,9 +173,34 @@ fn broken_headers_of_the_second_engine_are_damage() {
         fill(&mut stream);
         records(&stream.0, Some(4096)).unwrap_err().kind()
     };
-    assert_eq!(with(&|p| { p.map(1).inode(0o100644, 0, 1.0); }), Kind::Damaged);
-    assert_eq!(with(&|p| { p.map(1).text(b"path").text(b"a"); }), Kind::Damaged);
-    assert_eq!(with(&|p| { p.map(2).text(b"path").text(b"a").inode(0o644, 0, 1.0); }), Kind::Damaged);
-    assert_eq!(with(&|p| { p.map(2).text(b"path").text(b"a").inode(0o100644, 0, f64::NAN); }), Kind::Damaged);
-    assert_eq!(with(&|p| { p.map(1).text(&[b'k'; 300]).number(1); }), Kind::Limit);
+    assert_eq!(
+        with(&|p| {
+            p.map(1).inode(0o100644, 0, 1.0);
+        }),
+        Kind::Damaged
+    );
+    assert_eq!(
+        with(&|p| {
+            p.map(1).text(b"path").text(b"a");
+        }),
+        Kind::Damaged
+    );
+    assert_eq!(
+        with(&|p| {
+            p.map(2).text(b"path").text(b"a").inode(0o644, 0, 1.0);
+        }),
+        Kind::Damaged
+    );
+    assert_eq!(
+        with(&|p| {
+            p.map(2).text(b"path").text(b"a").inode(0o100644, 0, f64::NAN);
+        }),
+        Kind::Damaged
+    );
+    assert_eq!(
+        with(&|p| {
+            p.map(1).text(&[b'k'; 300]).number(1);
+        }),
+        Kind::Limit
+    );
 }

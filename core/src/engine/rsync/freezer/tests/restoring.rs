@@ -106,7 +106,11 @@ fn what_stands_in_the_target_gives_way_or_not_by_the_policy() {
         };
         let restore = |overwrite, delete| {
             fill();
-            let outcome = restore_to(folder.path(), &levels, &How { overwrite: Some(overwrite), delete, ..How::default() });
+            let outcome = restore_to(
+                folder.path(),
+                &levels,
+                &How { overwrite: Some(overwrite), delete, ..How::default() },
+            );
             outcome.result.as_ref().unwrap();
             outcome
         };
@@ -166,7 +170,8 @@ fn a_device_is_lost_in_words() {
     let mut stream = record("null", "c", 0o020666, 0, 1, b"", ["0000", "0000"]);
     stream.extend(record("pipe", "p", 0o010644, 0, 1, b"", ["0000", "0000"]));
     let folder = tempfile::tempdir().unwrap();
-    let outcome = restore_to(folder.path(), &Levels { streams: vec![stream], ..Levels::default() }, &How::default());
+    let outcome =
+        restore_to(folder.path(), &Levels { streams: vec![stream], ..Levels::default() }, &How::default());
     outcome.result.unwrap();
     assert_eq!(outcome.lost, ["null"]);
     assert!(!folder.path().join("null").exists() && folder.path().join("pipe").exists());
@@ -176,7 +181,12 @@ fn a_device_is_lost_in_words() {
 #[test]
 fn types_change_from_level_to_level() {
     let history = [
-        tree(&[("a", Node::Directory, 0), ("a/b", file("b"), 0), ("f", file("f"), 0), ("l", Node::Link(b"f".to_vec()), 0)]),
+        tree(&[
+            ("a", Node::Directory, 0),
+            ("a/b", file("b"), 0),
+            ("f", file("f"), 0),
+            ("l", Node::Link(b"f".to_vec()), 0),
+        ]),
         tree(&[("a", file("a"), 1), ("f", Node::Directory, 1), ("f/g", file("g"), 1), ("l", file("l"), 1)]),
         tree(&[("a", Node::Link(b"x".to_vec()), 2), ("f", file("f2"), 2)]),
     ];

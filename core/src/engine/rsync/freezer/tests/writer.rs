@@ -66,9 +66,18 @@ pub(super) fn header(fields: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A record without content.
-pub(super) fn record(path: &str, kind: &str, mode: u32, size: usize, time: u64, link: &[u8], flags: [&str; 2]) -> Vec<u8> {
+pub(super) fn record(
+    path: &str,
+    kind: &str,
+    mode: u32,
+    size: usize,
+    time: u64,
+    link: &[u8],
+    flags: [&str; 2],
+) -> Vec<u8> {
     let (mode, size, time) = (mode.to_string(), size.to_string(), time.to_string());
-    let (uid, gid) = (rustix::process::geteuid().as_raw().to_string(), rustix::process::getegid().as_raw().to_string());
+    let (uid, gid) =
+        (rustix::process::geteuid().as_raw().to_string(), rustix::process::getegid().as_raw().to_string());
     let text = [path, "1", &mode, &uid, &gid, &size, &time, &time, "", "", kind];
     let mut fields: Vec<&[u8]> = text.iter().map(|field| field.as_bytes()).collect();
     fields.push(link);
@@ -120,7 +129,9 @@ pub(super) fn first(history: &[BTreeMap<String, (Node, u64)>]) -> Levels {
         }
         for (path, (node, time)) in tree {
             let known = memory.get(path);
-            if *node == Node::Directory || known.is_some_and(|(had, _, then)| had.as_ref() == Some(node) && then == time) {
+            if *node == Node::Directory
+                || known.is_some_and(|(had, _, then)| had.as_ref() == Some(node) && then == time)
+            {
                 continue;
             }
             let level = if known.is_some() { "1111" } else { "0000" };
@@ -134,7 +145,8 @@ pub(super) fn first(history: &[BTreeMap<String, (Node, u64)>]) -> Levels {
                     stream.extend(record(path, "r", 0o100640, new.len(), *time, b"", [level, "0000"]));
                     if known.is_some() {
                         let items = matched(&old, new);
-                        let literals = items.iter().enumerate().filter(|(_, item)| matches!(item, Item::Literal(_)));
+                        let literals =
+                            items.iter().enumerate().filter(|(_, item)| matches!(item, Item::Literal(_)));
                         stream.extend(delta(&literals.map(|(at, _)| at).collect::<Vec<_>>(), new));
                     } else {
                         stream.extend(new);
@@ -241,7 +253,9 @@ pub(super) fn second(history: &[BTreeMap<String, (Node, u64)>], block: usize) ->
                 continue;
             }
             count += 1;
-            let old = old.map(|(old, _)| old).filter(|old| std::mem::discriminant(*old) == std::mem::discriminant(node));
+            let old = old
+                .map(|(old, _)| old)
+                .filter(|old| std::mem::discriminant(*old) == std::mem::discriminant(node));
             let changed = match (old, node) {
                 (Some(Node::File(old)), Node::File(new)) => changed_blocks(old, new, block),
                 _ => Vec::new(),
@@ -254,11 +268,19 @@ pub(super) fn second(history: &[BTreeMap<String, (Node, u64)>], block: usize) ->
                     headers.map(2 + level).text(b"path").text(path.as_bytes()).inode(0o040750, 4096, time);
                 }
                 Node::Link(to) => {
-                    headers.map(3 + level).text(b"path").text(path.as_bytes()).inode(0o120777, to.len(), time);
+                    headers.map(3 + level).text(b"path").text(path.as_bytes()).inode(
+                        0o120777,
+                        to.len(),
+                        time,
+                    );
                     headers.text(b"lname").text(to);
                 }
                 Node::File(new) => {
-                    headers.map(2 + level + deltas).text(b"path").text(path.as_bytes()).inode(0o100640, new.len(), time);
+                    headers.map(2 + level + deltas).text(b"path").text(path.as_bytes()).inode(
+                        0o100640,
+                        new.len(),
+                        time,
+                    );
                     if changed.is_empty() {
                         content.extend(new);
                     }
@@ -267,7 +289,11 @@ pub(super) fn second(history: &[BTreeMap<String, (Node, u64)>], block: usize) ->
                         content.extend(&new[number * block..new.len().min((number + 1) * block)]);
                     }
                     if !changed.is_empty() {
-                        headers.text(b"deltas").list(2).number((content.len() - start) as u64).list(changed.len());
+                        headers
+                            .text(b"deltas")
+                            .list(2)
+                            .number((content.len() - start) as u64)
+                            .list(changed.len());
                         for number in &changed {
                             headers.number(*number as u64);
                         }
@@ -294,7 +320,11 @@ pub(super) fn second(history: &[BTreeMap<String, (Node, u64)>], block: usize) ->
 
 fn changed_blocks(old: &[u8], new: &[u8], block: usize) -> Vec<usize> {
     let had: Vec<&[u8]> = old.chunks(block).collect();
-    new.chunks(block).enumerate().filter(|(at, bytes)| had.get(*at) != Some(bytes)).map(|(at, _)| at).collect()
+    new.chunks(block)
+        .enumerate()
+        .filter(|(at, bytes)| had.get(*at) != Some(bytes))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 fn manifest(tree: &BTreeMap<String, (Node, u64)>, block: usize) -> Vec<u8> {
