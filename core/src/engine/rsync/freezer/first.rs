@@ -105,7 +105,7 @@ fn parse(fields: &[&[u8]; FIELDS - 1], input: &mut impl BufRead) -> Result<What>
         mtime: FileTime::new(decimal(mtime)?, 0),
         ..Attributes::default()
     };
-    Ok(What::Entry(Entry { kind, attributes, size_bytes, points_to: points_to.to_vec(), content }))
+    Ok(What::Entry(Box::new(Entry { kind, attributes, size_bytes, points_to: points_to.to_vec(), content })))
 }
 
 /// What stands in front of changed blocks: a length that is not reliable, and the numbers of the blocks.

@@ -115,13 +115,13 @@ impl Header {
             atime: inode.atime,
             ..Attributes::default()
         };
-        Ok(What::Entry(Entry {
+        Ok(What::Entry(Box::new(Entry {
             kind,
             attributes,
             size_bytes: inode.size_bytes,
             points_to: self.points_to,
             content,
-        }))
+        })))
     }
 }
 

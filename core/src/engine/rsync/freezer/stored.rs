@@ -27,7 +27,7 @@ pub enum What {
     /// It was gone.
     Deleted,
     /// It was new, or had changed.
-    Entry(Entry),
+    Entry(Box<Entry>),
 }
 
 /// An entry that was new or had changed.
@@ -67,10 +67,11 @@ impl Record {
 
     /// How many bytes of content the stream has for it.
     pub fn payload_bytes(&self) -> u64 {
-        match &self.what {
-            What::Entry(Entry { content: Content::Whole, size_bytes, .. }) => *size_bytes,
-            What::Entry(Entry { content: Content::Blocks(blocks), .. }) => blocks.stored_bytes(),
-            What::Entry(_) | What::Deleted => 0,
+        let What::Entry(entry) = &self.what else { return 0 };
+        match &entry.content {
+            Content::None => 0,
+            Content::Whole => entry.size_bytes,
+            Content::Blocks(blocks) => blocks.stored_bytes(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Streams as Freezer has encrypted them: there is no real one left, so these are made after the description, in both of its ways.
 
+use super::history::bytes;
 use super::writer::{first, second, time_of, without_times};
 use super::{How, Levels, Node, restore_to, tree_of};
 use crate::codec::openssl::{
@@ -115,6 +116,9 @@ fn the_password_without_its_line_end_is_wrong_and_pieces_by_themselves_are_damag
     let outcome = restore_to(folder.path(), &levels, &How::default());
     assert_eq!(outcome.result.unwrap_err().kind(), Kind::WrongPassword);
 
+    // What does not compress, so that the second piece is far behind what tells a right key.
+    let big = ("big".to_owned(), (Node::File(bytes(3, 20_000)), time_of(0)));
+    let plain = second(&[BTreeMap::from([big])], 512);
     let levels =
         encrypted(&plain, |stream| encrypt(&[&stream[..stream.len() / 2], &stream[stream.len() / 2..]]));
     let outcome = restore_to(folder.path(), &levels, &How::default());
