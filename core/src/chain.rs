@@ -173,6 +173,10 @@ impl engine::Chain for StoredChain<'_> {
         self.steps[level].document.details.is_some()
     }
 
+    fn block_size(&self, level: usize) -> Option<u64> {
+        self.steps[level].document.rsync_block_size
+    }
+
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
         engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
     }

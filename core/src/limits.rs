@@ -561,6 +561,27 @@ pub const LOCKED_KEY_BYTES: usize = 4 << 10;
 const _: () = assert!(AGE_WORK_FACTOR <= AGE_WORK_FACTOR_MAX && LOCKED_KEY_BYTES < AGE_HEADER_BYTES);
 // A recipient of OpenSSH with a key of 4096 bits takes some 750 bytes.
 const _: () = assert!(AGE_RECIPIENTS * 1000 < AGE_HEADER_BYTES);
+/// Paths of a chain that Freezer's rsync engines wrote: of each a restore keeps some 70 bytes. More are not restored.
+pub const FREEZER_PATHS: usize = 1 << 24;
+
+/// Bytes of the header of one record of Freezer's first rsync engine: a path, the target of a link, and small fields.
+pub const FREEZER_HEADER_BYTES: usize = 2 * PATH_BYTES + (64 << 10);
+
+/// Bytes of a key in what Freezer packed.
+pub const FREEZER_KEY_BYTES: usize = 256;
+
+/// Largest block of Freezer's rsync engines, whose own is 4096 bytes unless the user says otherwise.
+pub const FREEZER_BLOCK_BYTES: u64 = 64 << 20;
+
+/// Runs of changed blocks of one file.
+pub const FREEZER_BLOCK_RUNS: usize = 1 << 22;
+
+/// Stretches of one file of which it is known that they were never stored; with more they count as one.
+pub const FREEZER_MISSING_RANGES: usize = 1024;
+
+/// Bytes of one text in a manifest of Freezer's first rsync engine: a path, each byte of it escaped.
+pub const FREEZER_TEXT_BYTES: usize = 6 * PATH_BYTES;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

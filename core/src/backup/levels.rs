@@ -91,7 +91,8 @@ impl Run<'_> {
         for stray in &found.strays {
             self.monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
         }
-        let newest = found.chains.into_iter().max_by_key(|chain| chain.start);
+        let ours = found.chains.into_iter().filter(|chain| !self.repository.is_old(chain));
+        let newest = ours.max_by_key(|chain| chain.start);
         let decision = level::decide(&self.options.levels.policy, newest.as_ref().map(Chain::view), now)?;
         let full = |reason, newest| Plan { decision: Decision::Full(reason), base: None, newest };
         let (Decision::Increment { parent, .. }, Some(chain)) = (decision, &newest) else {
