@@ -70,9 +70,15 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
         }
     };
     let before = seen.clone();
-    let state = vault.recent_state()?;
+    let mut state = vault.recent_state()?;
+    let mut rollbacks = seen.notice(&state.snapshots, &state.removals);
+    if !rollbacks.is_empty() {
+        // A list that is older than what is remembered, as that of the beginning of a long backup, convicts nobody.
+        state = vault.state()?;
+        seen = before.clone();
+        rollbacks = seen.notice(&state.snapshots, &state.removals);
+    }
     let State { snapshots, removals } = &state;
-    let rollbacks = seen.notice(snapshots, removals);
     let remember = |seen: &mut Seen| {
         // What is told is by what was known before the storage was listed: another run may know of newer backups by now.
         seen.notice(snapshots, removals);

@@ -15,8 +15,11 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// How long nothing is tried after a further session could not be opened.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// The sessions.
 pub(super) struct Pool {
@@ -30,6 +33,8 @@ struct State {
     sessions: Vec<Arc<Session>>,
     /// Being opened.
     opening: usize,
+    /// After one could not be opened that nobody waited for: until when no other is.
+    not_before: Option<Instant>,
     /// How many there may be: what the server lets us have, when that is less than what we may ask for.
     most: usize,
 }
@@ -67,7 +72,7 @@ enum Step {
 impl Pool {
     pub fn new(route: Vec<Hop>, access: Access) -> Pool {
         let most = access.connections.max(1);
-        let state = Mutex::new(State { sessions: Vec::new(), opening: 0, most });
+        let state = Mutex::new(State { sessions: Vec::new(), opening: 0, not_before: None, most });
         Pool { route, access, state, changed: Notify::new() }
     }
 
@@ -107,7 +112,7 @@ impl Pool {
                     let pool = Arc::clone(self);
                     tokio::spawn(async move {
                         if pool.open().await.is_err() {
-                            pool.make_do();
+                            pool.state().not_before = Some(Instant::now() + PAUSE);
                         }
                     });
                     return Ok(lease);
@@ -147,7 +152,8 @@ impl Pool {
                 let is_idle = session.users.fetch_add(1, Ordering::AcqRel) == 0;
                 let lease = Lease { session, is_fresh: false };
                 // One at a time: who comes meanwhile shares as well.
-                if is_idle || !has_room || state.opening > 0 {
+                let is_paused = state.not_before.is_some_and(|moment| Instant::now() < moment);
+                if is_idle || !has_room || is_paused || state.opening > 0 {
                     return Step::Have(lease);
                 }
                 state.opening += 1;

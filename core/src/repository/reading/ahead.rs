@@ -1,7 +1,7 @@
 //! Blocks of an object that are fetched before they are asked for: where each request waits for an answer from far away, several are
 //! under way at once.
 //!
-//! Invariants: blocks come in order; at most [`BLOCKS_AHEAD`] are under way or wait; whoever drops this waits for those under way.
+//! Invariants: blocks come in order, and none behind one that could not be had; at most [`BLOCKS_AHEAD`] are under way or wait; whoever drops this waits for those under way.
 
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_BYTES, BLOCKS_AHEAD};
@@ -54,6 +54,12 @@ impl Ahead {
         }
         let Some(answers) = self.coming.pop_front() else { return Ok(Vec::new()) };
         // None when the thread is gone, whose panic comes when the lane is dropped.
-        answers.all().pop().map_or_else(|| Err(Error::stopped()), |(_, block)| block)
+        let block = answers.all().pop().map_or_else(|| Err(Error::stopped()), |(_, block)| block);
+        if block.is_err() {
+            // Nothing behind it is given for what it should have been.
+            self.coming.clear();
+            self.position_bytes = self.size_bytes;
+        }
+        block
     }
 }

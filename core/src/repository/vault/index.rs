@@ -99,11 +99,12 @@ impl Index {
     /// # Errors
     /// As [`Index::load`], but for `Damaged` of a single index.
     pub fn load_present(vault: &Vault, monitor: &dyn Monitor, with_cut: bool) -> Result<Index> {
+        // Asked before: of several places the far one may be gone afterwards.
+        let is_at_once = vault.storage().capabilities().parallel;
         let list = || names::list(vault.storage().as_ref(), Folder::Packs);
         let (listed, mut index) = vault.beside(list, || load::load(vault, monitor, &HashSet::new()))?;
         index.tell_damaged(monitor);
         let mut inventory = orphans::compare(listed, &index);
-        let is_at_once = vault.storage().capabilities().parallel;
         if is_at_once && !(inventory.missing.is_empty() && inventory.resized.is_empty()) {
             // A pack may have come after the list was made, and its index before the indexes were read.
             inventory = orphans::inventory(vault, &index)?;

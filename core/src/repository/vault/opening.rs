@@ -120,8 +120,12 @@ impl Vault {
             Vault::refuse_remains(storage.as_ref())?;
             return Ok(None);
         };
-        let found = threshold.slots?;
+        let mut found = threshold.slots?;
         let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
+        if !found.slots.iter().any(|slot| fits(&slot)) {
+            // Whoever makes a repository writes the slot first: seen at the same moment, only the config may be there.
+            found = slots::read(storage.as_ref())?;
+        }
         let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
         if slots.is_empty() {
             return Err(no_slot(storage.as_ref(), found));
