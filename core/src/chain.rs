@@ -177,6 +177,11 @@ impl engine::Chain for StoredChain<'_> {
         self.steps[level].document.rsync_block_size
     }
 
+    fn may_lack_end(&self, level: usize) -> bool {
+        let document = &self.steps[level].document;
+        document.encryption && document.details.is_none() && document.engine_name == "rsync"
+    }
+
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
         engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
     }

@@ -89,3 +89,66 @@ impl MemberDecoder for Decoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{block_decoder, decoder};
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn zlib(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(stream: &[u8], in_blocks: bool) -> Result<Vec<u8>> {
+        let open = if in_blocks { block_decoder } else { decoder };
+        let mut plain = Vec::new();
+        open(Compression::Gzip, stream)?
+            .read_to_end(&mut plain)
+            .map_err(|e| Error::io("cannot read", "it", e))?;
+        Ok(plain)
+    }
+
+    #[test]
+    fn a_bare_zlib_stream_is_read_and_damage_of_it_is_noticed() {
+        let plain: Vec<u8> = (0..5000_u32).map(|at| ((at * at) >> 5) as u8).collect();
+        let stream = zlib(&plain);
+        assert!(Compression::Gzip.begins(&stream) && inflates(&stream));
+        assert_eq!(read(&stream, false).unwrap(), plain);
+        assert_eq!(read(&[&stream[..], &[0; 100]].concat(), false).unwrap(), plain);
+        for cut in (0..stream.len()).step_by(7) {
+            assert_eq!(read(&stream[..cut], false).unwrap_err().kind(), Kind::Damaged, "{cut}");
+        }
+        for at in (0..stream.len()).step_by(3) {
+            let mut flipped = stream.clone();
+            flipped[at] ^= 4;
+            assert_ne!(read(&flipped, false).ok(), Some(plain.clone()), "{at}");
+        }
+        assert_eq!(read(&[&stream[..], &[5; 5]].concat(), false).unwrap_err().kind(), Kind::Damaged);
+    }
+
+    #[test]
+    fn a_stream_in_blocks_may_lack_its_end_or_be_filled_up() {
+        let plain: Vec<u8> = (0..5000_u32).map(|at| ((at * at) >> 5) as u8).collect();
+        let stream = zlib(&plain);
+        assert_eq!(read(&stream, true).unwrap(), plain);
+        for filling in 1..=16_u8 {
+            let filled = [&stream[..], &vec![filling; filling.into()]].concat();
+            assert_eq!(read(&filled, true).unwrap(), plain);
+            let strange = [&stream[..], &vec![filling + 1; filling.into()]].concat();
+            assert_eq!(read(&strange, true).unwrap_err().kind(), Kind::Damaged);
+        }
+        assert_eq!(read(&[&stream[..], &[17; 17]].concat(), true).unwrap_err().kind(), Kind::Damaged);
+        for cut in 1..16 {
+            let found = read(&stream[..stream.len() - cut], true).unwrap();
+            assert!(plain.starts_with(&found) && !found.is_empty(), "{cut}");
+        }
+        // What is there of the checksum is not compared, but a whole one that is wrong is damage.
+        let mut wrong = stream.clone();
+        let last = wrong.len() - 1;
+        wrong[last] ^= 1;
+        assert_eq!(read(&wrong, true).unwrap_err().kind(), Kind::Damaged);
+    }
+}
