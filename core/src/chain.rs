@@ -125,6 +125,15 @@ impl engine::Chain for StoredChain<'_> {
         self.steps[level].document.details.is_some()
     }
 
+    fn block_size(&self, level: usize) -> Option<u64> {
+        self.steps[level].document.rsync_block_size
+    }
+
+    fn may_lack_end(&self, level: usize) -> bool {
+        let document = &self.steps[level].document;
+        document.encryption && document.details.is_none() && document.engine_name == "rsync"
+    }
+
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
         self.repository.read_engine_metadata(&self.steps[level], self.scratch)
     }

@@ -529,6 +529,27 @@ pub const IDENTITY_BYTES: u64 = 64 << 10;
 /// Bytes of a password in a file that `openssl -pass file:` takes.
 pub const OPENSSL_PASSWORD_BYTES: usize = 1023;
 
+/// Paths of a chain that Freezer's rsync engines wrote: of each a restore keeps some 70 bytes. More are not restored.
+pub const FREEZER_PATHS: usize = 1 << 24;
+
+/// Bytes of the header of one record of Freezer's first rsync engine: a path, the target of a link, and small fields.
+pub const FREEZER_HEADER_BYTES: usize = 2 * PATH_BYTES + (64 << 10);
+
+/// Bytes of a key in what Freezer packed.
+pub const FREEZER_KEY_BYTES: usize = 256;
+
+/// Largest block of Freezer's rsync engines, whose own is 4096 bytes unless the user says otherwise.
+pub const FREEZER_BLOCK_BYTES: u64 = 64 << 20;
+
+/// Runs of changed blocks of one file.
+pub const FREEZER_BLOCK_RUNS: usize = 1 << 22;
+
+/// Stretches of one file of which it is known that they were never stored; with more they count as one.
+pub const FREEZER_MISSING_RANGES: usize = 1024;
+
+/// Bytes of one text in a manifest of Freezer's first rsync engine: a path, each byte of it escaped.
+pub const FREEZER_TEXT_BYTES: usize = 6 * PATH_BYTES;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

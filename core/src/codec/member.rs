@@ -49,23 +49,54 @@ enum State {
     Ended,
 }
 
+/// Where the members of an input end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// With the input.
+    All,
+    /// Behind the first; what follows is left alone.
+    One,
+    /// As [`Members::in_blocks`] says.
+    Blocks,
+}
+
+/// The blocks of the cipher that Freezer's rsync engines put around a member.
+const BLOCK_BYTES: usize = 16;
+
 /// Decodes all members of an input.
 pub(super) struct Members<R, D> {
     input: R,
     decoder: D,
     state: State,
-    only_one: bool,
+    extent: Extent,
 }
 
 impl<R: BufRead, D: MemberDecoder> Members<R, D> {
     /// Decodes all of `input`.
     pub fn new(input: R, decoder: D) -> Self {
-        Members { input, decoder, state: State::Start, only_one: false }
+        Members { input, decoder, state: State::Start, extent: Extent::All }
     }
 
     /// Decodes one member, and leaves `input` behind it.
     pub fn only_one(input: R, decoder: D) -> Self {
-        Members { input, decoder, state: State::Start, only_one: true }
+        Members { input, decoder, state: State::Start, extent: Extent::One }
+    }
+
+    /// Decodes one member of an input that was written in blocks of 16 bytes by a program that filled up the last one (with
+    /// bytes that say how many they are), or left out what did not fill one: up to 15 bytes behind the member are passed over, and
+    /// a member without its end ends well where the input does. Its checksum is held to if it is there.
+    pub fn in_blocks(input: R, decoder: D) -> Self {
+        Members { input, decoder, state: State::Start, extent: Extent::Blocks }
+    }
+
+    /// Nothing but what fills up a block is behind the member.
+    fn pass_over_filling(&mut self) -> Result<(), io::Error> {
+        let mut filling = Vec::with_capacity(BLOCK_BYTES + 1);
+        (&mut self.input).take(BLOCK_BYTES as u64 + 1).read_to_end(&mut filling)?;
+        if filling.len() > BLOCK_BYTES || filling.iter().any(|byte| usize::from(*byte) != filling.len()) {
+            return Err(damaged(D::COMPRESSION, "strange bytes behind its end").into());
+        }
+        Ok(())
     }
 
     /// Goes on to the next member, or finds that there is none.
@@ -115,7 +146,12 @@ impl<R: BufRead, D: MemberDecoder> Members<R, D> {
         let step = self.decoder.step(input, buffer)?;
         self.input.consume(step.read);
         if step.ended {
-            self.state = if self.only_one { State::Ended } else { State::Between };
+            self.state = if self.extent == Extent::All { State::Between } else { State::Ended };
+            if self.extent == Extent::Blocks {
+                self.pass_over_filling()?;
+            }
+        } else if step.read == 0 && step.written == 0 && at_end && self.extent == Extent::Blocks {
+            self.state = State::Ended;
         } else if step.read == 0 && step.written == 0 {
             let why = if at_end { "it ends too early" } else { "it leads nowhere" };
             return Err(damaged(D::COMPRESSION, why).into());

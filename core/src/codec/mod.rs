@@ -31,7 +31,7 @@ mod tests;
 mod xz;
 mod zstd;
 
-pub use stream::{Encoding, Rest, decode, encode};
+pub use stream::{Encoding, Rest, decode, decode_blocks, encode};
 
 use crate::error::{Error, Kind, Result};
 use member::Members;
@@ -89,9 +89,10 @@ impl Compression {
     pub fn begins(self, head: &[u8]) -> bool {
         match self {
             Compression::None => head.get(257..262) == Some(b"ustar"),
-            // Deflate, and no flag that has no meaning.
+            // Deflate, and no flag that has no meaning; or a bare zlib stream of the highest level, as Freezer's rsync engines make.
             Compression::Gzip => {
                 head.starts_with(&[0x1f, 0x8b, 8]) && head.get(3).is_some_and(|flags| flags & 0xe0 == 0)
+                    || head.starts_with(&[0x78, 0xda]) && gzip::inflates(head)
             }
             // A block, or the end of a stream of none.
             Compression::Bzip2 => match head {
@@ -216,6 +217,21 @@ pub fn decoder<'a>(
         Compression::Bzip2 => Box::new(Members::new(input, bzip2::Decoder::new())),
         Compression::Xz => Box::new(Members::new(input, xz::Decoder::new()?)),
         Compression::Zstd => Box::new(Members::new(input, zstd::Decoder::new()?)),
+    })
+}
+
+/// As [`decoder`], of a stream that was encrypted block by block without care for its end: see [`decode_blocks`].
+fn block_decoder<'a>(
+    compression: Compression,
+    input: impl BufRead + Send + 'a,
+) -> Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::Gzip => Box::new(Members::in_blocks(input, gzip::Decoder::new())),
+        Compression::Bzip2 => Box::new(Members::in_blocks(input, bzip2::Decoder::new())),
+        Compression::None | Compression::Xz | Compression::Zstd => {
+            let what = "Freezer's rsync engines know no compression of the name";
+            return Err(Error::new(Kind::Unsupported, what).on(compression.name()));
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! Coding over a pipe: a writer at one end, workers that compress, storage at the other; and back.
 
 use super::zstd::Decoder;
-use super::{Compression, Compressor, decoder, frame};
+use super::{Compression, Compressor, block_decoder, decoder, frame};
 use crate::error::{Error, Result};
 use crate::limits::PIPE_ITEMS;
 use crate::pipe::{
@@ -114,6 +114,28 @@ pub fn decode<B>(
         run_partial(PIPE_ITEMS, produce, consume)?.1
     };
     Ok(consumed)
+}
+
+/// Decodes what Freezer's rsync engines have encrypted, once it is plain: one stream, whose end may lack up to 15 bytes or be
+/// filled up to a block of the cipher. A `consumer` that counts on the end has to know it by itself.
+///
+/// # Errors
+/// As [`decode`]; `Unsupported` for a compression that those engines do not know.
+pub fn decode_blocks<B>(
+    compression: Compression,
+    source: impl Read + Send,
+    consumer: impl FnOnce(&mut dyn Read) -> Result<B>,
+) -> Result<B> {
+    let blocks = pool(1);
+    let produce = |sender: &mut Sender<Vec<u8>>| {
+        let mut writer = BlockWriter::new(blocks.clone(), |block| sender.send(block));
+        let source = BufReader::with_capacity(frame::READ_BYTES, source);
+        writer.append(&mut block_decoder(compression, source)?)?;
+        writer.finish()
+    };
+    let consume =
+        |receiver: &mut Receiver<Vec<u8>>| consumer(&mut BlockReader::new(receiver, blocks.clone()));
+    Ok(run_partial(PIPE_ITEMS, produce, consume)?.1)
 }
 
 fn decode_frames<B>(

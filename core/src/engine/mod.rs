@@ -7,6 +7,7 @@
 pub mod dedup;
 mod overwrite;
 mod paths;
+pub mod rsync;
 pub mod tar;
 mod wanted;
 
@@ -27,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Every engine, in the order they are offered; the first is the default. Feeds the command line, the documentation and the tests.
-pub const ENGINES: &[&dyn Engine] = &[&dedup::Dedup, &tar::Tar];
+pub const ENGINES: &[&dyn Engine] = &[&dedup::Dedup, &tar::Tar, &rsync::Rsync];
 
 /// The engine of this name.
 ///
@@ -99,6 +100,15 @@ pub trait Chain {
 
     /// Whether Icecore wrote the level (and so in the order and with the promises of its own format pages).
     fn by_icecore(&self, level: usize) -> bool;
+
+    /// The block size that the metadata document of a level names, as those of Freezer's second rsync engine do.
+    fn block_size(&self, level: usize) -> Option<u64>;
+
+    /// Whether the stream of a level may end too early without being damaged, as those of Freezer's first rsync engine that are
+    /// encrypted do: their last bytes were never stored.
+    fn may_lack_end(&self, _level: usize) -> bool {
+        false
+    }
 
     /// The engine metadata of a level.
     ///

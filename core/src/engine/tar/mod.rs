@@ -19,7 +19,7 @@ mod path;
 pub mod pax;
 pub mod reader;
 mod renames;
-mod restore;
+pub(super) mod restore;
 mod selection;
 pub mod snapshot;
 pub mod sparse;

@@ -11,7 +11,7 @@ mod choice;
 mod member;
 mod policy;
 mod removal;
-mod verification;
+pub(in crate::engine) mod verification;
 
 use super::dumpdir::{self, Code};
 use super::member::{Member, MemberKind};
@@ -35,7 +35,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use verification::Written;
 
 /// Replays every level of `chain`.
-pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
+pub(in crate::engine::tar) fn run(
+    job: RestoreJob<'_>,
+    chain: &mut dyn Chain,
+    target: Option<&mut Target<'_>>,
+) -> Result<()> {
     let chosen = choice::choose(job.wanted, chain)?;
     let wanted = match chosen.patterns.is_empty() {
         true => Selection::new(chosen.paths().to_vec()),

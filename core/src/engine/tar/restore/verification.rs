@@ -17,7 +17,7 @@ use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
 /// What was written, and how the reading of it went so far.
-pub(super) struct Written {
+pub(in crate::engine) struct Written {
     scratch: Scratch,
     spool: Spool,
     differing: u64,
@@ -37,7 +37,7 @@ enum Open {
 
 /// What a member without content that is compared put at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
+pub(in crate::engine) enum Put {
     Directory,
     /// A link of either sort, a pipe, a device.
     Special,
@@ -48,7 +48,7 @@ const DIRECTORY: u64 = u64::MAX;
 const SPECIAL: u64 = u64::MAX - 1;
 
 /// A file that was written.
-pub(super) struct Record<'a> {
+pub(in crate::engine) struct Record<'a> {
     pub path: &'a [u8],
     pub size_bytes: u64,
     /// Where it has data: offset and length.
@@ -106,8 +106,11 @@ impl Written {
         self.spool.write_all(&bytes).map_err(|e| Error::io("cannot write", "a temporary file", e))
     }
 
-    /// Reads everything again of which there is a record.
-    fn check(&mut self, files: &mut Files<'_>, monitor: &dyn Monitor) -> Result<()> {
+    /// Reads everything again of which there is a record. What differs is told.
+    ///
+    /// # Errors
+    /// I/O of the temporary file or of the target; `Interrupted`.
+    pub fn check(&mut self, files: &mut Files<'_>, monitor: &dyn Monitor) -> Result<()> {
         let mut spool = std::mem::replace(&mut self.spool, self.scratch.spool());
         spool.rewind()?;
         let mut records = BufReader::new(spool);
