@@ -112,7 +112,9 @@ fn chains(repository: &Repository, options: &Options) -> Result<Vec<(Unit, Chain
     let mut plans = Vec::new();
     let (series, _) = select::series(repository, &options.filter)?;
     for one in &series {
-        let chains = repository.chains(&one.engine, &one.name)?.chains;
+        let mut chains = repository.chains(&one.engine, &one.name)?.chains;
+        // What is only read is neither counted nor removed.
+        chains.retain(|chain| !repository.is_old(chain));
         let views = chains.iter().map(|chain| view(repository, chain)).collect::<Result<Vec<_>>>()?;
         let plan = retention::plan(&views, &options.keep, &options.zone, options.allow_last)?;
         plans.extend(chains.into_iter().map(Unit::Chain).zip(plan));

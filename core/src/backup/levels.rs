@@ -78,7 +78,8 @@ impl Run<'_> {
         for stray in &found.strays {
             self.monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
         }
-        let newest = found.chains.iter().max_by_key(|chain| chain.start);
+        let ours = found.chains.iter().filter(|chain| !self.repository.is_old(chain));
+        let newest = ours.max_by_key(|chain| chain.start);
         let decision = level::decide(&self.options.levels.policy, newest.map(Chain::view), now)?;
         let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
             return Ok((decision, None));

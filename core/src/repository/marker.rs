@@ -4,6 +4,7 @@
 
 use super::document::python;
 use super::location::{DATA, MARKER, METADATA};
+use super::old::OldLayout;
 use super::{Repository, read_document};
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
@@ -19,6 +20,9 @@ const ID_BYTES: usize = 16;
 struct Marker {
     icecore: u64,
     id: String,
+    /// Whether there were chains in the layout of Freezer 1 and 2 when the marker was put beside them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    freezer_2: bool,
 }
 
 #[derive(Deserialize)]
@@ -41,14 +45,15 @@ impl Repository {
         }
         let hash = blake3::hash(entropy);
         let id: String = hash.to_hex().chars().take(2 * ID_BYTES).collect();
-        let line = python::to_line(&Marker { icecore: VERSION, id: id.clone() });
+        let old = OldLayout::find(&storage)?;
+        let line = python::to_line(&Marker { icecore: VERSION, id: id.clone(), freezer_2: old.is_some() });
         storage.put(&marker_name()?, &line, PutMode::CreateNew).map_err(|error| {
             let hint =
                 (error.kind() == Kind::AlreadyExists).then_some("use it as it is, or choose another place");
             let error = error.while_doing("cannot create a repository at", storage.label());
             hint.into_iter().fold(error, Error::hint)
         })?;
-        Ok(Repository { storage, id: Some(id), vault: None })
+        Ok(Repository::with(storage, Some(id), old))
     }
 
     /// Opens what is there: a repository of Icecore's, or a container in which Freezer has stored backups.
@@ -58,13 +63,30 @@ impl Repository {
     /// read, and what the storage reports.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Repository> {
         match read_document(storage.as_ref(), &marker_name()?) {
-            Ok(bytes) => Ok(Repository { id: Some(parse(&bytes)?), storage, vault: None }),
+            Ok(bytes) => {
+                let marker = parse(&bytes)?;
+                let old = if marker.freezer_2 { OldLayout::find(&storage)? } else { None };
+                Ok(Repository::with(storage, Some(marker.id), old))
+            }
             Err(error) if error.kind() != Kind::NotFound => Err(error),
-            Err(_) if holds_backups(storage.as_ref())? => Ok(Repository { id: None, storage, vault: None }),
-            Err(_) => Err(Error::new(Kind::NoRepository, "no repository at")
-                .on(storage.label())
-                .hint("create one with: icecore init")),
+            Err(_) => {
+                let old = OldLayout::find(&storage)?;
+                if old.is_some() || holds_backups(storage.as_ref())? {
+                    return Ok(Repository::with(storage, None, old));
+                }
+                Err(Error::new(Kind::NoRepository, "no repository at")
+                    .on(storage.label())
+                    .hint("create one with: icecore init"))
+            }
         }
+    }
+
+    fn with(storage: Arc<dyn Storage>, id: Option<String>, old: Option<Arc<OldLayout>>) -> Repository {
+        let storage = match &old {
+            Some(old) => Arc::clone(old) as Arc<dyn Storage>,
+            None => storage,
+        };
+        Repository { storage, id, vault: None, old }
     }
 }
 
@@ -72,7 +94,7 @@ fn marker_name() -> Result<ObjectName> {
     ObjectName::new(MARKER)
 }
 
-fn parse(bytes: &[u8]) -> Result<String> {
+fn parse(bytes: &[u8]) -> Result<Marker> {
     let damaged = |error| Error::damaged("not a marker of a repository:", MARKER).because(error);
     let version = serde_json::from_slice::<OnlyVersion>(bytes).map_err(damaged)?.icecore;
     if version > VERSION {
@@ -80,12 +102,13 @@ fn parse(bytes: &[u8]) -> Result<String> {
             .on(MARKER)
             .hint("use a newer version of icecore"));
     }
-    let id = serde_json::from_slice::<Marker>(bytes).map_err(damaged)?.id;
+    let marker = serde_json::from_slice::<Marker>(bytes).map_err(damaged)?;
+    let id = &marker.id;
     let plain = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !plain {
         return Err(Error::damaged(format!("{id:?} is not the id of a repository:"), MARKER));
     }
-    Ok(id)
+    Ok(marker)
 }
 
 fn holds_backups(storage: &dyn Storage) -> Result<bool> {

@@ -6,13 +6,15 @@
 //! never "no backups"; whatever does not belong is reported as a stray and passed over, never touched.
 //!
 //! [`listing`] says what there is, [`select`] picks from it, [`pending`] adds a backup, [`reading`] gets one back,
-//! [`removal`] removes chains and what killed runs left behind, [`copies`] says what a copy of all this is made of. [`document`] and [`location`] are the bytes and names.
+//! [`removal`] removes chains and what killed runs left behind, [`copies`] says what a copy of all this is made of, [`old`] shows what
+//! Freezer 1 and 2 stored as the rest. [`document`] and [`location`] are the bytes and names.
 
 pub mod copies;
 pub mod document;
 pub mod listing;
 pub mod location;
 pub mod marker;
+mod old;
 pub mod pending;
 pub mod reading;
 pub mod removal;
@@ -36,6 +38,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use old::OldLayout;
 use vault::cache::Cache;
 use vault::{Password, Protection, Vault};
 
@@ -45,9 +48,16 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     id: Option<String>,
     vault: Option<Arc<Vault>>,
+    /// Chains of the layout of Freezer 1 and 2, where there are some; the storage shows them with the others then.
+    old: Option<Arc<OldLayout>>,
 }
 
 impl Repository {
+    /// Whether a chain is in the layout of Freezer 1 and 2: such chains are read, and neither changed nor built on.
+    pub fn is_old(&self, chain: &Chain) -> bool {
+        self.old.as_ref().is_some_and(|old| old.has(chain))
+    }
+
     /// The storage below.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage

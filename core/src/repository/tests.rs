@@ -17,6 +17,7 @@ use shelf::Shelf;
 use std::io::{Read, Write};
 
 mod corpus;
+mod old;
 mod removal;
 
 const ENGINE: &str = "tar";
