@@ -164,6 +164,126 @@ fn patched_s3_tar_gzip_l1() {
     restores("patched-s3-tar-gzip-l1", "frzs1/pre/fix", &usual());
 }
 
+/// A chain in the layout of Freezer 1 and 2, which no program is left to write: the objects of one of Freezer 19, whose archives are the
+/// same, under the names that the description of that layout gives.
+fn in_the_old_layout(name: &str) -> Case {
+    let case = Case::new(name, "");
+    for series in entries(&case.storage.join("data/tar")) {
+        let series_name = series.file_name().unwrap().to_str().unwrap().to_owned();
+        for chain in entries(&series) {
+            let folder = case.storage.join(&series_name).join(chain.file_name().unwrap());
+            fs::create_dir_all(&folder).unwrap();
+            for level in entries(&chain) {
+                let (number, time) = level.file_name().unwrap().to_str().unwrap().split_once('_').unwrap();
+                let old = format!("{series_name}_{time}_{number}");
+                fs::rename(level.join("data"), folder.join(&old)).unwrap();
+                fs::rename(level.join("engine_metadata"), folder.join(format!("tar_metadata_{old}")))
+                    .unwrap();
+            }
+        }
+    }
+    fs::remove_dir_all(case.storage.join("data")).unwrap();
+    fs::remove_dir_all(case.storage.join("metadata")).unwrap();
+    case
+}
+
+#[test]
+fn chains_of_the_old_layout_are_listed_and_restored() {
+    if !is_root() {
+        return not_run("only root can restore the owners in the corpus");
+    }
+    for (name, levels) in [("tar-gzip-l2", 3), ("tar-bzip2-l1", 2), ("tar-xz-l0", 1)] {
+        let case = in_the_old_layout(name);
+        let backups = case.backups();
+        assert_eq!(backups.len(), levels, "{name}");
+        for (number, backup) in backups.iter().enumerate() {
+            assert_eq!((&backup["level"], &backup["by_icecore"]), (&number.into(), &false.into()));
+            case.verify(backup, number, &usual());
+        }
+        let summary = case.run("check", &["--read-data"]).expect(0).summary();
+        assert_eq!((&summary["ok"], &summary["orphans"]), (&true.into(), &0.into()));
+    }
+}
+
+/// A backup of the same series does not build on such a chain, and nothing removes one.
+#[test]
+fn chains_of_the_old_layout_are_left_as_they_are() {
+    let case = in_the_old_layout("tar-gzip-l2");
+    let source = case.directory.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "1").unwrap();
+    let series = ["--host", "alpha.example.org", "--name", "nightly"];
+    let backup =
+        [&["--engine", "tar", "--incremental", "--no-encryption", source.to_str().unwrap()], &series[..]]
+            .concat();
+    for level in 0..2 {
+        assert_eq!(case.run("backup", &backup).expect(0).summary()["level"], level);
+    }
+    assert_eq!(case.backups().len(), 5);
+    case.run("forget", &["--keep-last", "1"]).expect(0);
+    assert_eq!(case.backups().len(), 5);
+    let backups = case.backups();
+    let old: Vec<&str> = backups[..3].iter().map(|backup| backup["id"].as_str().unwrap()).collect();
+    case.run("forget", &old).expect(1).explained();
+    assert_eq!(case.backups().len(), 5);
+}
+
+/// What the rsync engines never stored: which names are one file, and to which number an owner's name belonged.
+fn rsync() -> Skip {
+    Skip { hard_links: true, ..usual() }
+}
+
+/// Links to directories are not in it. `to-rename.txt`, which level 1 deleted and level 2 has again, is put together from what
+/// level 0 had of it, and proven by the digests of level 2.
+#[test]
+fn patched_rsync_gzip_l2() {
+    restores("patched-rsync-gzip-l2", "", &Skip { paths: vec!["ln-dir"], ..rsync() });
+}
+
+/// The second engine stored nothing of the top directory itself.
+#[test]
+fn patched_rsyncv2_gzip_l2() {
+    restores("patched-rsyncv2-gzip-l2", "", &Skip { root: true, ..rsync() });
+}
+
+/// A device is in it without its numbers: everything else is restored, and that is said and is a failure.
+#[test]
+fn rsyncv2_gzip_l0() {
+    if !is_root() {
+        return not_run("only root can restore the owners in the corpus");
+    }
+    let case = Case::new("rsyncv2-gzip-l0", "");
+    let (outcome, target) = case.restore(case.backups()[0]["id"].as_str().unwrap());
+    assert!(outcome.expect(1).names("state/null"));
+    let skip = Skip { root: true, types: vec!["socket", "char"], ..rsync() };
+    let outcome = verify(&target, &case.expected.join("level0.jsonl"), &skip).unwrap();
+    assert!(outcome.failed.is_empty() && outcome.passed > 30, "{outcome:#?}");
+    case.run("check", &["--read-data"]).expect(0);
+    let without = case.directory.path().join("without");
+    case.run("restore", &["--target", without.to_str().unwrap(), "--exclude", "null", "latest"]).expect(0);
+}
+
+/// These streams have no hashes: that one is cut, or has another byte, shows when all of it is read, which is before anything is written.
+#[test]
+fn rsync_streams_that_are_damaged_are_refused_before_the_target_is_touched() {
+    for name in ["patched-rsync-gzip-l2", "patched-rsyncv2-gzip-l2"] {
+        let case = Case::new(name, "");
+        let latest = case.id_of_level(2);
+        let chain = entries(&entries(&case.storage.join("data/rsync"))[0])[0].clone();
+        let data = entries(&chain)[1].join("data");
+        let whole = fs::read(&data).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        for damaged in [&whole[..whole.len() / 2], &flipped] {
+            fs::write(&data, damaged).unwrap();
+            case.refuses(&[&latest]);
+            assert!(case.run("check", &["--read-data"]).expect(1).names("/data"), "{name}");
+        }
+        fs::remove_file(&data).unwrap();
+        case.refuses(&[&latest]);
+    }
+}
+
 /// Encryption is not read yet: that must be said, and nothing written.
 #[test]
 fn encrypted_backups_are_refused_in_words() {
