@@ -85,6 +85,8 @@ pub enum Reason {
     TopLevel,
     /// The state of the backup that would be built on cannot be read.
     Damaged,
+    /// Another program wrote the chain, in a form that the engine does not continue.
+    Foreign,
 }
 
 impl fmt::Display for Reason {
@@ -99,6 +101,7 @@ impl fmt::Display for Reason {
             Reason::ClockSetBack(then) => {
                 write!(f, "the clock is behind the last backup ({}); was it set back?", then.rfc3339())
             }
+            Reason::Foreign => f.write_str("the chain was written by Freezer, in another form"),
             Reason::Damaged => f.write_str("the backup before is damaged"),
             Reason::TopLevel => write!(f, "a chain cannot have more levels than {LEVEL_MAX}"),
         }

@@ -176,7 +176,12 @@ impl World {
             workers: self.workers,
             process: Process::of_number(1),
             dry_run,
-            levels: Levels { policy: self.policy, compression: self.compression, compression_level: None },
+            levels: Levels {
+                policy: self.policy,
+                compression: self.compression,
+                compression_level: None,
+                block_bytes: None,
+            },
             snapshots: Snapshots {
                 effort: CompressionLevel::Default,
                 verify_compression: true,

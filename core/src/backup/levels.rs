@@ -26,6 +26,8 @@ pub struct Settings {
     pub compression: Compression,
     /// The compressor's level; `None` for its default.
     pub compression_level: Option<i32>,
+    /// The length of a block in bytes, for an engine that has such; `None` for its own choice.
+    pub block_bytes: Option<u32>,
 }
 
 /// Makes a level.
@@ -83,6 +85,9 @@ impl Run<'_> {
         let (Decision::Increment { parent, .. }, Some(chain)) = (&decision, newest) else {
             return Ok((decision, None));
         };
+        if !self.engine.continues_foreign() && self.is_foreign(chain, *parent)? {
+            return Ok((Decision::Full(level::Reason::Foreign), None));
+        }
         match self.state(chain, *parent) {
             Ok(state) => Ok((decision, Some(state))),
             Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => {
@@ -107,6 +112,16 @@ impl Run<'_> {
         self.repository.read_engine_metadata(top, self.scratch)
     }
 
+    /// Whether another program wrote a level that an increment to `parent` would build on.
+    fn is_foreign(&self, chain: &Chain, parent: BackupEntry) -> Result<bool> {
+        match self.repository.path(chain, parent) {
+            Ok(path) => Ok(path.iter().any(|step| step.document.details.is_none())),
+            // It is told of when the state is asked for.
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn job(&self, base: Option<Spool>) -> BackupJob<'_> {
         BackupJob {
             source: Source {
@@ -116,6 +131,7 @@ impl Run<'_> {
             },
             base,
             now: self.options.now,
+            block_bytes: self.options.levels.block_bytes,
             scratch: self.scratch,
             monitor: self.monitor,
         }

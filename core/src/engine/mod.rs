@@ -7,6 +7,7 @@
 pub mod dedup;
 mod overwrite;
 mod paths;
+pub mod rsync;
 pub mod tar;
 mod wanted;
 
@@ -27,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Every engine, in the order they are offered; the first is the default. Feeds the command line, the documentation and the tests.
-pub const ENGINES: &[&dyn Engine] = &[&dedup::Dedup, &tar::Tar];
+pub const ENGINES: &[&dyn Engine] = &[&dedup::Dedup, &tar::Tar, &rsync::Rsync];
 
 /// The engine of this name.
 ///
@@ -61,6 +62,8 @@ pub struct BackupJob<'a> {
     pub base: Option<Spool>,
     /// The time now, from the clock that stamps changes of files: what changes from here on belongs to the next level.
     pub now: FileTime,
+    /// The length of a block, for an engine that has such: what the user wants.
+    pub block_bytes: Option<u32>,
     /// Where to put what outgrows memory.
     pub scratch: &'a Scratch,
     /// Who is told.
@@ -159,6 +162,11 @@ pub trait StreamEngine: Send + Sync {
     /// # Errors
     /// `Damaged`, `Unsupported`.
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+
+    /// Whether it makes increments to what Freezer wrote.
+    fn continues_foreign(&self) -> bool {
+        true
+    }
 }
 
 /// One of the trees that a backup is made of.

@@ -1,0 +1,81 @@
+//! The `rsync` engine: levels that hold, of every file that changed, what no block of its older content has.
+//!
+//! A level is a stream with new contents ([`stream`]) and, as engine metadata, a [`state`]: the whole tree as it is then, with
+//! the [`signature`] of every file. The next level needs the state alone. `docs/format/rsync.md` has the details.
+//!
+//! The pure parts: [`rolling`] is the weak sum, [`signature`] the sums of all blocks, [`blocks`] finds one of them, [`delta`]
+//! finds all that a newer content has. [`base`] and [`content`] are the level below and the files of the one that is made.
+
+mod backup;
+mod base;
+pub mod blocks;
+mod content;
+pub mod delta;
+mod restore;
+pub mod rolling;
+pub mod signature;
+pub mod state;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+
+use super::{BackupJob, Chain, Engine, RestoreJob, StreamEngine, Way};
+use crate::error::{Error, Kind, Result};
+use crate::monitor::Monitor;
+use crate::pipe::BlockWriter;
+use crate::spool::Spool;
+use crate::tree::target::Target;
+use std::io::Read;
+
+/// What the engine is called.
+pub const NAME: &str = "rsync";
+
+/// The `rsync` engine.
+pub struct Rsync;
+
+impl Engine for Rsync {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Levels(self)
+    }
+}
+
+impl StreamEngine for Rsync {
+    fn backup(&self, job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
+        backup::run(job, out)
+    }
+
+    fn restore(
+        &self,
+        job: RestoreJob<'_>,
+        chain: &mut dyn Chain,
+        target: Option<&mut Target<'_>>,
+    ) -> Result<()> {
+        if !(0..chain.levels()).all(|level| chain.by_icecore(level)) {
+            return Err(foreign());
+        }
+        restore::run(job, chain, target)
+    }
+
+    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
+        let mut head = Vec::with_capacity(stream::MAGIC.len());
+        let read = Read::take(&mut *input, stream::MAGIC.len() as u64).read_to_end(&mut head);
+        read.map_err(|error| Error::io("cannot read", "the stream", error))?;
+        if head.len() == stream::MAGIC.len() && !head.starts_with(b"icecore-") {
+            return Err(foreign());
+        }
+        stream::verify(&mut head.chain(input), monitor)
+    }
+
+    fn continues_foreign(&self) -> bool {
+        false
+    }
+}
+
+/// What Freezer's agent wrote under the same name is of another form.
+fn foreign() -> Error {
+    Error::new(Kind::Unsupported, "a chain of Freezer's rsync engine, which this version cannot read yet")
+}
