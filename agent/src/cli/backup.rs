@@ -9,7 +9,7 @@ use icecore::backup::levels::Settings as Levels;
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
-use icecore::engine::{self, Input, Way, dedup};
+use icecore::engine::{self, Input, Way, dedup, rsync};
 use icecore::error::{Error, Kind, Result};
 use icecore::level::Policy;
 use icecore::repository::Repository;
@@ -38,7 +38,8 @@ const READERS: usize = 8;
 ///
 /// With --engine tar a backup is a tar archive, a level of a chain with
 /// --incremental: the first backup of a name is full (level 0) and each later
-/// one holds what changed since the one before.
+/// one holds what changed since the one before. With --engine rsync a level
+/// holds, of files that changed, only the blocks that are new.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -85,7 +86,7 @@ pub struct Arguments {
     /// Read every file, also those that have not changed since the backup before
     #[arg(long)]
     force: bool,
-    /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar: none, zstd, gzip, bzip2 or
+    /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar or rsync: none, zstd, gzip, bzip2 or
     /// xz [default: default, or zstd]
     #[arg(long, value_name = "HOW")]
     compression: Option<String>,
@@ -111,7 +112,7 @@ pub struct Arguments {
 
 /// What only engines that make levels understand.
 #[derive(Args)]
-#[command(next_help_heading = "Only with --engine tar")]
+#[command(next_help_heading = "Only with --engine tar or rsync")]
 struct LevelArguments {
     /// Back up what changed since the backup before
     #[arg(long)]
@@ -128,7 +129,15 @@ struct LevelArguments {
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
     #[arg(long, value_name = "N")]
     compression_level: Option<i32>,
+    /// With --engine rsync: the length of the blocks that are found again, 512 to 16777216 [default: 1024, or 4096 for files
+    /// from 1 MiB on; longer where a file has more than four million of them]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(BLOCK_SIZES))]
+    block_size: Option<u32>,
 }
+
+/// Lengths of blocks that can be asked for.
+const BLOCK_SIZES: std::ops::RangeInclusive<i64> =
+    icecore::limits::RSYNC_BLOCK_MIN_BYTES as i64..=icecore::limits::RSYNC_BLOCK_MAX_BYTES as i64;
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
@@ -208,9 +217,11 @@ impl Arguments {
         } else {
             (
                 self.given_for_levels(),
-                "every backup is whole, and stores only what is new; for tar, say --engine tar",
+                "every backup is whole, and stores only what is new; for levels, say --engine tar or --engine rsync",
             )
         };
+        let wrong = wrong
+            .or((self.levels.block_size.is_some() && self.engine != rsync::NAME).then_some("--block-size"));
         if let Some(option) = wrong {
             return Err(
                 Error::invalid(format!("the {} engine does not know", self.engine), option).hint(hint)
@@ -225,6 +236,7 @@ impl Arguments {
             },
             compression: Compression::Zstd,
             compression_level: self.levels.compression_level,
+            block_bytes: self.levels.block_size,
         };
         let mut effort = CompressionLevel::default();
         match &self.compression {
@@ -258,6 +270,7 @@ impl Arguments {
         first_given(&[
             (levels.incremental, "--incremental"),
             (levels.compression_level.is_some(), "--compression-level"),
+            (levels.block_size.is_some(), "--block-size"),
         ])
     }
 
@@ -274,7 +287,7 @@ impl Arguments {
     /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
     fn open(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
         if is_levels && !self.no_encryption {
-            return Err(Error::invalid("the tar engine cannot encrypt yet", "").hint(
+            return Err(Error::invalid(format!("the {} engine cannot encrypt yet", self.engine), "").hint(
                 "add --no-encryption if the repository may hold readable data, or leave out --engine",
             ));
         }
