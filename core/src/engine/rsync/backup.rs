@@ -250,13 +250,18 @@ impl LevelWriter<'_, '_> {
         }
     }
 
-    /// What the level below has of a file: under its inode, or else under its name.
+    /// What the level below has of a file. A file that was moved has its inode, length and time; another inode under the same name
+    /// most likely replaces what had that name, and a number alone may have been given to something else since.
     fn older(&mut self, before: Option<Row>, metadata: &Metadata) -> Result<Option<Row>> {
         let Some(base) = &mut self.base else { return Ok(None) };
         let before = before.filter(|before| matches!(before.kind, RowKind::File(_)));
         match before {
             Some(before) if before.inode == metadata.inode => Ok(Some(before)),
-            before => Ok(base.by_inode(metadata.inode)?.or(before)),
+            before => {
+                let moved = base.by_inode(metadata.inode)?;
+                let is_same = moved.as_ref().is_some_and(|row| row.attributes.mtime == metadata.mtime);
+                Ok(if is_same { moved.or(before) } else { before.or(moved) })
+            }
         }
     }
 

@@ -16,7 +16,8 @@ pub struct StateWriter {
     scratch: Scratch,
     tree: BufWriter<Spool>,
     tree_bytes: u64,
-    signatures: Spool,
+    signatures: BufWriter<Spool>,
+    signature_bytes: u64,
     /// The item that is being written.
     item: Vec<u8>,
 }
@@ -30,7 +31,8 @@ impl StateWriter {
             scratch: scratch.clone(),
             tree: BufWriter::with_capacity(64 << 10, scratch.spool()),
             tree_bytes: 0,
-            signatures: scratch.spool(),
+            signatures: BufWriter::with_capacity(64 << 10, scratch.spool()),
+            signature_bytes: 0,
             item: Vec::new(),
         }
     }
@@ -56,7 +58,8 @@ impl StateWriter {
     /// # Errors
     /// I/O of the temporary file.
     pub fn signature(&mut self, entries: &[u8]) -> Result<u64> {
-        let offset = self.signatures.len();
+        let offset = self.signature_bytes;
+        self.signature_bytes += entries.len() as u64;
         self.signatures.write_all(entries).map_err(cannot_write)?;
         Ok(offset)
     }
@@ -80,7 +83,10 @@ impl StateWriter {
     /// I/O of temporary files.
     pub fn finish(mut self) -> Result<Spool> {
         self.item(&Item::End)?;
-        let mut tree = self.tree.into_inner().map_err(|error| cannot_write(error.into_error()))?;
+        let inner = |written: BufWriter<Spool>| {
+            written.into_inner().map_err(|error| cannot_write(error.into_error()))
+        };
+        let (mut tree, mut signatures) = (inner(self.tree)?, inner(self.signatures)?);
         tree.rewind()?;
         let mut packed = self.scratch.spool();
         let encoding = Encoding { compression: Compression::Zstd, level: None, workers: 1 };
@@ -95,12 +101,12 @@ impl StateWriter {
         head.extend_from_slice(&self.level.to_le_bytes());
         head.extend_from_slice(&self.start.seconds.to_le_bytes());
         head.extend_from_slice(&self.start.nanoseconds.to_le_bytes());
-        for length in [self.tree_bytes, packed.len(), self.signatures.len()] {
+        for length in [self.tree_bytes, packed.len(), self.signature_bytes] {
             head.extend_from_slice(&length.to_le_bytes());
         }
         state.write_all(&head).map_err(cannot_write)?;
         append(&mut state, &mut packed)?;
-        append(&mut state, &mut self.signatures)?;
+        append(&mut state, &mut signatures)?;
         Ok(state)
     }
 }
