@@ -89,6 +89,8 @@ pub enum Reason {
     EncryptedOtherwise,
     /// The chain is encrypted to recipients, and what the next level needs of it was not kept on this machine.
     NothingKept,
+    /// Another program wrote the chain, in a form that the engine does not continue.
+    Foreign,
 }
 
 impl fmt::Display for Reason {
@@ -103,6 +105,7 @@ impl fmt::Display for Reason {
             Reason::ClockSetBack(then) => {
                 write!(f, "the clock is behind the last backup ({}); was it set back?", then.rfc3339())
             }
+            Reason::Foreign => f.write_str("the chain was written by Freezer, in another form"),
             Reason::Damaged => f.write_str("the backup before is damaged"),
             Reason::EncryptedOtherwise => f.write_str("the backup before is not encrypted in the same way"),
             Reason::NothingKept => f.write_str(

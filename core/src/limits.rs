@@ -581,6 +581,48 @@ pub const FREEZER_MISSING_RANGES: usize = 1024;
 
 /// Bytes of one text in a manifest of Freezer's first rsync engine: a path, each byte of it escaped.
 pub const FREEZER_TEXT_BYTES: usize = 6 * PATH_BYTES;
+/// The shortest block of the `rsync` engine that can be asked for.
+pub const RSYNC_BLOCK_MIN_BYTES: u32 = 512;
+
+/// The longest block of the `rsync` engine.
+pub const RSYNC_BLOCK_MAX_BYTES: u32 = 16 << 20;
+
+/// A block of the `rsync` engine, unless the file is small, or has too many of them. The pages of databases and file systems are
+/// as long: one that changes costs no more than itself.
+pub const RSYNC_BLOCK_BYTES: u32 = 4096;
+
+/// A block of a small file.
+pub const RSYNC_SMALL_BLOCK_BYTES: u32 = 1024;
+
+/// Files from this size on have blocks of [`RSYNC_BLOCK_BYTES`].
+pub const RSYNC_SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// Files below this size have no signature: when they change they are stored whole.
+pub const RSYNC_SIGNED_MIN_BYTES: u64 = 8 << 10;
+
+/// Blocks of one file: 80 MiB of signature, and some 40 MiB of index. Longer files have longer blocks.
+pub const RSYNC_BLOCKS: u64 = 1 << 22;
+
+/// Blocks of one bucket of the index of a signature. More are not found again.
+pub const RSYNC_BUCKET: usize = 64;
+
+/// Blocks with one weak sum that a window is compared with.
+pub const RSYNC_CANDIDATES: usize = 8;
+
+/// Base-two logarithm of the bits of the filter before such an index.
+pub const RSYNC_FILTER_BITS_MAX: u32 = 26;
+
+/// The longest piece of data in a stream of the `rsync` engine.
+pub const RSYNC_DATA_BYTES: usize = 256 << 10;
+
+/// What is kept of one entry of a tree by the `rsync` engine.
+pub const RSYNC_ITEM_BYTES: u32 = 16 << 20;
+
+/// The tree in the state of one level, in a temporary file: a billion entries.
+pub const RSYNC_TREE_BYTES: u64 = 128 << 30;
+
+/// Files from this size on are read and hashed beside the search for what is known of them.
+pub const RSYNC_BESIDE_BYTES: u64 = 4 << 20;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
@@ -616,3 +658,6 @@ const _: () =
 const _: () =
     assert!(TREE_LIST_ROWS_MAX * 40 + 5 <= TREE_NODE_BYTES && (XATTR_BYTES as u64) * 2 < TREE_CHUNK_BYTES);
 const _: () = assert!(S3_PART_MIN_BYTES <= S3_PART_BYTES && S3_PART_BYTES <= S3_PART_MAX_BYTES);
+const _: () = assert!(PATH_BYTES * 2 + XATTR_BYTES + LEVEL_MAX as usize * 16 < RSYNC_ITEM_BYTES as usize);
+const _: () = assert!(RSYNC_BLOCKS < u32::MAX as u64 && RSYNC_BLOCK_BYTES >= RSYNC_SMALL_BLOCK_BYTES);
+const _: () = assert!(RSYNC_SIGNED_MIN_BYTES >= RSYNC_SMALL_BLOCK_BYTES as u64 && RSYNC_FILTER_BITS_MAX < 32);

@@ -29,8 +29,8 @@ fn runs() -> impl Strategy<Value = Vec<(u32, Policy, Compression)>> {
     prop::collection::vec((0u32..3, policies(), prop::sample::select(&Compression::ALL[..])), 1..=5)
 }
 
-fn play(seed: u64, runs: Vec<(u32, Policy, Compression)>) {
-    let mut world = World::new();
+fn play(engine: &'static str, seed: u64, runs: Vec<(u32, Policy, Compression)>) {
+    let mut world = World::chains(engine);
     let features = Features { long_paths: false, large_files: false, ..Features::all() };
     let mut tree = Tree::create(&world.source(), seed, features).unwrap();
     let mut step = SCRIPTED_STEPS;
@@ -120,7 +120,14 @@ proptest! {
 
     #[test]
     fn every_backup_of_a_random_history_restores_to_what_was_there(seed in any::<u64>(), runs in runs()) {
-        play(seed, runs);
+        play("tar", seed, runs);
+    }
+
+    #[test]
+    fn every_level_of_differences_of_a_random_history_restores_to_what_was_there(
+        seed in any::<u64>(), runs in runs()
+    ) {
+        play("rsync", seed, runs);
     }
 
     #[test]

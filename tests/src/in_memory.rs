@@ -83,6 +83,11 @@ impl World {
         World { compression, policy, ..World::new() }.after(count)
     }
 
+    /// A world of chains of an engine.
+    pub fn chains(engine: &'static str) -> World {
+        World { engine, ..World::new() }
+    }
+
     /// A world of deduplicated backups.
     pub fn dedup() -> World {
         World { engine: "dedup", ahead_seconds: 5, ..World::new() }
@@ -184,6 +189,7 @@ impl World {
                 encryption: Encryption::None,
                 keys: &Keyring::none(),
                 states: None,
+                block_bytes: None,
             },
             snapshots: Snapshots {
                 effort: CompressionLevel::Default,

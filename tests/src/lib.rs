@@ -35,5 +35,6 @@ mod restoring;
 mod retention;
 mod rot;
 mod round_trip;
+mod rsync;
 mod selection;
 mod storage;

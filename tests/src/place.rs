@@ -18,6 +18,8 @@ pub const SERIES: &str = "alpha.example.org_nightly";
 /// Everything a test needs, gone when it ends.
 pub struct Place {
     pub program: Program,
+    /// Which engine makes the levels.
+    pub engine: &'static str,
     directory: TempDir,
 }
 
@@ -37,7 +39,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(directory.path().join("source")).unwrap();
-        Place { program, directory }
+        Place { program, engine: "tar", directory }
     }
 
     pub fn path(&self) -> &Path {
@@ -101,7 +103,7 @@ impl Place {
     }
 
     pub fn backup_arguments(&self, more: &[&str]) -> Vec<OsString> {
-        let mut arguments = self.arguments("backup", &["--engine", "tar", "--init", "--no-encryption"]);
+        let mut arguments = self.arguments("backup", &["--engine", self.engine, "--init", "--no-encryption"]);
         arguments.extend(more.iter().map(OsString::from));
         arguments.push(self.source().into());
         arguments
@@ -167,7 +169,7 @@ impl Place {
     /// The stored levels in order: the directories that hold `data` and `engine_metadata`.
     pub fn stored_levels(&self) -> Vec<PathBuf> {
         let mut levels = Vec::new();
-        for chain in entries(&self.repository().join("data/tar").join(SERIES)) {
+        for chain in entries(&self.repository().join("data").join(self.engine).join(SERIES)) {
             levels.extend(entries(&chain));
         }
         let number = |path: &PathBuf| -> (i64, i64) {

@@ -11,7 +11,7 @@ use icecore::backup::levels::{Encryption, Settings as Levels, States};
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
-use icecore::engine::{self, Input, Way, dedup};
+use icecore::engine::{self, Input, Way, dedup, rsync};
 use icecore::error::{Error, Kind, Result};
 use icecore::keyring::Keyring;
 use icecore::level::Policy;
@@ -41,7 +41,8 @@ const READERS: usize = 8;
 ///
 /// With --engine tar a backup is a tar archive, a level of a chain with
 /// --incremental: the first backup of a name is full (level 0) and each later
-/// one holds what changed since the one before. It is encrypted by age, under
+/// one holds what changed since the one before. With --engine rsync a level
+/// holds, of files that changed, only the blocks that are new. Either is encrypted by age, under
 /// the password or to the recipients that are given, unless --no-encryption
 /// says that it is not.
 #[derive(Args)]
@@ -90,7 +91,7 @@ pub struct Arguments {
     /// Read every file, also those that have not changed since the backup before
     #[arg(long)]
     force: bool,
-    /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar: none, zstd, gzip, bzip2 or
+    /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar or rsync: none, zstd, gzip, bzip2 or
     /// xz [default: default, or zstd]
     #[arg(long, value_name = "HOW")]
     compression: Option<String>,
@@ -116,7 +117,7 @@ pub struct Arguments {
 
 /// What only engines that make levels understand.
 #[derive(Args)]
-#[command(next_help_heading = "Only with --engine tar")]
+#[command(next_help_heading = "Only with --engine tar or rsync")]
 struct LevelArguments {
     /// Back up what changed since the backup before
     #[arg(long)]
@@ -141,6 +142,10 @@ struct LevelArguments {
     /// may be repeated
     #[arg(long, value_name = "KEY")]
     recipient: Vec<String>,
+    /// With --engine rsync: the length of the blocks that are found again, 512 to 16777216 [default: 1024, or 4096 for files
+    /// from 1 MiB on; longer where a file has more than four million of them]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(BLOCK_SIZES))]
+    block_size: Option<u32>,
 }
 
 /// How chains are encrypted.
@@ -150,6 +155,10 @@ enum How {
     Freezer,
     None,
 }
+
+/// Lengths of blocks that can be asked for.
+const BLOCK_SIZES: std::ops::RangeInclusive<i64> =
+    icecore::limits::RSYNC_BLOCK_MIN_BYTES as i64..=icecore::limits::RSYNC_BLOCK_MAX_BYTES as i64;
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
@@ -236,9 +245,11 @@ impl Arguments {
         } else {
             (
                 self.given_for_levels(),
-                "every backup is whole, and stores only what is new; for tar, say --engine tar",
+                "every backup is whole, and stores only what is new; for levels, say --engine tar or --engine rsync",
             )
         };
+        let wrong = wrong
+            .or((self.levels.block_size.is_some() && self.engine != rsync::NAME).then_some("--block-size"));
         if let Some(option) = wrong {
             return Err(
                 Error::invalid(format!("the {} engine does not know", self.engine), option).hint(hint)
@@ -256,6 +267,7 @@ impl Arguments {
             encryption: if is_levels { self.encryption()? } else { Encryption::None },
             keys,
             states: None,
+            block_bytes: self.levels.block_size,
         };
         if matches!(levels.encryption, Encryption::Freezer) {
             // What Freezer has by default; it does not read zstd.
@@ -319,6 +331,7 @@ impl Arguments {
             (levels.compression_level.is_some(), "--compression-level"),
             (levels.encryption.is_some(), "--encryption"),
             (!levels.recipient.is_empty(), "--recipient"),
+            (levels.block_size.is_some(), "--block-size"),
         ])
     }
 

@@ -16,7 +16,7 @@ use crate::name::BackupName;
 use crate::pipe::{BlockWriter, Pool};
 use crate::repository::document::{self, Scheme, Stored};
 use crate::repository::pending::{Claimant, Contents, DataWriter};
-use crate::repository::{BackupId, Chain, Pending, Repository};
+use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
 use crate::spool::{Scratch, Spool};
 use crate::time::{FileTime, Timestamp};
 use crate::tree::directory::path_bytes;
@@ -38,6 +38,8 @@ pub struct Settings<'a> {
     pub keys: &'a Keyring<'a>,
     /// Where a machine that cannot read what it writes keeps what it needs; without, each of its backups is full.
     pub states: Option<&'a dyn States>,
+    /// The length of a block in bytes, for an engine that has such; `None` for its own choice.
+    pub block_bytes: Option<u32>,
 }
 
 /// Makes a level.
@@ -98,6 +100,9 @@ impl Run<'_> {
         let (Decision::Increment { parent, .. }, Some(chain)) = (decision, &newest) else {
             return Ok(Plan { decision, base: None, newest });
         };
+        if !self.engine.continues_foreign() && self.is_foreign(chain, parent)? {
+            return Ok(full(level::Reason::Foreign, newest));
+        }
         match self.base(chain, parent) {
             Ok(Ok(base)) => Ok(Plan { decision, base: Some(base), newest }),
             Ok(Err(reason)) => {
@@ -114,6 +119,16 @@ impl Run<'_> {
         }
     }
 
+    /// Whether another program wrote a level that an increment to `parent` would build on.
+    fn is_foreign(&self, chain: &Chain, parent: BackupEntry) -> Result<bool> {
+        match self.repository.path(chain, parent) {
+            Ok(path) => Ok(path.iter().any(|step| step.document.details.is_none())),
+            // It is told of when the state is asked for.
+            Err(error) if matches!(error.kind(), Kind::Damaged | Kind::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn job(&self, base: Option<Spool>) -> BackupJob<'_> {
         BackupJob {
             source: Source {
@@ -123,6 +138,7 @@ impl Run<'_> {
             },
             base,
             now: self.options.now,
+            block_bytes: self.options.levels.block_bytes,
             scratch: self.scratch,
             monitor: self.monitor,
         }

@@ -62,6 +62,8 @@ pub struct BackupJob<'a> {
     pub base: Option<Spool>,
     /// The time now, from the clock that stamps changes of files: what changes from here on belongs to the next level.
     pub now: FileTime,
+    /// The length of a block, for an engine that has such: what the user wants.
+    pub block_bytes: Option<u32>,
     /// Where to put what outgrows memory.
     pub scratch: &'a Scratch,
     /// Who is told.
@@ -169,6 +171,11 @@ pub trait StreamEngine: Send + Sync {
     /// # Errors
     /// `Damaged`, `Unsupported`.
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+
+    /// Whether it makes increments to what Freezer wrote.
+    fn continues_foreign(&self) -> bool {
+        true
+    }
 }
 
 /// One of the trees that a backup is made of.

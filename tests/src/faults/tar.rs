@@ -1,4 +1,4 @@
-//! Chains of the engine `tar`: whatever call fails, every backup that is listed comes back, and the next run builds on it.
+//! Chains of the engines `tar` and `rsync`: whatever call fails, every backup that is listed comes back, and the next run builds on it.
 
 use super::{
     Ended, a_rehearsal_writes_nothing, backed_up_at_another_try, in_every_way, is_whole_or_not_there,
@@ -13,6 +13,9 @@ use icecore::level::Policy;
 use icecore::storage::memory::Memory;
 use icecore_testkit::manifest::Manifest;
 use std::sync::Arc;
+
+/// The engines that make chains.
+const CHAINS: [&str; 2] = ["tar", "rsync"];
 
 /// Nothing is left but the objects of backups, and the marker.
 #[track_caller]
@@ -30,8 +33,8 @@ fn only_backups_are_left(storage: &Memory, what: &str) {
 }
 
 /// A backup on top of `levels` others, in every way to fail.
-fn back_up_with_faults(levels: u32) {
-    let world = World::with_backups(levels, INCREMENTS, Compression::Zstd);
+fn back_up_with_faults(engine: &'static str, levels: u32) {
+    let world = World::chains(engine).after(levels);
     let expected = Manifest::of(&world.source()).unwrap();
     for ended in in_every_way(&world, |storage| world.backup(storage)) {
         let listed = is_whole_or_not_there(&world, &expected, &ended);
@@ -50,12 +53,12 @@ fn back_up_with_faults(levels: u32) {
 
 #[test]
 fn a_first_backup_fails_at_any_call() {
-    back_up_with_faults(0);
+    CHAINS.into_iter().for_each(|engine| back_up_with_faults(engine, 0));
 }
 
 #[test]
 fn an_increment_fails_at_any_call() {
-    back_up_with_faults(2);
+    CHAINS.into_iter().for_each(|engine| back_up_with_faults(engine, 2));
 }
 
 #[test]
@@ -99,8 +102,9 @@ fn forget_fails_at_any_call() {
 
 #[test]
 fn a_restore_never_ends_well_after_a_failure() {
-    let world = World::with_backups(3, INCREMENTS, Compression::Zstd);
-    no_restore_ends_well(&world);
+    for engine in CHAINS {
+        no_restore_ends_well(&World::chains(engine).after(3));
+    }
 }
 
 #[test]
@@ -109,6 +113,7 @@ fn a_restore_never_believes_a_read_that_lies() {
         let world = World::with_backups(3, INCREMENTS, compression);
         no_restore_believes_a_lie(&world, &compression.to_string());
     }
+    no_restore_believes_a_lie(&World::chains("rsync").after(3), "rsync");
 }
 
 /// What is said of an object that could not be looked at. A list that fails is never one.

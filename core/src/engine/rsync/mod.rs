@@ -1,21 +1,44 @@
-//! The `rsync` engine. What Freezer's engines of that name have stored is read ([`freezer`]).
+//! The `rsync` engine: levels that hold, of every file that changed, what no block of its older content has.
+//!
+//! A level is a stream with new contents ([`stream`]) and, as engine metadata, a [`state`]: the whole tree as it is then, with
+//! the [`signature`] of every file. The next level needs the state alone. `docs/format/rsync.md` has the details.
+//!
+//! The pure parts: [`rolling`] is the weak sum, [`signature`] the sums of all blocks, [`blocks`] finds one of them, [`delta`]
+//! finds all that a newer content has. [`base`] and [`content`] are the level below and the files of the one that is made.
+//!
+//! What Freezer's engines of that name have stored is of another form, and only read ([`freezer`]).
 
+mod backup;
+mod base;
+pub mod blocks;
+mod content;
+pub mod delta;
 pub mod freezer;
+mod restore;
+pub mod rolling;
+pub mod signature;
+pub mod state;
+pub mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::{BackupJob, Chain, Engine, RestoreJob, StreamEngine, Way};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::tree::target::Target;
 use std::io::Read;
 
+/// What the engine is called.
+pub const NAME: &str = "rsync";
+
 /// The `rsync` engine.
 pub struct Rsync;
 
 impl Engine for Rsync {
     fn name(&self) -> &'static str {
-        "rsync"
+        NAME
     }
 
     fn way(&self) -> Way<'_> {
@@ -24,9 +47,8 @@ impl Engine for Rsync {
 }
 
 impl StreamEngine for Rsync {
-    fn backup(&self, _job: BackupJob<'_>, _out: &mut BlockWriter<'_>) -> Result<Spool> {
-        Err(Error::new(Kind::Unsupported, "backups of Freezer's are read, and not made, by the engine")
-            .on("rsync"))
+    fn backup(&self, job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
+        backup::run(job, out)
     }
 
     fn restore(
@@ -35,10 +57,24 @@ impl StreamEngine for Rsync {
         chain: &mut dyn Chain,
         target: Option<&mut Target<'_>>,
     ) -> Result<()> {
-        freezer::restore(job, chain, target)
+        let ours = (0..chain.levels()).filter(|level| chain.by_icecore(*level)).count();
+        match ours {
+            0 => freezer::restore(job, chain, target),
+            _ if ours == chain.levels() => restore::run(job, chain, target),
+            _ => Err(Error::damaged("levels of Icecore's and of Freezer's rsync engines in one", "chain")),
+        }
     }
 
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-        freezer::verify(input, monitor)
+        let mut head = Vec::with_capacity(stream::MAGIC.len());
+        let read = Read::take(&mut *input, stream::MAGIC.len() as u64).read_to_end(&mut head);
+        read.map_err(|error| Error::io("cannot read", "the stream", error))?;
+        let is_ours = head.starts_with(b"icecore-");
+        let whole = &mut head.chain(input);
+        if is_ours { stream::verify(whole, monitor) } else { freezer::verify(whole, monitor) }
+    }
+
+    fn continues_foreign(&self) -> bool {
+        false
     }
 }
