@@ -155,9 +155,8 @@ fn what_contradicts_itself_is_refused() {
 fn a_copy_has_the_same_bytes_and_needs_no_password() {
     let place = Place::new();
     let expected = chain(&place, || level(&place, Some(PASSWORD), &[]));
-    let copy = place.path().join("copy");
-    let words =
-        ["copy", "-r", copy.to_str().unwrap(), "--init", "--from", place.repository().to_str().unwrap()];
+    let (first, copy) = (place.repository(), place.path().join("copy"));
+    let words = ["copy", "-r", copy.to_str().unwrap(), "--init", "--from", first.to_str().unwrap()];
     place.program.run(&words).expect(0);
     for folder in ["data", "metadata"] {
         for file in super::files_below(&place.repository().join(folder)) {
