@@ -138,7 +138,7 @@ struct LevelArguments {
     /// [default: age]
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true)]
     encryption: Option<How>,
-    /// Encrypt to this public key in place of the password: age1…, \"ssh-ed25519 …\", \"ssh-rsa …\", or @FILE with one on each line;
+    /// Encrypt to this public key in place of the password: age1…, ssh-ed25519 …, ssh-rsa …, or @FILE with one on each line;
     /// may be repeated
     #[arg(long, value_name = "KEY")]
     recipient: Vec<String>,

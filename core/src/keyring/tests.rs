@@ -1,3 +1,5 @@
+//! What is asked for, how often, and what is said of what does not open.
+
 use super::*;
 use crate::codec::Compressor;
 use std::io::Write;

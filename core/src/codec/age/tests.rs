@@ -1,3 +1,5 @@
+//! What age has encrypted: opened by its keys alone, and refused when a byte differs.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What openssl has encrypted: the vectors are its own.
+
 use super::*;
 use proptest::prelude::*;
 
