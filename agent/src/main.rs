@@ -3,6 +3,7 @@
 mod cache;
 mod cli;
 mod exit;
+mod freezer;
 mod location;
 mod machine;
 mod mirror;
@@ -24,6 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn main() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
+    if let Some(words) = freezer::words(&typed) {
+        return freezer::run(words);
+    }
     let global = profile::guessed(&typed);
     let calls = match profile::calls(typed) {
         Ok(calls) => calls,

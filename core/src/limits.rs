@@ -526,6 +526,9 @@ pub const HEAL_ROWS: usize = 1 << 22;
 /// Bytes of the objects that say which repository a storage holds.
 pub const IDENTITY_BYTES: u64 = 64 << 10;
 
+/// Longest pattern of what is left out, as tar has them.
+pub const PATTERN_BYTES: usize = 64 << 10;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

@@ -26,7 +26,7 @@ const ORDER: [&str; 12] = [
 ];
 
 /// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "backup",
     "restore",
     "list",
@@ -42,6 +42,7 @@ const VERBS: [&str; 15] = [
     "benchmark",
     "copy",
     "probe",
+    "checksum",
 ];
 
 /// What core never does: it is silent, and is handed the environment, the clock and connections.

@@ -132,14 +132,32 @@ struct LevelArguments {
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let is_levels = matches!(engine::by_name(&arguments.engine)?.way(), Way::Levels(_));
-    let (levels, snapshots) = arguments.settings(is_levels)?;
+    let is_levels = arguments.is_levels()?;
+    arguments.settings(is_levels)?;
     arguments.paths.check()?;
-    let mut filter = arguments.filter()?;
+    let filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
+    let report = make(context, arguments, &repository, filter)?;
+    print(context, &report);
+    if !arguments.dry_run {
+        seen::look(context, &repository, seen::Strictness::Warn)?;
+        machine::end_what_is_over(context, &repository);
+    }
+    Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
+}
+
+/// Makes the backup in a repository that is open, of what `filter` does not leave out.
+pub fn make(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    repository: &Repository,
+    filter: Filter,
+) -> Result<Report> {
+    let (levels, snapshots) = arguments.settings(arguments.is_levels()?)?;
+    let mut filter = filter;
     let places = arguments.repository.folders()?;
     if !arguments.dry_run {
-        arguments.repository.heal(context, &repository)?;
+        arguments.repository.heal(context, repository)?;
     }
     // A command is not started before the repository is known to be there.
     let mut wanted = arguments.paths.wanted()?;
@@ -181,18 +199,21 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         snapshots,
     };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Backing up");
-    let report = backup::run(&repository, options, &scratch(), &monitor, &|| now());
+    let report = backup::run(repository, options, &scratch(), &monitor, &|| now());
     monitor.finish();
-    let report = report?;
-    print(context, &report);
-    if !arguments.dry_run {
-        seen::look(context, &repository, seen::Strictness::Warn)?;
-        machine::end_what_is_over(context, &repository);
-    }
-    Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
+    report
 }
 
 impl Arguments {
+    fn is_levels(&self) -> Result<bool> {
+        Ok(matches!(engine::by_name(&self.engine)?.way(), Way::Levels(_)))
+    }
+
+    /// Where the repository is.
+    pub fn repository_mut(&mut self) -> &mut RepositoryArguments {
+        &mut self.repository
+    }
+
     fn filter(&self) -> Result<Filter> {
         let mut filter = Filter::none().exclude(&self.exclude)?.exclude_caches(self.exclude_caches);
         for name in &self.exclude_if_present {

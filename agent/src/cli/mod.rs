@@ -1,6 +1,6 @@
 //! The command line: what was typed, one file per command. The doc comments here are the help.
 
-mod backup;
+pub mod backup;
 mod benchmark;
 mod check;
 mod config;
@@ -15,8 +15,8 @@ mod init;
 mod key;
 mod list;
 mod ls;
-mod repository;
-mod restore;
+pub mod repository;
+pub mod restore;
 mod source;
 mod stats;
 mod storage;
@@ -140,6 +140,34 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environmen
     context.mirrors.settle(&context, outcome)
 }
 
+/// What the words of a backup say.
+///
+/// # Errors
+/// `Invalid` when they are not those of one.
+pub fn backup_of(words: Vec<OsString>) -> Result<Box<backup::Arguments>> {
+    match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
+        Ok(Command::Backup(command)) => Ok(command),
+        other => Err(misunderstood(other.err())),
+    }
+}
+
+/// What the words of a restore say.
+///
+/// # Errors
+/// `Invalid` when they are not those of one.
+pub fn restore_of(words: Vec<OsString>) -> Result<Box<restore::Arguments>> {
+    match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
+        Ok(Command::Restore(command)) => Ok(command),
+        other => Err(misunderstood(other.err())),
+    }
+}
+
+fn misunderstood(error: Option<clap::Error>) -> Error {
+    let said = error.map(|error| error.to_string()).unwrap_or_default();
+    let said = said.lines().next().unwrap_or_default();
+    Error::invalid("cannot be said in options of icecore:", said.strip_prefix("error: ").unwrap_or(said))
+}
+
 /// What every command is given.
 pub struct Context<'a> {
     /// What every command understands.
@@ -154,7 +182,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// The same for a repository that no profile names.
-    fn without_profile(&self) -> Context<'_> {
+    pub fn without_profile(&self) -> Context<'_> {
         Context {
             global: self.global,
             stop: Arc::clone(&self.stop),
@@ -223,7 +251,7 @@ pub fn host_name() -> String {
 }
 
 /// The time now, from the clock that the kernel stamps files with.
-fn now() -> FileTime {
+pub fn now() -> FileTime {
     let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     FileTime::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
