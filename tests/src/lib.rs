@@ -20,6 +20,7 @@ mod exclude;
 mod failure;
 mod faults;
 mod forgetting;
+mod freezer;
 mod gnu_tar;
 mod guide;
 mod histories;

@@ -264,6 +264,7 @@ pub fn exports(path: &Path) -> Result<BTreeMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::Effect;
     use super::*;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -297,6 +298,47 @@ mod tests {
         assert_eq!(first.values.text("container").as_deref(), Some("/srv/a"));
         assert_eq!(second.values.text("ssh-password").as_deref(), Some("p%q"));
         assert_eq!((second.osrc.as_deref(), job.osrc), (Some(Path::new("/o")), None));
+    }
+
+    /// A value that an option takes and that is not its default.
+    fn another(option: &Opt) -> String {
+        match option.kind {
+            Kind::Switch => (option.default != "true").to_string(),
+            Kind::Whole | Kind::Number | Kind::Rate => "7".to_owned(),
+            Kind::One(words) => {
+                words.iter().rfind(|word| **word != option.default).unwrap_or(&option.default).to_string()
+            }
+            Kind::Text | Kind::Files => "some text".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_option_is_taken_from_every_source() {
+        for option in OPTIONS.iter().filter(|option| option.kind != Kind::Files && option.name != "config") {
+            let (name, value) = (option.name, another(option));
+            let under = name.replace('-', "_");
+            let mut line = format!("--{name}={value}");
+            if option.kind == Kind::Switch {
+                line = format!("--{}{name}", if value == "true" { "" } else { "no" });
+            }
+            let typed = crate::freezer::line::parse(&[line.into()]).unwrap().options;
+            assert_eq!((typed[0].name, typed[0].value.as_str()), (name, value.as_str()));
+            let (in_job, _) = job_of(&format!("[job]\n{under} = {value}\n")).unwrap();
+            let mut in_file = Values::default();
+            read_file(&mut in_file, file(&format!("[DEFAULT]\n{under}={value}\n")).path()).unwrap();
+            for values in [&in_job, &in_file] {
+                assert_eq!(values.text(name).as_deref(), Some(value.as_str()), "{name}");
+                assert_eq!(values.is_given(name), value != option.default, "{name}");
+                let (named, refused) = (values.without_effect(), values.refuse_missing());
+                match option.effect {
+                    Effect::Nothing(_) => assert!(named.concat().contains(name) && refused.is_ok()),
+                    Effect::NotYet => {
+                        assert!(named.is_empty() && refused.unwrap_err().to_string().contains(name))
+                    }
+                    _ => assert!(named.is_empty() && refused.is_ok(), "{name}"),
+                }
+            }
+        }
     }
 
     #[test]

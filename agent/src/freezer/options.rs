@@ -36,7 +36,7 @@ pub enum Effect {
     /// It means something only beside an option that is not in this version, and does nothing without it, as in Freezer.
     OnlyWith(&'static str),
     /// Freezer has no such option.
-    Ours(&'static str),
+    Ours,
 }
 
 /// One option.
@@ -209,7 +209,7 @@ pub const OPTIONS: &[Opt] = &[
     whole("timeout", "Give a server up that says nothing for so many seconds", Works).or("120"),
     whole("fullbackup-rotation", "Keep so many of Cinder's full backups", OnlyWith("cindernative-vol-id")).or("1"),
     text("temp-resource-prefix", "What names of temporary resources in OpenStack begin with", OnlyWith("nova-inst-id")).or("freezer_"),
-    one("naive-dates", &["utc", "local"], "What dates without a zone mean: utc as in 19.0.0, or local as before", Ours("")).or("utc"),
+    one("naive-dates", &["utc", "local"], "What dates without a zone mean: utc as in 19.0.0, or local as before", Ours).or("utc"),
     switch("version", "Say which version this is", Works),
     text("config-file", "Options, in a file of oslo's form; may be repeated", Works).of(Kind::Files),
     text("config-dir", "Files of that form, all *.conf in a folder; may be repeated", Works).of(Kind::Files),
@@ -279,6 +279,36 @@ mod tests {
                 assert!(by_name(other).is_some(), "{}", option.name);
             }
         }
+    }
+
+    /// What the guide says of an option.
+    fn row(option: &Opt) -> String {
+        let short = option.short.map_or_else(String::new, |letter| format!(", `-{letter}`"));
+        let effect = match option.effect {
+            Effect::Works => "works".to_owned(),
+            Effect::Better(how) => format!("works better: {how}"),
+            Effect::Nothing(why) => format!("accepted without effect: {why}"),
+            Effect::NotYet => "not in this version: an error".to_owned(),
+            Effect::OnlyWith(other @ ("mode" | "engine")) => {
+                format!("accepted; means something only with a `--{other}` that is not in this version")
+            }
+            Effect::OnlyWith(other) => {
+                format!("accepted; means something only with `--{other}`, which is not in this version")
+            }
+            Effect::Ours => "Icecore's own".to_owned(),
+        };
+        format!("| `--{}`{short} | {} | {effect} |", option.name, option.about.replace('|', "\\|"))
+    }
+
+    #[test]
+    fn the_guide_has_a_row_for_every_option_and_no_other() {
+        let page = include_str!("../../../docs/guide/from-freezer.md");
+        let is_row = |line: &&str| line.starts_with("| `--") && line.matches(" | ").count() == 2;
+        let section = page.split("## Every option").nth(1).unwrap_or_default();
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let found: Vec<&str> = section.lines().filter(is_row).collect();
+        let expected: Vec<String> = OPTIONS.iter().map(row).collect();
+        assert!(found == expected, "the table is to be:\n{}", expected.join("\n"));
     }
 
     #[test]
