@@ -58,6 +58,9 @@ use std::sync::atomic::AtomicBool;
 ///   icecore backup @nightly
 ///   icecore restore @nightly --target /tmp/back
 ///
+/// `icecore agent`, or the program under the name freezer-agent, takes the
+/// options of OpenStack Freezer's agent: `icecore agent --help`.
+///
 /// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
 /// could not be read, 10 no repository, 11 busy, 12 wrong password,
 /// 130 interrupted.

@@ -22,7 +22,7 @@ pub fn of(values: &Values, option: &str) -> Result<Option<Timestamp>> {
         parse(text.trim(), &zone).ok_or_else(|| {
             Error::invalid(
                 format!("not a date such as 2026-11-24T18:00:00 or 2026-11-24T18:00:00+02:00: {text:?}:"),
-                { format!("--{option}") },
+                format!("--{option}"),
             )
         })
     };

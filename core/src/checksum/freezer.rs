@@ -38,8 +38,10 @@ pub fn checksum(path: &Path, ignore_links: bool, monitor: &dyn Monitor) -> Resul
     } else {
         running.tree(path, monitor)?;
     }
-    let name = path.file_name().unwrap_or_else(|| path.as_os_str());
-    let name = if is_file(path) { name.to_string_lossy().into_owned() } else { ".".to_owned() };
+    let name = match path.file_name() {
+        Some(name) if is_file(path) => name.to_string_lossy().into_owned(),
+        _ => ".".to_owned(),
+    };
     let suffix = if running.count == 1 { name } else { String::new() };
     Ok(running.joined + &suffix)
 }
