@@ -4,6 +4,7 @@ mod cache;
 mod cli;
 mod exit;
 mod freezer;
+mod hooks;
 mod location;
 mod machine;
 mod mirror;

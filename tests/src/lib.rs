@@ -24,6 +24,7 @@ mod freezer;
 mod gnu_tar;
 mod guide;
 mod histories;
+mod hooks;
 mod house;
 mod interruption;
 mod mirror;

@@ -2,6 +2,7 @@
 
 use super::source::{Paths, Wanted, exclude_files};
 use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
+use crate::hooks::HookArguments;
 use crate::progress::Terminal;
 use crate::{exit, machine, output, seen};
 use clap::Args;
@@ -97,7 +98,7 @@ pub struct Arguments {
     no_encryption: bool,
     /// Say what would be done; write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Threads that read and compress [default: one for each core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -107,6 +108,8 @@ pub struct Arguments {
     read_concurrency: Option<usize>,
     #[command(flatten)]
     levels: LevelArguments,
+    #[command(flatten)]
+    pub(super) hooks: HookArguments,
 }
 
 /// What only engines that make levels understand.

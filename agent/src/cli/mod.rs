@@ -25,6 +25,7 @@ mod which;
 
 use repository::RepositoryArguments;
 
+use crate::hooks::around;
 use crate::mirror::Mirrors;
 use crate::profile::Environment;
 
@@ -120,18 +121,28 @@ pub fn meant(words: Vec<OsString>) -> Vec<OsString> {
 /// Does what was asked for.
 pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environment) -> Result<ExitCode> {
     let context = Context { global: &arguments.global, stop, environment, mirrors: Mirrors::default() };
+    // What is run after a command knows also how its mirrors came out of it.
+    let settled = |outcome| context.mirrors.settle(&context, outcome);
     let outcome = match &arguments.command {
         Command::Init(command) => init::run(&context, command),
-        Command::Backup(command) => backup::run(&context, command),
+        Command::Backup(command) => around(&context, "backup", &command.hooks, command.dry_run, || {
+            settled(backup::run(&context, command))
+        }),
         Command::Restore(command) => restore::run(&context, command),
         Command::List(command) => list::run(&context, command),
         Command::Ls(command) => ls::run(&context, command),
         Command::Find(command) => find::run(&context, command),
         Command::Diff(command) => diff::run(&context, command),
         Command::Dump(command) => dump::run(&context, command),
-        Command::Check(command) => check::run(&context, command),
-        Command::Copy(command) => copy::run(&context, command),
-        Command::Forget(command) => forget::run(&context, command),
+        Command::Check(command) => {
+            around(&context, "check", &command.hooks, false, || settled(check::run(&context, command)))
+        }
+        Command::Copy(command) => around(&context, "copy", &command.hooks, command.dry_run, || {
+            settled(copy::run(&context, command))
+        }),
+        Command::Forget(command) => around(&context, "forget", &command.hooks, command.dry_run, || {
+            settled(forget::run(&context, command))
+        }),
         Command::Sync(command) => sync::run(&context, command),
         Command::Info(command) => info::run(&context, command),
         Command::Stats(command) => stats::run(&context, command),
@@ -140,7 +151,7 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environmen
         Command::Config(command) => config::run(&context, command),
         Command::Storage(command) => storage::run(&context, command),
     };
-    context.mirrors.settle(&context, outcome)
+    settled(outcome)
 }
 
 /// What the words of a backup say.

@@ -1,7 +1,7 @@
 //! Icecore's checksum of a tree: `icecore1:` and 64 digits of BLAKE3 over one record for each entry, directories before what is in
 //! them, in the order of their names' bytes.
 //!
-//! A record is a letter for the type, the length of the path (8 bytes, the lowest first) and the path from the root; then, of all
+//! `docs/format/checksum.md` is normative. A record is a letter for the type, the length of the path (8 bytes, the lowest first) and the path from the root; then, of all
 //! but the root and links, the permissions (4 bytes); then the length of the content and the content of a file, the length of the
 //! target and the target of a link, the two numbers (4 bytes each) of a device. Sockets are no part of a backup, and none of this. Owners
 //! and times do not count: not everybody can give them back.
@@ -146,6 +146,21 @@ mod tests {
             fs::write(path, format!("content of {name}")).unwrap();
         }
         folder
+    }
+
+    /// The vector of `docs/format/checksum.md`, from the bytes that it lists.
+    #[test]
+    fn the_records_are_those_of_the_page() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("one"), "hello\n").unwrap();
+        fs::set_permissions(folder.path().join("one"), fs::Permissions::from_mode(0o644)).unwrap();
+        let records = b"d\0\0\0\0\0\0\0\0f\x03\0\0\0\0\0\0\0one\xa4\x01\0\0\x06\0\0\0\0\0\0\0hello\n";
+        let expected = "icecore1:1083067a83910b49151b32fee14dbfe32340f4f9de840269e9eaac677a2dbf84";
+        assert_eq!(of(folder.path()), format!("{PREFIX}{}", blake3::hash(records).to_hex()));
+        assert_eq!(of(folder.path()), expected);
+        let page = include_str!("../../../docs/format/checksum.md");
+        assert!(page.contains(expected));
     }
 
     #[test]
