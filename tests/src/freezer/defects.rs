@@ -15,7 +15,7 @@ fn a_file_that_cannot_be_read_is_named_and_tried_again() {
     let agent = Agent { place: crate::place::Place::unprivileged() };
     agent.place.write(&[("open", "one"), ("closed", "two")]);
     let closed = agent.place.source().join("closed");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     agent.place.program.give(agent.place.path());
     let said = agent.backup(&["--incremental"]).expect(3);
     assert!(said.stderr.contains("closed"), "{said:?}");
@@ -50,6 +50,25 @@ fn a_listing_that_fails_is_no_empty_one() {
     fs::rename(&series, series.with_extension("away")).unwrap();
     std::os::unix::fs::symlink("h_n", &series).unwrap();
     agent.backup(&["--incremental"]).expect(1);
+}
+
+/// 4 and 6: neighbours were mixed where a storage lists by prefixes.
+#[test]
+fn a_series_whose_name_begins_like_another_is_another() {
+    let agent = Agent::new();
+    for (name, content) in [("n_b", "b"), ("n", "n"), ("n2", "2")] {
+        agent.place.write(&[("a", content)]);
+        agent.level(&["--backup-name", name, "--incremental"]);
+        agent.level(&["--backup-name", name]);
+    }
+    for (name, content) in [("n_b", "b"), ("n", "n"), ("n2", "2")] {
+        agent.restore(name, &["--backup-name", name]).expect(0);
+        assert_eq!(fs::read_to_string(agent.place.target(name).join("a")).unwrap(), content);
+    }
+    agent.local("admin", &["--remove-older-than", "0"]).expect(0);
+    let chains =
+        |name: &str| crate::place::entries(&agent.place.repository().join("metadata/tar").join(name)).len();
+    assert_eq!((chains("h_n"), chains("h_n_b"), chains("h_n2")), (1, 2, 2));
 }
 
 /// 15: whatever else was in a directory was removed.

@@ -189,7 +189,7 @@ fn ftp_and_ftps() {
 #[test]
 fn several_storages_of_a_job_hold_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let servers = Moto::strict(&folder.path().to_owned()).and_then(|moto| {
+    let servers = Moto::strict(folder.path()).and_then(|moto| {
         let ssh = folder.path().join("ssh");
         fs::create_dir(&ssh).unwrap();
         Ok((moto, Sshd::start(&ssh, "")?))
