@@ -76,3 +76,41 @@ fn a_single_file() {
 fn what_links_pointed_to() {
     restores("tar-gzip-deref-soft", &Skip { paths: vec!["docs/ln-up", "ln-dir", "ln-rel"], ..usual() });
 }
+
+/// Two copies of a container are one repository; a third place is brought up to them.
+#[test]
+fn several_containers_of_freezers_by_a_job() {
+    let agent = super::Agent::new();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/freezer/tar-gzip-l2/storage");
+    let at = |name: &str| agent.place.path().join(name);
+    copy(&corpus, &at("one"));
+    copy(&corpus, &at("two"));
+    agent.place.write(&[("a", "one")]);
+    let job = |names: [&str; 2]| {
+        let section =
+            |name: &str| format!("[storage:{name}]\nstorage=local\ncontainer={}\n", at(name).display());
+        let text = format!(
+            "[job]\nhostname=alpha.example.org\nbackup_name=nightly\nincremental=True\n{}{}",
+            section(names[0]),
+            section(names[1])
+        );
+        fs::write(at("job"), text).unwrap();
+        at("job").display().to_string()
+    };
+    let source = agent.place.source().display().to_string();
+    for (names, level) in [(["one", "two"], 3), (["one", "three"], 4)] {
+        let said = agent.run(&["--config", &job(names), "-F", &source, "--metadata-out", "-"]).expect(0);
+        assert_eq!(super::metadata(&said)["curr_backup_level"], level);
+        let inside = |name: &str| {
+            let place = at(name).display().to_string();
+            let files = super::everything(&at(name)).into_iter();
+            files.map(|(path, bytes)| (path.replace(&place, ""), bytes)).collect::<Vec<_>>()
+        };
+        assert!(inside(names[0]) == inside(names[1]), "{names:?} are not alike");
+    }
+    let target = agent.place.target("back").display().to_string();
+    agent
+        .run(&["--config", &job(["two", "three"]), "--action", "restore", "--restore-abs-path", &target])
+        .expect(0);
+    assert_eq!(fs::read_to_string(Path::new(&target).join("a")).unwrap(), "one");
+}
