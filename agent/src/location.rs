@@ -1,6 +1,7 @@
 //! Where a repository is: a folder of this machine, or an address of a storage elsewhere.
 
 use crate::cli::{Context, absolute};
+use crate::profile::Environment;
 use crate::transfer::TransferArguments;
 use icecore::error::{Error, Result};
 use icecore::storage::Storage;
@@ -10,6 +11,15 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A location, and what its storage finds in the environment instead of what is really there.
+#[derive(Clone)]
+pub struct Place {
+    /// Where it is.
+    pub location: Location,
+    /// The environment; `None` for that of the command.
+    pub environment: Option<Environment>,
+}
 
 /// Where a repository is.
 #[derive(Clone)]
@@ -59,14 +69,17 @@ impl Location {
         }
     }
 
-    /// The folder itself, by the names that lead to it without links; `None` for what is elsewhere.
+    /// The folder itself, by the names that lead to it without links; `None` for what is elsewhere, or not there.
     ///
     /// # Errors
-    /// When it cannot be found.
+    /// When the way to it is closed.
     pub fn folder(&self) -> Result<Option<PathBuf>> {
         let Location::Folder(path) = self else { return Ok(None) };
-        let real = std::fs::canonicalize(path);
-        real.map(Some).map_err(|e| Error::io("cannot find", path.display().to_string(), e))
+        match std::fs::canonicalize(path) {
+            Ok(real) => Ok(Some(real)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("cannot find", path.display().to_string(), error)),
+        }
     }
 
     /// What tells it from every other place.

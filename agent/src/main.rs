@@ -3,6 +3,8 @@
 mod cache;
 mod cli;
 mod exit;
+mod freezer;
+mod hooks;
 mod keys;
 mod location;
 mod machine;
@@ -26,6 +28,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn main() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
+    if let Some(words) = freezer::words(&typed) {
+        return freezer::run(words);
+    }
     let global = profile::guessed(&typed);
     let calls = match profile::calls(typed) {
         Ok(calls) => calls,

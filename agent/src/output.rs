@@ -5,14 +5,42 @@
 use crate::cli::Global;
 use icecore::error::{Error, Kind, Result};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 static BYTES_ONLY: AtomicBool = AtomicBool::new(false);
+
+static LOG: OnceLock<Mutex<File>> = OnceLock::new();
+
+/// From now on what goes to standard error is written to this file as well, with the time.
+pub fn log_to(file: File) {
+    // A second one would be another run's: there is one a process.
+    LOG.set(Mutex::new(file)).unwrap_or(());
+}
+
+/// Writes a line to the log alone, if there is one.
+pub fn log(text: &str) {
+    let Some(file) = LOG.get() else { return };
+    let (time, number) =
+        (jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"), std::process::id());
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    // A log that cannot be written is no reason to fail.
+    writeln!(file, "{time} {number} {}", printable(text)).unwrap_or(());
+}
+
+/// Prints one line for a person on standard error, unless he wants to hear less; it is in the log in any case.
+pub fn note(global: &Global, text: &str) {
+    match global.quiet {
+        true => log(text),
+        false => warning(text),
+    }
+}
 
 /// From now on standard output is for the bytes that were asked for, and JSON lines go to standard error.
 pub fn only_bytes() {
@@ -142,6 +170,7 @@ pub fn warning(text: &str) {
 
 /// A closed standard error is no reason to fail either.
 fn print_error(text: &str) {
+    log(text);
     writeln!(std::io::stderr().lock(), "{text}").unwrap_or(());
 }
 

@@ -33,6 +33,7 @@ pub mod view;
 pub mod backup;
 pub mod benchmark;
 pub mod check;
+pub mod checksum;
 pub mod copy;
 pub mod diff;
 pub mod dump;

@@ -623,6 +623,8 @@ pub const RSYNC_TREE_BYTES: u64 = 128 << 30;
 
 /// Files from this size on are read and hashed beside the search for what is known of them.
 pub const RSYNC_BESIDE_BYTES: u64 = 4 << 20;
+/// Longest pattern of what is left out, as tar has them.
+pub const PATTERN_BYTES: usize = 64 << 10;
 
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);

@@ -6,6 +6,7 @@
 //! that says so: a test says "not run" then, and fails where CI is set.
 
 pub mod authority;
+pub mod freezer;
 pub mod ftp;
 pub mod keystone;
 pub mod moto;

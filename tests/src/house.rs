@@ -27,7 +27,7 @@ const ORDER: [&str; 13] = [
 ];
 
 /// The verbs stand last, beside each other; they (and `chain`, which reads for them) alone know both an engine and a repository.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "backup",
     "restore",
     "list",
@@ -43,6 +43,7 @@ const VERBS: [&str; 15] = [
     "benchmark",
     "copy",
     "probe",
+    "checksum",
 ];
 
 /// What core never does: it is silent, and is handed the environment, the clock and connections.

@@ -50,6 +50,11 @@ impl Program {
         program
     }
 
+    /// The home of whoever runs it.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Gives `path` and everything below it to the user that the program runs as.
     pub fn give(&self, path: &Path) {
         if let Some(user) = self.user {

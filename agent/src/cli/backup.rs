@@ -2,6 +2,7 @@
 
 use super::source::{Paths, Wanted, exclude_files};
 use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
+use crate::hooks::HookArguments;
 use crate::keys::{self, IdentityArguments};
 use crate::progress::Terminal;
 use crate::states::StateFolder;
@@ -103,7 +104,7 @@ pub struct Arguments {
     no_encryption: bool,
     /// Say what would be done; write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Threads that read and compress [default: one for each core]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -113,6 +114,8 @@ pub struct Arguments {
     read_concurrency: Option<usize>,
     #[command(flatten)]
     levels: LevelArguments,
+    #[command(flatten)]
+    pub(super) hooks: HookArguments,
 }
 
 /// What only engines that make levels understand.
@@ -162,18 +165,40 @@ const BLOCK_SIZES: std::ops::RangeInclusive<i64> =
 
 /// Makes the backup and says what it holds.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let is_levels = matches!(engine::by_name(&arguments.engine)?.way(), Way::Levels(_));
+    let is_levels = arguments.is_levels()?;
+    let identities = IdentityArguments::default();
+    arguments.settings(is_levels, &arguments.repository.keyring(context, &identities)?)?;
+    arguments.paths.check()?;
+    let filter = arguments.filter()?;
+    let repository = arguments.open(context, is_levels)?;
+    let mut report = make(context, arguments, &repository, filter)?;
+    print(context, &report);
+    if !arguments.dry_run {
+        if let (Some(vault), Some(state)) = (repository.vault(), report.state.take()) {
+            vault.keep_state(state);
+        }
+        seen::look(context, &repository, seen::Strictness::Warn)?;
+        machine::end_what_is_over(context, &repository);
+    }
+    Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
+}
+
+/// Makes the backup in a repository that is open, of what `filter` does not leave out.
+pub fn make(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    repository: &Repository,
+    filter: Filter,
+) -> Result<Report> {
     let identities = IdentityArguments::default();
     let keys = arguments.repository.keyring(context, &identities)?;
-    let (mut levels, snapshots) = arguments.settings(is_levels, &keys)?;
-    arguments.paths.check()?;
-    let mut filter = arguments.filter()?;
-    let repository = arguments.open(context, is_levels)?;
+    let (mut levels, snapshots) = arguments.settings(arguments.is_levels()?, &keys)?;
     let states = StateFolder::of(repository.id().unwrap_or(&repository.storage().label()));
     levels.states = states.as_ref().map(|states| states as &dyn States);
+    let mut filter = filter;
     let places = arguments.repository.folders()?;
     if !arguments.dry_run {
-        arguments.repository.heal(context, &repository)?;
+        arguments.repository.heal(context, repository)?;
     }
     // A command is not started before the repository is known to be there.
     let mut wanted = arguments.paths.wanted()?;
@@ -215,21 +240,21 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         snapshots,
     };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Backing up");
-    let report = backup::run(&repository, options, &scratch(), &monitor, &|| now());
+    let report = backup::run(repository, options, &scratch(), &monitor, &|| now());
     monitor.finish();
-    let mut report = report?;
-    print(context, &report);
-    if !arguments.dry_run {
-        if let (Some(vault), Some(state)) = (repository.vault(), report.state.take()) {
-            vault.keep_state(state);
-        }
-        seen::look(context, &repository, seen::Strictness::Warn)?;
-        machine::end_what_is_over(context, &repository);
-    }
-    Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
+    report
 }
 
 impl Arguments {
+    fn is_levels(&self) -> Result<bool> {
+        Ok(matches!(engine::by_name(&self.engine)?.way(), Way::Levels(_)))
+    }
+
+    /// Where the repository is.
+    pub fn repository_mut(&mut self) -> &mut RepositoryArguments {
+        &mut self.repository
+    }
+
     fn filter(&self) -> Result<Filter> {
         let mut filter = Filter::none().exclude(&self.exclude)?.exclude_caches(self.exclude_caches);
         for name in &self.exclude_if_present {

@@ -1,6 +1,7 @@
 //! `icecore check`: whether every backup can be restored.
 
 use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
+use crate::hooks::HookArguments;
 use crate::keys::IdentityArguments;
 use crate::progress::Terminal;
 use crate::{machine, output, seen};
@@ -51,6 +52,8 @@ pub struct Arguments {
     /// With --clean: how old such remains must be, in hours
     #[arg(long, value_name = "HOURS", default_value_t = GRACE_HOURS)]
     grace: u32,
+    #[command(flatten)]
+    pub(super) hooks: HookArguments,
 }
 
 const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;

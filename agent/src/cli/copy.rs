@@ -1,6 +1,7 @@
 //! `icecore copy`: take backups over into another repository.
 
 use super::{Context, RepositoryArguments, SeriesArguments, host_name, now, scratch};
+use crate::hooks::HookArguments;
 use crate::password::SourcePasswordArguments;
 use crate::progress::Terminal;
 use crate::{machine, output, seen};
@@ -47,10 +48,12 @@ pub struct Arguments {
     no_encryption: bool,
     /// Say what would be copied; write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Only these backups: ids, or heads of ids, or latest
     #[arg(value_name = "BACKUP")]
     backups: Vec<String>,
+    #[command(flatten)]
+    pub(super) hooks: HookArguments,
 }
 
 /// Prints a line for each backup.

@@ -1,6 +1,7 @@
 //! `icecore forget`: remove backups that are no longer wanted.
 
 use super::{Context, RepositoryArguments, SeriesArguments, host_name, now, parse_time};
+use crate::hooks::HookArguments;
 use crate::progress::Terminal;
 use crate::{machine, output, seen};
 use clap::Args;
@@ -40,7 +41,9 @@ pub struct Arguments {
     allow_last: bool,
     /// Show what would go; remove nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) hooks: HookArguments,
 }
 
 /// What stays.

@@ -1,6 +1,6 @@
 //! The command line: what was typed, one file per command. The doc comments here are the help.
 
-mod backup;
+pub mod backup;
 mod benchmark;
 mod check;
 mod config;
@@ -15,8 +15,8 @@ mod init;
 mod key;
 mod list;
 mod ls;
-mod repository;
-mod restore;
+pub mod repository;
+pub mod restore;
 mod source;
 mod stats;
 mod storage;
@@ -25,6 +25,7 @@ mod which;
 
 use repository::RepositoryArguments;
 
+use crate::hooks::around;
 use crate::mirror::Mirrors;
 use crate::profile::Environment;
 
@@ -57,6 +58,9 @@ use std::sync::atomic::AtomicBool;
 ///
 ///   icecore backup @nightly
 ///   icecore restore @nightly --target /tmp/back
+///
+/// `icecore agent`, or the program under the name freezer-agent, takes the
+/// options of OpenStack Freezer's agent: `icecore agent --help`.
 ///
 /// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
 /// could not be read, 10 no repository, 11 busy, 12 wrong password,
@@ -117,18 +121,28 @@ pub fn meant(words: Vec<OsString>) -> Vec<OsString> {
 /// Does what was asked for.
 pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environment) -> Result<ExitCode> {
     let context = Context { global: &arguments.global, stop, environment, mirrors: Mirrors::default() };
+    // What is run after a command knows also how its mirrors came out of it.
+    let settled = |outcome| context.mirrors.settle(&context, outcome);
     let outcome = match &arguments.command {
         Command::Init(command) => init::run(&context, command),
-        Command::Backup(command) => backup::run(&context, command),
+        Command::Backup(command) => around(&context, "backup", &command.hooks, command.dry_run, || {
+            settled(backup::run(&context, command))
+        }),
         Command::Restore(command) => restore::run(&context, command),
         Command::List(command) => list::run(&context, command),
         Command::Ls(command) => ls::run(&context, command),
         Command::Find(command) => find::run(&context, command),
         Command::Diff(command) => diff::run(&context, command),
         Command::Dump(command) => dump::run(&context, command),
-        Command::Check(command) => check::run(&context, command),
-        Command::Copy(command) => copy::run(&context, command),
-        Command::Forget(command) => forget::run(&context, command),
+        Command::Check(command) => {
+            around(&context, "check", &command.hooks, false, || settled(check::run(&context, command)))
+        }
+        Command::Copy(command) => around(&context, "copy", &command.hooks, command.dry_run, || {
+            settled(copy::run(&context, command))
+        }),
+        Command::Forget(command) => around(&context, "forget", &command.hooks, command.dry_run, || {
+            settled(forget::run(&context, command))
+        }),
         Command::Sync(command) => sync::run(&context, command),
         Command::Info(command) => info::run(&context, command),
         Command::Stats(command) => stats::run(&context, command),
@@ -137,7 +151,35 @@ pub fn run(arguments: &Arguments, stop: Arc<AtomicBool>, environment: Environmen
         Command::Config(command) => config::run(&context, command),
         Command::Storage(command) => storage::run(&context, command),
     };
-    context.mirrors.settle(&context, outcome)
+    settled(outcome)
+}
+
+/// What the words of a backup say.
+///
+/// # Errors
+/// `Invalid` when they are not those of one.
+pub fn backup_of(words: Vec<OsString>) -> Result<Box<backup::Arguments>> {
+    match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
+        Ok(Command::Backup(command)) => Ok(command),
+        other => Err(misunderstood(other.err())),
+    }
+}
+
+/// What the words of a restore say.
+///
+/// # Errors
+/// `Invalid` when they are not those of one.
+pub fn restore_of(words: Vec<OsString>) -> Result<Box<restore::Arguments>> {
+    match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
+        Ok(Command::Restore(command)) => Ok(command),
+        other => Err(misunderstood(other.err())),
+    }
+}
+
+fn misunderstood(error: Option<clap::Error>) -> Error {
+    let said = error.map(|error| error.to_string()).unwrap_or_default();
+    let said = said.lines().next().unwrap_or_default();
+    Error::invalid("cannot be said in options of icecore:", said.strip_prefix("error: ").unwrap_or(said))
 }
 
 /// What every command is given.
@@ -154,7 +196,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// The same for a repository that no profile names.
-    fn without_profile(&self) -> Context<'_> {
+    pub fn without_profile(&self) -> Context<'_> {
         Context {
             global: self.global,
             stop: Arc::clone(&self.stop),
@@ -223,7 +265,7 @@ pub fn host_name() -> String {
 }
 
 /// The time now, from the clock that the kernel stamps files with.
-fn now() -> FileTime {
+pub fn now() -> FileTime {
     let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     FileTime::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

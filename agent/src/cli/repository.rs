@@ -3,7 +3,7 @@
 use super::{Context, cores, entropy, host_name, now};
 use crate::cache::CacheArguments;
 use crate::keys::IdentityArguments;
-use crate::location::Location;
+use crate::location::{Location, Place};
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
 use crate::transfer::{self, TransferArguments};
@@ -46,9 +46,17 @@ pub struct RepositoryArguments {
     transfer: TransferArguments,
     #[command(flatten)]
     cache: CacheArguments,
+    /// Places that no word names, instead of those that words do.
+    #[arg(skip)]
+    places: Vec<Place>,
 }
 
 impl RepositoryArguments {
+    /// From now on it is in these places, whatever the words say.
+    pub fn put_at(&mut self, places: Vec<Place>) {
+        self.places = places;
+    }
+
     /// Another repository, which is used in the same way.
     pub fn another(&self, repository: &OsString, password: PasswordArguments) -> RepositoryArguments {
         RepositoryArguments {
@@ -57,6 +65,7 @@ impl RepositoryArguments {
             password,
             transfer: self.transfer.clone(),
             cache: self.cache.clone(),
+            places: Vec::new(),
         }
     }
 
@@ -128,7 +137,7 @@ impl RepositoryArguments {
     }
 
     /// Opens the storage below the repository.
-    fn storage(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
+    pub fn storage(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
         match self.connect(context, intent) {
             Err(error) if error.kind() == Kind::NotFound && intent == Intent::Open => Err(self.none(error)),
             opened => opened,
@@ -137,32 +146,52 @@ impl RepositoryArguments {
 
     /// Opens the one place, or joins the several.
     fn connect(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
-        let locations = self.locations()?;
-        if let [location] = locations.as_slice() {
+        let places = self.places()?;
+        let open = |place: &Place| match &place.environment {
+            Some(environment) => {
+                let context = Context { environment: Arc::clone(environment), ..context.without_profile() };
+                place.location.open(&context, &self.transfer, intent)
+            }
+            None => place.location.open(context, &self.transfer, intent),
+        };
+        if let [place] = places.as_slice() {
             if let Some(count) = self.min_copies.filter(|count| *count > 1) {
                 return Err(Error::invalid("one place cannot hold so many copies:", count.to_string())
                     .hint("give -r once for each place"));
             }
-            return location.open(context, &self.transfer, intent);
+            return open(place);
         }
-        let mut targets: Vec<Target> = Vec::with_capacity(locations.len());
-        for location in locations {
-            let label = location.to_string();
+        let mut targets: Vec<Target> = Vec::with_capacity(places.len());
+        for place in places {
+            let label = place.location.to_string();
             if targets.iter().any(|target| target.label == label) {
                 return Err(Error::invalid("given twice as a place of the repository:", label));
             }
-            targets.push(Target { label, storage: location.open(context, &self.transfer, intent) });
+            targets.push(Target { label, storage: open(&place) });
         }
         context.mirrors.join(targets, self.min_copies, transfer::clock(context))
     }
 
+    fn places(&self) -> Result<Vec<Place>> {
+        if !self.places.is_empty() {
+            return Ok(self.places.clone());
+        }
+        let place = |word: &OsString| Ok(Place { location: Location::parse(word)?, environment: None });
+        self.repository.iter().map(place).collect()
+    }
+
     fn locations(&self) -> Result<Vec<Location>> {
-        self.repository.iter().map(|place| Location::parse(place)).collect()
+        Ok(self.places()?.into_iter().map(|place| place.location).collect())
+    }
+
+    fn is_one(&self) -> bool {
+        let count = if self.places.is_empty() { self.repository.len() } else { self.places.len() };
+        count == 1
     }
 
     /// What tells each place from every other, as far as it can be reached.
     fn identities(&self) -> Result<Vec<PathBuf>> {
-        let is_one = self.repository.len() == 1;
+        let is_one = self.is_one();
         let identity = |location: Location| location.identity();
         let reached = |identity: &Result<PathBuf>| is_one || identity.is_ok();
         self.locations()?.into_iter().map(identity).filter(reached).collect()
@@ -194,6 +223,15 @@ impl RepositoryArguments {
         let storage = self.storage(context, Intent::Create)?;
         // Looked at before the repository is: somebody else may be making it at this moment.
         let foreign = copies::is_foreign(storage.as_ref())?;
+        self.create_in(storage, foreign)
+    }
+
+    /// The same, also beside what is not the repository's, as Freezer does it.
+    pub fn create_beside(&self, context: &Context<'_>) -> Result<Repository> {
+        self.create_in(self.storage(context, Intent::Create)?, false)
+    }
+
+    fn create_in(&self, storage: Arc<dyn Storage>, foreign: bool) -> Result<Repository> {
         match Repository::open(Arc::clone(&storage)) {
             Err(error) if error.kind() == Kind::NoRepository => {
                 if foreign {
@@ -256,7 +294,7 @@ impl RepositoryArguments {
 
     /// The folders of a repository on this machine, by the names that lead to them without links.
     pub fn folders(&self) -> Result<Vec<PathBuf>> {
-        let is_one = self.repository.len() == 1;
+        let is_one = self.is_one();
         let folder = |location: Location| match location.folder() {
             // One of several that is not there is told elsewhere.
             Err(_) if !is_one => None,

@@ -9,6 +9,7 @@ use crate::{output, seen};
 use clap::{Args, ValueEnum};
 use icecore::engine::Overwrite;
 use icecore::error::{Error, Result};
+use icecore::repository::Repository;
 use icecore::restore;
 use icecore::select::place::Place;
 use icecore::time::Timestamp;
@@ -140,7 +141,8 @@ pub fn with_joined_overwrite(arguments: impl Iterator<Item = OsString>) -> Vec<O
 
 /// Restores and says what came back.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let place = Place::parse(arguments.place.as_bytes())?;
+    // Refused before a password is asked for.
+    Place::parse(arguments.place.as_bytes())?;
     if arguments.delete && arguments.overwrite.is_some_and(|when| when.policy().keeps()) {
         // Said before a password is asked for.
         return Err(Error::invalid(
@@ -151,6 +153,19 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     }
     let filter = arguments.details.narrow(arguments.series.filter())?;
     let repository = arguments.repository.open_for(context, &filter)?;
+    let report = make(context, arguments, &repository)?;
+    print(context, arguments, &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Restores from a repository that is open.
+pub fn make(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    repository: &Repository,
+) -> Result<restore::Report> {
+    let place = Place::parse(arguments.place.as_bytes())?;
+    let filter = arguments.details.narrow(arguments.series.filter())?;
     let target = absolute(&arguments.target)?;
     for folder in arguments.repository.folders()? {
         keep_apart(&folder, &target, arguments.delete)?;
@@ -173,13 +188,16 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         target: &target,
         keys: &keys,
         dry_run: arguments.dry_run,
-        workers: arguments.repository.workers(&repository),
+        workers: arguments.repository.workers(repository),
     };
-    seen::look(context, &repository, seen::Strictness::Warn)?;
+    seen::look(context, repository, seen::Strictness::Warn)?;
     let monitor = Terminal::new(context.global, context.stop.clone(), "Restoring");
-    let report = restore::run(&repository, &options, &scratch(), &monitor);
+    let report = restore::run(repository, &options, &scratch(), &monitor);
     monitor.finish();
-    let report = report?;
+    report
+}
+
+fn print(context: &Context<'_>, arguments: &Arguments, report: &restore::Report) {
     if context.global.json {
         output::json(&json!({
             "type": "summary",
@@ -194,7 +212,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             "problems": report.problems,
             "dry_run": arguments.dry_run,
         }));
-        return Ok(ExitCode::SUCCESS);
+        return;
     }
     let verb = if arguments.dry_run { "checked" } else { "restored" };
     let files = output::count(report.files, "file or link", "files and links");
@@ -204,7 +222,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     };
     let (bytes, id) = (output::bytes(report.bytes), report.id.short());
     output::line(context.global, &format!("{verb} {files}, {bytes} from {levels}backup {id}"));
-    tell_what_stayed(context, &report);
+    tell_what_stayed(context, report);
     if report.problems > 0 {
         let problems = output::count(report.problems, "entry", "entries");
         let named =
@@ -213,7 +231,13 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             "icecore: {problems} could not be given everything the backup holds; {named}"
         ));
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// Where the repository is.
+    pub fn repository_mut(&mut self) -> &mut RepositoryArguments {
+        &mut self.repository
+    }
 }
 
 /// What was left as it was, and what was verified.

@@ -10,6 +10,7 @@
 use super::attributes::{FileKind, Metadata};
 use super::directory::Directory;
 use super::listing::{Entry, Listing};
+use super::tar_pattern::TarPattern;
 use crate::error::{Error, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::ffi::OsStr;
@@ -31,6 +32,7 @@ pub struct Filter {
     caches: bool,
     markers: Vec<Vec<u8>>,
     repositories: Vec<(u64, u64)>,
+    tar: Vec<TarPattern>,
 }
 
 impl Filter {
@@ -45,7 +47,17 @@ impl Filter {
             caches: false,
             markers: Vec::new(),
             repositories: Vec::new(),
+            tar: Vec::new(),
         }
+    }
+
+    /// Leaves out what a pattern of tar's `--exclude` matches, which is not what the same letters mean in a `.gitignore`.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern of no letters, and for one that is too long.
+    pub fn exclude_as_tar(mut self, pattern: &[u8]) -> Result<Self> {
+        self.tar.push(TarPattern::new(pattern)?);
+        Ok(self)
     }
 
     /// Adds gitignore patterns after those given before; a later pattern beats an earlier one.
@@ -98,6 +110,7 @@ impl Filter {
     /// slash behind it). Directories above it are taken to be included.
     pub fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         self.matcher.matched(Path::new(OsStr::from_bytes(path)), is_directory).is_ignore()
+            || self.tar.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Takes out of the listing of `directory`, which lies at `path`, everything that is left out. Kinds must be resolved.
@@ -105,7 +118,7 @@ impl Filter {
         if let Some(marker) = self.marker(directory, listing) {
             listing.retain(|entry| entry.name == marker);
         }
-        if self.matcher.is_empty() {
+        if self.matcher.is_empty() && self.tar.is_empty() {
             return;
         }
         let mut below = path.to_vec();

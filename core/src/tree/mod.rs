@@ -11,6 +11,7 @@ pub mod filter;
 pub mod listing;
 pub mod owner;
 pub mod sparse;
+mod tar_pattern;
 pub mod target;
 pub mod walk;
 pub mod xattr;

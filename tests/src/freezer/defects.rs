@@ -1,0 +1,214 @@
+//! What is wrong in Freezer, and is not to be wrong here: the list in `docs/guide/from-freezer.md` names these tests.
+
+use super::{Agent, everything, metadata, outcome};
+use crate::program::not_run;
+use icecore_testkit::tree::is_root;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// 1: it vanished without a word, and was taken for stored by the next level.
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_tried_again() {
+    if !is_root() {
+        return not_run("somebody who may not read everything is needed");
+    }
+    let agent = Agent { place: crate::place::Place::unprivileged() };
+    agent.place.write(&[("open", "one"), ("closed", "two")]);
+    let closed = agent.place.source().join("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    agent.place.program.give(agent.place.path());
+    let said = agent.backup(&["--incremental"]).expect(3);
+    assert!(said.stderr.contains("closed"), "{said:?}");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o644)).unwrap();
+    agent.place.settle();
+    agent.backup(&["--incremental"]).expect(0);
+    agent.restore("back", &[]).expect(0);
+    assert_eq!(fs::read_to_string(agent.place.target("back").join("closed")).unwrap(), "two");
+}
+
+/// 1 and 22: a shell split names, and ran what stood in them.
+#[test]
+fn names_and_patterns_are_never_read_by_a_shell() {
+    let agent = Agent::new();
+    let name = "a b; $(touch spoiled) '\"|&";
+    agent.place.write(&[(name, "content")]);
+    let file = agent.place.source().join(name);
+    let said = metadata(&agent.backup_of(&file, &["--exclude", "$(touch spoiled)"]).expect(0));
+    assert_eq!(said["path_to_backup"], file.to_str().unwrap());
+    agent.restore("$(touch spoiled)", &[]).expect(0);
+    assert_eq!(fs::read_to_string(agent.place.target("$(touch spoiled)").join(name)).unwrap(), "content");
+    assert!(!everything(agent.place.path()).iter().any(|(path, _)| path.ends_with("/spoiled")));
+}
+
+/// 3: a listing that failed was taken for no backups, and the next one was full.
+#[test]
+fn a_listing_that_fails_is_no_empty_one() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    agent.level(&["--incremental"]);
+    let series = agent.place.repository().join("metadata/tar/h_n");
+    fs::rename(&series, series.with_extension("away")).unwrap();
+    std::os::unix::fs::symlink("h_n", &series).unwrap();
+    agent.backup(&["--incremental"]).expect(1);
+}
+
+/// 4 and 6: neighbours were mixed where a storage lists by prefixes.
+#[test]
+fn a_series_whose_name_begins_like_another_is_another() {
+    let agent = Agent::new();
+    for (name, content) in [("n_b", "b"), ("n", "n"), ("n2", "2")] {
+        agent.place.write(&[("a", content)]);
+        agent.level(&["--backup-name", name, "--incremental"]);
+        agent.level(&["--backup-name", name]);
+    }
+    for (name, content) in [("n_b", "b"), ("n", "n"), ("n2", "2")] {
+        agent.restore(name, &["--backup-name", name]).expect(0);
+        assert_eq!(fs::read_to_string(agent.place.target(name).join("a")).unwrap(), content);
+    }
+    agent.local("admin", &["--remove-older-than", "0"]).expect(0);
+    let chains =
+        |name: &str| crate::place::entries(&agent.place.repository().join("metadata/tar").join(name)).len();
+    assert_eq!((chains("h_n"), chains("h_n_b"), chains("h_n2")), (1, 2, 2));
+}
+
+/// 15: whatever else was in a directory was removed.
+#[test]
+fn a_restore_over_something_removes_nothing_else() {
+    let agent = Agent::new();
+    agent.place.write(&[("d/a", "one")]);
+    agent.level(&[]);
+    let target = agent.place.target("back");
+    fs::create_dir_all(target.join("d")).unwrap();
+    fs::write(target.join("d/stranger"), "mine").unwrap();
+    agent.restore("back", &["--overwrite"]).expect(0);
+    assert_eq!(fs::read_to_string(target.join("d/stranger")).unwrap(), "mine");
+}
+
+/// 17: a dry run of a restore with many names never ended.
+#[test]
+fn a_dry_run_of_many_files_ends() {
+    let agent = Agent::new();
+    let names: Vec<String> =
+        (0..12_000).map(|number| format!("d/a-rather-long-name-so-that-a-pipe-is-full-{number}")).collect();
+    agent.place.write(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
+    agent.level(&[]);
+    agent.restore("back", &["--dry-run"]).expect(0);
+}
+
+/// 25: passwords and keys were written to the log.
+#[test]
+fn no_secret_is_logged() {
+    let agent = Agent::new();
+    let log = agent.place.path().join("log");
+    let storages: [&[&str]; 3] = [
+        &["--storage", "ssh", "--ssh-host", "127.0.0.1", "--ssh-port", "1", "--ssh-password", "topsecret"],
+        &["--storage", "ftp", "--ftp-host", "127.0.0.1", "--ftp-port", "1", "--ftp-password", "topsecret"],
+        &[
+            "--storage",
+            "s3",
+            "--endpoint",
+            "http://127.0.0.1:1",
+            "--access-key",
+            "topsecret",
+            "--secret-key",
+            "topsecret",
+        ],
+    ];
+    for storage in storages {
+        let said = agent.run(
+            &[
+                storage,
+                &["--action", "info", "-C", "c", "--timeout", "1", "--log-file", log.to_str().unwrap()],
+            ]
+            .concat(),
+        );
+        let said = format!("{:?} {}", said.expect(1), fs::read_to_string(&log).unwrap());
+        assert!(said.contains("Critical Error") && !said.contains("topsecret"), "{said}");
+    }
+    // Whoever may read the log is its owner.
+    assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o077, 0);
+}
+
+/// 28: a Keystone had to let the agent in, also for a backup from one folder to another.
+#[test]
+fn no_keystone_is_needed_where_no_swift_is() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let source = agent.place.source();
+    let mut command = agent.command(&[
+        "--action",
+        "backup",
+        "--storage",
+        "local",
+        "-C",
+        "store",
+        "-F",
+        source.to_str().unwrap(),
+    ]);
+    command.env("OS_AUTH_URL", "http://127.0.0.1:1");
+    outcome(command).expect(0);
+}
+
+/// 31: a relative container was made where the agent was started, and written to in the source.
+#[test]
+fn a_relative_container_is_one_of_where_the_agent_was_started() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let source = agent.place.source();
+    agent
+        .run(&[
+            "--storage",
+            "local",
+            "-C",
+            "some/store",
+            "-F",
+            source.to_str().unwrap(),
+            "-N",
+            "n",
+            "--hostname",
+            "h",
+        ])
+        .expect(0);
+    assert!(agent.place.path().join("some/store/metadata/tar/h_n").is_dir());
+    assert_eq!(everything(&source).len(), 1);
+}
+
+/// 38: two agents made two backups of one level.
+#[test]
+fn two_at_once_never_write_to_one_place() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", &"content".repeat(100_000))]);
+    agent.level(&["--incremental"]);
+    let (repository, source) = (agent.place.repository(), agent.place.source());
+    let words = [
+        "--storage",
+        "local",
+        "-C",
+        repository.to_str().unwrap(),
+        "-F",
+        source.to_str().unwrap(),
+        "--hostname",
+        "h",
+        "-N",
+        "n",
+        "--incremental",
+        "--metadata-out",
+        "-",
+    ];
+    let running: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = agent.command(&words);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    for child in running {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let backups = everything(&repository.join("metadata/tar/h_n")).len();
+    assert_eq!(backups, 5);
+    let text = ["check", "-r", repository.to_str().unwrap(), "--read-data", "--json"];
+    assert_eq!(agent.place.program.run(&text).expect(0).summary()["ok"], true);
+    agent.restore("back", &[]).expect(0);
+}

@@ -1,0 +1,241 @@
+//! The storages by Freezer's words for them, on real servers; and several at once, by a job.
+
+use super::{Agent, metadata, outcome};
+use crate::elsewhere::Server;
+use crate::elsewhere::servers;
+use crate::program::{Outcome, not_run};
+use icecore_testkit::servers::free_port;
+use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
+use icecore_testkit::servers::moto::Moto;
+use icecore_testkit::servers::sshd::Sshd;
+use std::fs;
+
+/// Two levels, and what comes back; no word of it shows a secret.
+fn round_trip(storage: &[&str], variables: &[(&str, &str)], secrets: &[&str]) {
+    let agent = Agent::new();
+    let run = |more: &[&str]| -> Outcome {
+        let mut command =
+            agent.command(&[storage, &["--hostname", "h", "--backup-name", "n"], more].concat());
+        command.envs(variables.iter().copied());
+        let outcome = outcome(command).expect(0);
+        for secret in secrets {
+            assert!(!format!("{outcome:?}").contains(secret), "{secret}: {outcome:?}");
+        }
+        outcome
+    };
+    let source = agent.place.source();
+    for level in 0..2 {
+        agent.place.write(&[("a/b", &format!("level {level}")), ("long", &"0123456789".repeat(300_000))]);
+        let said = run(&[
+            "--action",
+            "backup",
+            "-F",
+            source.to_str().unwrap(),
+            "--incremental",
+            "--metadata-out",
+            "-",
+        ]);
+        assert_eq!(metadata(&said)["curr_backup_level"], level);
+    }
+    let target = agent.place.target("back");
+    run(&["--action", "restore", "--restore-abs-path", target.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(target.join("a/b")).unwrap(), "level 1");
+    assert_eq!(fs::read(target.join("long")).unwrap().len(), 3_000_000);
+    assert!(run(&["--action", "info"]).stdout.contains("Object Count"));
+    let said = run(&["--action", "admin", "--remove-before-date", "2100-01-01"]).stderr;
+    assert!(said.contains("removed 0 chains, kept 1"), "{said}");
+}
+
+#[test]
+fn ssh_by_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = match Sshd::start(folder.path(), "") {
+        Ok(sshd) => sshd,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let (port, user) = (sshd.port().to_string(), sshd.user());
+    let (key, container) = (sshd.file("user_ed25519"), sshd.file("data").join("agent"));
+    let storage = [
+        "--storage",
+        "ssh",
+        "--ssh-host",
+        "127.0.0.1",
+        "--ssh-port",
+        &port,
+        "--ssh-username",
+        &user,
+        "--ssh-key",
+        key.to_str().unwrap(),
+        "--container",
+        container.to_str().unwrap(),
+    ];
+    round_trip(&storage, &[], &[]);
+    assert!(container.join("metadata/tar/h_n").is_dir());
+    // The key of the server is noted at the first time; another one is refused.
+    let agent = Agent::new();
+    agent.run(&[&storage[..], &["--action", "info"]].concat()).expect(0);
+    drop(sshd);
+    let other = tempfile::tempdir().unwrap();
+    let known = fs::read_dir(agent.place.program.home()).unwrap().count();
+    assert!(known > 0);
+    let file = agent.place.program.home().join(".ssh/known_hosts");
+    let noted = fs::read_to_string(&file).unwrap();
+    let sshd = Sshd::start(other.path(), "").unwrap();
+    fs::write(&file, noted.replace(&port, &sshd.port().to_string())).unwrap();
+    let port = sshd.port().to_string();
+    let refused = agent
+        .run(&[
+            "--action",
+            "info",
+            "--storage",
+            "ssh",
+            "--ssh-host",
+            "127.0.0.1",
+            "--ssh-port",
+            &port,
+            "--ssh-username",
+            &user,
+            "-C",
+            "/",
+        ])
+        .expect(1);
+    assert!(refused.stderr.contains("key"), "{refused:?}");
+}
+
+#[test]
+fn s3_by_keys_of_the_line_or_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let moto = match Moto::strict(folder.path()) {
+        Ok(moto) => moto,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let (endpoint, (id, secret)) = (moto.endpoint(), &moto.key);
+    let line = [
+        "--storage",
+        "s3",
+        "--endpoint",
+        &endpoint,
+        "--access-key",
+        id,
+        "--secret-key",
+        secret,
+        "-C",
+        "one/pre/fix",
+    ];
+    round_trip(&line, &[], &[secret]);
+    let variables = [("ACCESS_KEY", id.as_str()), ("SECRET_KEY", secret), ("ENDPOINT", &endpoint)];
+    round_trip(&["--storage", "s3", "-C", "two"], &variables, &[secret]);
+}
+
+#[test]
+fn swift_by_the_variables_of_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let server: Server = match servers::with_keystone(folder.path()) {
+        Ok(server) => server,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let variables: Vec<(&str, &str)> =
+        server.variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let secret = variables.iter().find(|(key, _)| *key == "OS_PASSWORD").unwrap().1;
+    round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
+    // The same from a file of exports, in a job.
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let (osrc, job) = (agent.place.path().join("osrc"), agent.place.path().join("job"));
+    let exports: String =
+        variables.iter().map(|(key, value)| format!("export {key}=\"{value}\"\n")).collect();
+    fs::write(&osrc, exports).unwrap();
+    let text = format!(
+        "[default]\naction=backup\nosrc={}\nstorage=swift\ncontainer=c\npath_to_backup={}\n",
+        osrc.display(),
+        agent.place.source().display()
+    );
+    fs::write(&job, text).unwrap();
+    agent.run(&["--config", job.to_str().unwrap()]).expect(0);
+}
+
+#[test]
+fn ftp_and_ftps() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(missing) = ftp::certificates(folder.path()) {
+        return not_run(&missing.0);
+    }
+    for (kind, protection) in [("ftp", Protection::Off), ("ftps", Protection::Explicit)] {
+        let port = free_port();
+        let _server = match Pyftpdlib::new(protection).start(folder.path(), port) {
+            Ok(server) => server,
+            Err(missing) => return not_run(&missing.0),
+        };
+        let port = port.to_string();
+        let storage = [
+            "--storage",
+            kind,
+            "--ftp-host",
+            "127.0.0.1",
+            "--ftp-port",
+            &port,
+            "--ftp-username",
+            ftp::USER,
+            "--ftp-password",
+            ftp::PASSWORD,
+            "-C",
+            kind,
+        ];
+        let authority = folder.path().join("authority.pem");
+        round_trip(&storage, &[("SSL_CERT_FILE", authority.to_str().unwrap())], &[ftp::PASSWORD]);
+    }
+}
+
+#[test]
+fn several_storages_of_a_job_hold_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Moto::strict(folder.path()).and_then(|moto| {
+        let ssh = folder.path().join("ssh");
+        fs::create_dir(&ssh).unwrap();
+        Ok((moto, Sshd::start(&ssh, "")?))
+    });
+    let (moto, sshd) = match servers {
+        Ok(servers) => servers,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let agent = Agent::new();
+    let (job, local) = (agent.place.path().join("job"), agent.place.path().join("local"));
+    let text = format!(
+        "[job]\nhostname = h\nbackup_name = n\nincremental = true\n\
+         [storage:disk]\nstorage = local\ncontainer = {}\n\
+         [storage:cloud]\nstorage = s3\ncontainer = bucket/x\nendpoint = {}\naccess_key = {}\nsecret_key = {}\n\
+         [storage:server]\nstorage = ssh\ncontainer = {}\nssh_host = 127.0.0.1\nssh_port = {}\nssh_username = {}\nssh_key = {}\n",
+        local.display(),
+        moto.endpoint(),
+        moto.key.0,
+        moto.key.1.replace('%', "%%"),
+        sshd.file("data").join("agent").display(),
+        sshd.port(),
+        sshd.user(),
+        sshd.file("user_ed25519").display(),
+    );
+    fs::write(&job, text).unwrap();
+    let run = |more: &[&str]| agent.run(&[&["--config", job.to_str().unwrap()], more].concat());
+    let source = agent.place.source();
+    for level in 0..2 {
+        agent.place.write(&[("a", &format!("level {level}"))]);
+        let said = run(&["-F", source.to_str().unwrap(), "--metadata-out", "-"]).expect(0);
+        assert_eq!(metadata(&said)["curr_backup_level"], level);
+    }
+    for section in ["disk", "server"] {
+        let container = if section == "disk" { local.clone() } else { sshd.file("data").join("agent") };
+        assert_eq!(super::everything(&container.join("metadata")).len(), 2, "{section}");
+    }
+    // One that lost everything gets it back before the next backup; any one of them is enough for a restore.
+    fs::remove_dir_all(&local).unwrap();
+    agent.place.write(&[("a", "level 2")]);
+    run(&["-F", source.to_str().unwrap()]).expect(0);
+    assert_eq!(super::everything(&local.join("metadata")).len(), 3);
+    drop((moto, sshd));
+    let target = agent.place.target("back");
+    run(&["--action", "restore", "--restore-abs-path", target.to_str().unwrap(), "--timeout", "5"]).expect(0);
+    assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "level 2");
+    // Storing in some of them alone is a failure that is told.
+    let failed = run(&["-F", source.to_str().unwrap(), "--timeout", "5"]);
+    assert!(failed.status != 0 && failed.stderr.contains("behind"), "{failed:?}");
+}
