@@ -198,7 +198,7 @@ impl engine::Chain for StoredChain<'_> {
         let compression = compression(step)?;
         let source =
             self.keys[level].open(source).map_err(|error| error.while_doing("cannot read", &object))?;
-        let result = codec::decode(compression, self.workers, source, Rest::Skip, |input| {
+        let consumer = |input: &mut dyn Read| {
             let rest_bytes = match consume(input)? {
                 // An archive ends before its stream does; what is behind it belongs to what was stored.
                 Reading::ToTheEnd => u64::MAX,
@@ -207,7 +207,12 @@ impl engine::Chain for StoredChain<'_> {
             io::copy(&mut input.take(rest_bytes), &mut io::sink())
                 .map_err(|e| Error::io("cannot read the rest of", "the stream", e))?;
             Ok(())
-        });
+        };
+        let result = if self.may_lack_end(level) {
+            codec::decode_blocks(compression, source, consumer)
+        } else {
+            codec::decode(compression, self.workers, source, Rest::Skip, consumer)
+        };
         result.map_err(|error| match error.kind() {
             Kind::Damaged | Kind::Unsupported | Kind::Limit => error.while_doing("cannot read", object),
             _ => error,

@@ -221,7 +221,9 @@ impl<'a> Keyring<'a> {
             }
             Scheme::OpenSsl => {
                 let secret = self.secret(Question::Existing)?;
-                let passwords = [secret.for_openssl(), secret.bytes()];
+                // Freezer's rsync engines have taken the end of the line for a part of it.
+                let with_end = openssl::password_with_line_end(secret.file());
+                let passwords = [secret.for_openssl(), secret.bytes(), with_end];
                 Key::OpenSsl(openssl::find_key(&passwords, head, compression)?)
             }
         })
