@@ -79,7 +79,7 @@ fn what_a_policy_keeps_cannot_be_forgotten_and_backups_go_on() {
     // They are forgotten, as far as that could be done: their objects are told, and keep nothing from working.
     let listed = user.run("list", &[]).expect(0);
     let newest = made.pop().unwrap();
-    assert_eq!(listed.of_type("backup").iter().map(id).collect::<Vec<_>>(), [newest.0.clone()]);
+    assert_eq!(listed.of_type("backup").iter().map(id).collect::<Vec<_>>(), [newest.0.as_str()]);
     assert_eq!(listed.of_type("stray").len(), 2, "{listed:?}");
     user.check_is_clean();
     let mut made = vec![newest];
@@ -132,7 +132,7 @@ fn one_object_that_is_kept_keeps_no_other() {
     let mut expected = vec![made[1].0.clone(), made[3].0.clone()];
     expected.sort();
     assert_eq!(snapshots(storage.as_ref()), expected);
-    assert_eq!(user.backups(), [made[3].0.clone()]);
+    assert_eq!(user.backups(), [made[3].0.as_str()]);
     // The hold ends: the next removal takes it along.
     proxy.clear();
     history(&user, 1, &[]);

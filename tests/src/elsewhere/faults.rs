@@ -21,7 +21,7 @@ use servers::Start;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -322,7 +322,7 @@ fn whatever_a_webdav_server_answers_nothing_is_lost() {
 #[test]
 #[ignore = "takes many minutes"]
 fn every_fault_meets_every_verb() {
-    let kinds: [(fn(&Path) -> _, Tongue); 3] =
+    let kinds: [(Start, Tongue); 3] =
         [(servers::s3, Tongue::S3), (servers::tempauth, Tongue::Swift), (servers::dav, Tongue::WebDav)];
     for (start, tongue) in kinds {
         with_server(start, tongue, 11, |mut trial| {

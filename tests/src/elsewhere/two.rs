@@ -127,8 +127,15 @@ impl Two {
         self.run("list", &[], servers).expect(0).of_type("backup").iter().map(id).collect()
     }
 
+    /// Both hold the same, to the last name.
+    fn are_alike(&self, what: &str) {
+        let [ssh, s3] = self.both().map(|server| objects(server.storage(NAME).as_ref()));
+        assert_eq!(ssh, s3, "{what}");
+    }
+
     /// Each alone is sound, has these backups, and restores the newest as the source is now.
     fn each_alone(&self, expected: &[String], what: &str) {
+        self.are_alike(what);
         let now = Manifest::of(&self.place.source()).unwrap();
         for server in self.both() {
             assert_eq!(self.backups(&[server]), expected, "{what}: {}", server.address);
@@ -139,8 +146,6 @@ impl Two {
             assert_equal(&now, &Manifest::of(&target).unwrap(), &format!("{what}: {}", server.address));
             fs::remove_dir_all(target).unwrap();
         }
-        let [ssh, s3] = self.both().map(|server| objects(server.storage(NAME).as_ref()));
-        assert_eq!(ssh, s3, "{what}");
     }
 
     /// The one that is behind is named, and no other.
@@ -202,8 +207,9 @@ fn the_second_of_two_servers_may_die_at_any_moment_of_a_backup() {
                 let next = two.back_up(&[]).expect(0);
                 made.push(id(&next.summary()));
             }
-            two.each_alone(&made, &what);
+            two.are_alike(&what);
         }
+        two.each_alone(&made, &format!("{death:?}"));
     }
 }
 
