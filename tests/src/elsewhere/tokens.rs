@@ -13,22 +13,27 @@ use icecore_testkit::wire::HttpProxy;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Swift itself looks at its own token half a minute before it ends: a shorter life is none.
 const SHORT_LIFE_SECONDS: u32 = 40;
 
+/// What has arrived when tokens end.
+const ARRIVED_BYTES: u64 = 2 << 20;
+
 /// What takes longer to send than Swift believes in a token that it has seen, which is five seconds.
-const LONG_BYTES: usize = 20 << 20;
-const SLOWLY: [&str; 4] = ["--limit-upload", "2MiB/s", "--retries", "1"];
+const LONG_BYTES: usize = 44 << 20;
+const SLOWLY: [&str; 4] = ["--limit-upload", "4MiB/s", "--retries", "5"];
 
 /// Swift with Keystone, and what stands before Keystone to count logins.
 struct Guarded {
     server: Server,
     keystone: Keystone,
     logins: HttpProxy,
+    /// Where the cluster keeps objects.
+    kept_in: PathBuf,
     _cluster: Swift,
     _folder: TempDir,
 }
@@ -51,7 +56,32 @@ impl Guarded {
         let at = super::servers::port_of(&keystone.url());
         let logins = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], at)));
         server.redirect(at, logins.port());
-        Ok(Guarded { server, keystone, logins, _cluster: cluster, _folder: quick })
+        let kept_in = folder.join("srv/d1/objects");
+        Ok(Guarded { server, keystone, logins, kept_in, _cluster: cluster, _folder: quick })
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        let (mut sum, mut todo) = (0, vec![self.kept_in.clone()]);
+        while let Some(folder) = todo.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                match metadata.is_dir() {
+                    true => todo.push(entry.path()),
+                    false => sum += metadata.len(),
+                }
+            }
+        }
+        sum
+    }
+
+    /// Ends every token of the user, and Swift's own, while a run sends.
+    fn revoke_while_it_sends(&self, run: &mut Running) {
+        let before = self.kept_bytes();
+        while self.kept_bytes() < before + ARRIVED_BYTES {
+            assert!(!run.has_ended(), "it ended before its token did");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.keystone.revoke_all();
     }
 
     fn logins(&self) -> usize {
@@ -89,12 +119,7 @@ fn an_upload_outlives_the_token_it_began_with() {
         let more = [engine, &SLOWLY].concat();
         let before = guarded.logins();
         let mut run = Running::start(user.command("backup", &words(source.to_str().unwrap(), &more)));
-        while guarded.logins() == before {
-            assert!(!run.has_ended(), "{name}: {:?}", run.wait());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        std::thread::sleep(Duration::from_secs(1));
-        guarded.keystone.revoke_all();
+        guarded.revoke_while_it_sends(&mut run);
         let made = run.wait().expect(0);
         guarded.server.shows_no_secret(&made);
         assert!(guarded.logins() >= before + 2, "{name}: the token was good to the end");
@@ -153,9 +178,8 @@ fn a_token_that_cannot_be_renewed_ends_in_words(guarded: &Guarded) {
     fs::write(by_token.place.source().join("noise"), Random::new(97).bytes(LONG_BYTES)).unwrap();
     by_token.place.settle();
     let source = by_token.place.source();
-    let run = Running::start(by_token.command("backup", &words(source.to_str().unwrap(), &SLOWLY)));
-    std::thread::sleep(Duration::from_secs(2));
-    guarded.keystone.revoke_all();
+    let mut run = Running::start(by_token.command("backup", &words(source.to_str().unwrap(), &SLOWLY)));
+    guarded.revoke_while_it_sends(&mut run);
     let failed = timed(|| run.wait()).expect(1).explained();
     let error = failed.of_type("error").pop().unwrap();
     assert_eq!(error["kind"], "denied", "{error}");
