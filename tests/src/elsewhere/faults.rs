@@ -44,6 +44,33 @@ enum Verb {
 const VERBS: [Verb; 7] =
     [Verb::Backup, Verb::Restore, Verb::List, Verb::Check, Verb::ForgetDry, Verb::Forget, Verb::Copy];
 
+/// Which way of making backups meets the fault: deduplicated ones, or chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Deduplicated,
+    Chains,
+}
+
+impl Way {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Way::Deduplicated => &[],
+            Way::Chains => &["--engine", "tar", "--no-encryption"],
+        }
+    }
+
+    /// Whether an object may be gone after a verb: what says that a run is under way, and what is forgotten.
+    fn may_go(self, name: &str, verb: Verb) -> bool {
+        let is_forget = verb == Verb::Forget;
+        match self {
+            Way::Deduplicated => {
+                name.starts_with("dedup/sessions/") || (is_forget && name.starts_with("dedup/snapshots/"))
+            }
+            Way::Chains => name.ends_with("/claim") || (is_forget && name.contains("/tar/")),
+        }
+    }
+}
+
 /// How a verb ended, and where it has put what it has put on this machine.
 struct Ended {
     outcome: Outcome,
@@ -55,6 +82,7 @@ struct Trial<'s> {
     user: User<'s>,
     proxy: &'s HttpProxy,
     maker: Maker,
+    way: Way,
     random: Random,
     /// The storage itself.
     storage: Arc<dyn Storage>,
@@ -68,7 +96,7 @@ struct Trial<'s> {
 }
 
 impl<'s> Trial<'s> {
-    fn new(server: &'s Server, proxy: &'s HttpProxy, tongue: Tongue, seed: u64) -> Trial<'s> {
+    fn new(server: &'s Server, proxy: &'s HttpProxy, tongue: Tongue, way: Way, seed: u64) -> Trial<'s> {
         server.init_cheaply("faulty");
         let user = User::new(server, "faulty");
         user.place.write(&[("letters/a", "first"), ("letters/b", "second"), ("notes", "third")]);
@@ -78,6 +106,7 @@ impl<'s> Trial<'s> {
             user,
             proxy,
             maker: Maker { tongue, changed: Arc::default(), is_stale: Arc::default() },
+            way,
             random: Random::new(seed),
             stored: objects(storage.as_ref()),
             storage,
@@ -112,7 +141,8 @@ impl<'s> Trial<'s> {
                 let bytes = self.random.bytes(3_000 + number as usize);
                 fs::write(source.join(format!("letters/{}", number % 5)), bytes).unwrap();
                 self.user.place.settle();
-                ("backup", vec!["--host", "alpha", "--name", "nightly", source.to_str().unwrap()])
+                let words = ["--host", "alpha", "--name", "nightly", source.to_str().unwrap()];
+                ("backup", [&words, self.way.words()].concat())
             }
             Verb::Restore => ("restore", vec!["--target", &shown, "latest"]),
             Verb::List => ("list", Vec::new()),
@@ -228,8 +258,7 @@ impl<'s> Trial<'s> {
     fn is_whole(&mut self, verb: Verb, what: &str) {
         let stored = objects(self.storage.as_ref());
         for (name, size_bytes) in &self.stored {
-            let may_go = name.starts_with("dedup/sessions/")
-                || (verb == Verb::Forget && name.starts_with("dedup/snapshots/"));
+            let may_go = self.way.may_go(name, verb);
             let is_there = stored.get(name) == Some(size_bytes);
             assert!(
                 is_there || may_go,
@@ -273,7 +302,7 @@ fn is_explained(status: i32, is_a_lie: bool, outcome: &Outcome, what: &str) {
 }
 
 /// A server behind a proxy, and what follows with it.
-fn with_server(start: Start, tongue: Tongue, seed: u64, then: impl FnOnce(Trial<'_>)) {
+fn with_server(start: Start, tongue: Tongue, way: Way, seed: u64, then: impl FnOnce(Trial<'_>)) {
     let folder = tempfile::tempdir().unwrap();
     let mut server = match start(folder.path()) {
         Ok(server) => server,
@@ -282,12 +311,12 @@ fn with_server(start: Start, tongue: Tongue, seed: u64, then: impl FnOnce(Trial<
     let port = servers::port_of_server(&server);
     let proxy = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], port)));
     server.redirect(port, proxy.port());
-    then(Trial::new(&server, &proxy, tongue, seed));
+    then(Trial::new(&server, &proxy, tongue, way, seed));
 }
 
 /// Every fault meets a verb, another one with each seed.
-fn every_fault_meets_a_verb(start: Start, tongue: Tongue, seed: u64) {
-    with_server(start, tongue, seed, |mut trial| {
+fn every_fault_meets_a_verb(start: Start, tongue: Tongue, way: Way, seed: u64) {
+    with_server(start, tongue, way, seed, |mut trial| {
         let (before, mut met) = (trial.proxy.struck(), 0);
         for (number, (fault, times)) in rules::all().into_iter().enumerate() {
             let verb = VERBS[(number * 3 + seed as usize) % VERBS.len()];
@@ -305,17 +334,32 @@ fn every_fault_meets_a_verb(start: Start, tongue: Tongue, seed: u64) {
 
 #[test]
 fn whatever_s3_answers_nothing_is_lost() {
-    every_fault_meets_a_verb(servers::s3, Tongue::S3, 1);
+    every_fault_meets_a_verb(servers::s3, Tongue::S3, Way::Deduplicated, 1);
+}
+
+#[test]
+fn whatever_s3_answers_no_chain_is_lost() {
+    every_fault_meets_a_verb(servers::s3, Tongue::S3, Way::Chains, 4);
 }
 
 #[test]
 fn whatever_swift_answers_nothing_is_lost() {
-    every_fault_meets_a_verb(servers::tempauth, Tongue::Swift, 2);
+    every_fault_meets_a_verb(servers::tempauth, Tongue::Swift, Way::Deduplicated, 2);
+}
+
+#[test]
+fn whatever_swift_answers_no_chain_is_lost() {
+    every_fault_meets_a_verb(servers::tempauth, Tongue::Swift, Way::Chains, 5);
 }
 
 #[test]
 fn whatever_a_webdav_server_answers_nothing_is_lost() {
-    every_fault_meets_a_verb(servers::dav, Tongue::WebDav, 3);
+    every_fault_meets_a_verb(servers::dav, Tongue::WebDav, Way::Deduplicated, 3);
+}
+
+#[test]
+fn whatever_a_webdav_server_answers_no_chain_is_lost() {
+    every_fault_meets_a_verb(servers::dav, Tongue::WebDav, Way::Chains, 6);
 }
 
 /// All of the product, several times over.
@@ -324,8 +368,9 @@ fn whatever_a_webdav_server_answers_nothing_is_lost() {
 fn every_fault_meets_every_verb() {
     let kinds: [(Start, Tongue); 3] =
         [(servers::s3, Tongue::S3), (servers::tempauth, Tongue::Swift), (servers::dav, Tongue::WebDav)];
-    for (start, tongue) in kinds {
-        with_server(start, tongue, 11, |mut trial| {
+    let ways = kinds.into_iter().flat_map(|kind| [Way::Deduplicated, Way::Chains].map(|way| (kind, way)));
+    for ((start, tongue), way) in ways {
+        with_server(start, tongue, way, 11, |mut trial| {
             for (fault, times) in rules::all() {
                 for verb in VERBS {
                     trial.meet(fault, times, verb);
