@@ -99,8 +99,9 @@ where
         if seen.elapsed() > container.timeouts.idle {
             // Not to be tried again: that would be as long a wait once more.
             let what = "the cluster's listings do not show what has just been stored";
-            return Err(Error::new(Kind::Io, what)
-                .hint("they may lag behind, or come from a cache: nobody can tell who creates an object then"));
+            return Err(Error::new(Kind::Io, what).hint(
+                "they may lag behind, or come from a cache: nobody can tell who creates an object then",
+            ));
         }
         if Instant::now() > give_up {
             let what = "others have been creating the object all the time, or were killed while they did";

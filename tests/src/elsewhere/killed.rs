@@ -68,29 +68,41 @@ struct Dying<'m> {
 }
 
 impl Dying<'_> {
-    /// Packs that are there whole.
-    fn packs(&self) -> usize {
-        let (mut count, mut todo) = (0, vec![self.kept_in.clone()]);
-        while let Some(folder) = todo.pop() {
+    /// Every file that it has, by its length, and whether it has its name yet.
+    fn files(&self) -> Vec<(u64, bool)> {
+        let (mut found, mut todo) = (Vec::new(), vec![(self.kept_in.clone(), true)]);
+        while let Some((folder, is_named)) = todo.pop() {
             // Files and folders come and go while this looks.
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let Ok(metadata) = entry.metadata() else { continue };
-                // What servers and programs write to before it has a name.
-                let is_unfinished = name == "tmp" || name.contains("icecore-tmp-") || name == "temporary";
+                let is_named = is_named && name != "tmp" && !name.contains("icecore-tmp-");
                 match metadata.is_dir() {
-                    _ if is_unfinished => (),
-                    true => todo.push(entry.path()),
-                    false => count += usize::from(metadata.len() >= PACK_BYTES),
+                    true => todo.push((entry.path(), is_named)),
+                    false => found.push((metadata.len(), is_named)),
                 }
             }
         }
-        count
+        found
+    }
+
+    /// Packs that are there whole.
+    fn packs(&self) -> usize {
+        self.files().iter().filter(|(bytes, is_named)| *is_named && *bytes >= PACK_BYTES).count()
+    }
+
+    /// All that it was sent, also what has no name yet.
+    fn bytes(&self) -> u64 {
+        self.files().iter().map(|(bytes, _)| bytes).sum()
     }
 
     /// Kills it when more packs have arrived since `before`; the run must still go on.
     fn dies_behind(&mut self, before: usize, run: &mut Running) {
-        while self.packs() < before + ARRIVED {
+        self.dies_when(run, |dying| dying.packs() >= before + ARRIVED);
+    }
+
+    fn dies_when(&mut self, run: &mut Running, is_time: impl Fn(&Dying<'_>) -> bool) {
+        while !is_time(self) {
             assert!(!run.has_ended(), "it ended before the server died");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -161,6 +173,23 @@ fn may_die(server: &Server, mortal: &mut dyn Mortal, kept_in: PathBuf) {
     assert_eq!(user.backups().len(), 2);
 }
 
+/// A stream that is one object: it goes on where it was when the server comes back.
+fn may_die_while_a_chain_is_sent(server: &Server, mortal: &mut dyn Mortal, kept_in: PathBuf) {
+    let user = User::new(server, "levels");
+    let mut dying = Dying { mortal, kept_in };
+    fill(&user, &mut Random::new(92));
+    let before = dying.bytes();
+    let tar = ["--engine", "tar", "--no-encryption", "--init", "--compression", "none"];
+    let mut run = begin(&user, &[&tar[..], &["--retries", "6", "--timeout", "10"]].concat());
+    dying.dies_when(&mut run, |dying| dying.bytes() >= before + ARRIVED as u64 * PACK_BYTES);
+    std::thread::sleep(AWAY);
+    assert!(!run.has_ended(), "it did not wait for the server: {:?}", run.wait());
+    dying.mortal.restart();
+    let made = run.wait().expect(0);
+    server.shows_no_secret(&made);
+    comes_back(&user, &made, "a stream whose server came back");
+}
+
 fn started<S>(outcome: Result<S, NotInstalled>) -> Option<S> {
     outcome.map_err(|missing| not_run(&missing.0)).ok()
 }
@@ -170,7 +199,8 @@ fn an_ssh_server_may_die_in_the_middle_of_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut sshd) = started(Sshd::start(folder.path(), "")) else { return };
     let (server, kept_in) = (sshd.reached(), sshd.file("data"));
-    may_die(&server, &mut sshd, kept_in);
+    may_die(&server, &mut sshd, kept_in.clone());
+    may_die_while_a_chain_is_sent(&server, &mut sshd, kept_in);
 }
 
 fn cluster(folder: &Path) -> Option<(Swift, PathBuf)> {
@@ -182,7 +212,10 @@ fn cluster(folder: &Path) -> Option<(Swift, PathBuf)> {
 fn a_swift_server_may_die_in_the_middle_of_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let Some((mut swift, kept_in)) = cluster(folder.path()) else { return };
-    may_die(&swift.reached(), &mut swift, kept_in);
+    // Segments of which several are sent before the server dies.
+    let server = Server { options: "?segment-size=8".to_owned(), ..swift.reached() };
+    may_die(&server, &mut swift, kept_in.clone());
+    may_die_while_a_chain_is_sent(&server, &mut swift, kept_in);
 }
 
 /// One that keeps what it has when it dies: Swift, in its other tongue.
@@ -190,9 +223,12 @@ fn a_swift_server_may_die_in_the_middle_of_a_backup() {
 fn an_s3_server_may_die_in_the_middle_of_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let Some((mut swift, kept_in)) = cluster(folder.path()) else { return };
-    may_die(&servers::s3_of(&swift), &mut swift, kept_in);
+    let server = servers::s3_of(&swift);
+    may_die(&server, &mut swift, kept_in.clone());
+    may_die_while_a_chain_is_sent(&server, &mut swift, kept_in);
 }
 
+/// Of packs; a stream has to be sent from its beginning there.
 #[test]
 fn a_webdav_server_may_die_in_the_middle_of_a_backup() {
     let folder = tempfile::tempdir().unwrap();
