@@ -102,7 +102,10 @@ impl Mirrors {
                 outcome = match report.is_enough() {
                     true => Ok(ExitCode::from(exit::INCOMPLETE)),
                     false => {
-                        Err(Error::new(Kind::Io, "too few storages have everything; they are named above"))
+                        let behind = report.members.iter().filter(|member| member.is_behind());
+                        let labels: Vec<&str> = behind.map(|member| member.label.as_str()).collect();
+                        let what = "too few storages have everything; these are behind:";
+                        Err(Error::new(Kind::Io, what).on(labels.join(", ")))
                     }
                 };
             }

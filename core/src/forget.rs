@@ -102,7 +102,8 @@ pub fn run(
         report.removed += 1;
     }
     report.snapshots_removed = snapshots.len() as u64;
-    if let Some(vault) = repository.vault().filter(|_| !options.dry_run && !snapshots.is_empty()) {
+    // Also when none goes: one that was forgotten before may be there still, where it could not be deleted.
+    if let Some(vault) = repository.vault().filter(|_| !options.dry_run) {
         vault.remove_snapshots(&snapshots, &options.host, options.now)?;
     }
     Ok(report)

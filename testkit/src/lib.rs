@@ -2,6 +2,7 @@
 //!
 //! What judges a restore is written apart from what restores: [`manifest`] and [`freezer`] use nothing of `icecore`.
 
+pub mod ask;
 pub mod breach;
 pub mod conformance;
 pub mod far;

@@ -88,7 +88,7 @@ fn copy(source: &Path, target: &Path) {
     }
 }
 
-fn usual() -> Skip {
+pub fn usual() -> Skip {
     Skip { types: vec!["socket"], ..Skip::default() }
 }
 

@@ -1,18 +1,37 @@
 //! Repositories on servers: every verb, by both engines, on each kind of storage there is.
 
+mod buckets;
+mod denied;
+mod faults;
+mod freezer;
+mod killed;
 pub mod servers;
+mod tokens;
+mod two;
 mod wire;
 
 use crate::dedup::PASSWORD;
+use crate::in_memory::create_vault;
 use crate::place::{Place, assert_equal, id};
 use crate::program::{Outcome, not_run};
 use icecore::limits::RACY_SECONDS;
+use icecore::repository::Repository;
+use icecore::storage::retry::Patience;
+use icecore::storage::{Depth, Listed, Storage};
+use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::tree::{Features, Tree};
 use serde_json::Value;
 use servers::Start;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
-use std::time::Duration;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a run may take that waits for nothing but what it is told: a few attempts of a few seconds each.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// A server that is running, and how the program reaches it.
 pub struct Server {
@@ -23,7 +42,6 @@ pub struct Server {
     /// The environment of the program.
     pub variables: Vec<(String, String)>,
     /// What runs until this is dropped.
-    #[expect(dead_code, reason = "it is only dropped")]
     pub running: Vec<Box<dyn std::any::Any>>,
 }
 
@@ -32,6 +50,75 @@ impl Server {
     pub fn place(&self, name: &str) -> String {
         format!("{}/{name}{}", self.address, self.options)
     }
+
+    /// No word of any run shows a secret of the server's.
+    #[track_caller]
+    fn shows_no_secret(&self, outcome: &Outcome) {
+        for (key, secret) in &self.variables {
+            let is_secret = ["PASSWORD", "SECRET", "KEY"].iter().any(|word| key.contains(word));
+            let shown = is_secret && secret.len() > 5 && format!("{outcome:?}").contains(secret.as_str());
+            assert!(!shown, "{key} is shown: {outcome:?}");
+        }
+    }
+
+    /// What leads to one port of loopback leads to another from now on: something stands in front of the server.
+    fn redirect(&mut self, from: u16, to: u16) {
+        let (there, here) = (format!("127.0.0.1:{from}"), format!("127.0.0.1:{to}"));
+        self.address = self.address.replace(&there, &here);
+        self.options = self.options.replace(&there, &here);
+        self.variables.iter_mut().for_each(|(_, value)| *value = value.replace(&there, &here));
+    }
+
+    /// The storage at a place, which is made, without the program.
+    fn storage(&self, name: &str) -> Arc<dyn Storage> {
+        let variables = self.variables.clone();
+        let variable = move |wanted: &str| {
+            let found = variables.iter().find(|(key, _)| key == wanted);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let password = self.variables.iter().find(|(key, _)| key == "ICECORE_STORAGE_PASSWORD");
+        let password = password.map(|(_, value)| Secret::new(value.clone()));
+        let access = Access {
+            variable: Arc::new(variable),
+            home: None,
+            user: None,
+            password: Arc::new(move || Ok(password.clone())),
+            timeouts: Timeouts::default(),
+            connections: 4,
+            patience: Patience::none(),
+            warn: Arc::new(|_| ()),
+        };
+        let address = Address::parse(&self.place(name)).unwrap();
+        icecore_remote::open(&address, &access, Intent::Create).unwrap()
+    }
+
+    /// Makes a repository that takes next to no time to open.
+    fn init_cheaply(&self, name: &str) {
+        let storage = self.storage(name);
+        Repository::create(Arc::clone(&storage), &[7; 16]).unwrap();
+        create_vault(storage).unwrap();
+    }
+}
+
+/// A run that ends in a time that can be known.
+fn timed(run: impl FnOnce() -> Outcome) -> Outcome {
+    let begun = Instant::now();
+    let outcome = run();
+    assert!(begun.elapsed() < LONGEST, "{:?}: {outcome:?}", begun.elapsed());
+    outcome
+}
+
+/// All objects of a storage, and their lengths.
+fn objects(storage: &dyn Storage) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let listed = storage.list(None, Depth::All, &mut |row| {
+        if let Listed::Object { name, size_bytes } = row {
+            found.insert(name.to_string(), size_bytes);
+        }
+        Ok(())
+    });
+    listed.unwrap();
+    found
 }
 
 /// Somebody who backs up a tree to a place on a server.
@@ -50,23 +137,33 @@ impl<'s> User<'s> {
         self.place.tree(seed, Features { large_files: true, long_paths: false, ..Features::all() })
     }
 
-    fn run_with(&self, password: &str, verb: &str, more: &[&str]) -> Outcome {
+    /// The command line, not yet started.
+    fn command(&self, verb: &str, more: &[&str]) -> Command {
+        self.command_at(&self.repository, verb, more)
+    }
+
+    /// The same with another repository.
+    fn command_at(&self, repository: &str, verb: &str, more: &[&str]) -> Command {
         let mut words: Vec<&str> = verb.split(' ').collect();
-        words.extend(["-r", &self.repository, "--json"].iter().chain(more));
+        words.extend(["-r", repository, "--json"].iter().chain(more));
         if !more.contains(&"--retries") {
             words.extend(["--retries", "1"]);
         }
         let mut command = self.place.program.command(&words);
-        command.env("ICECORE_PASSWORD", password);
+        command.env("ICECORE_PASSWORD", PASSWORD);
         command.envs(self.server.variables.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    fn run_with(&self, password: &str, verb: &str, more: &[&str]) -> Outcome {
+        self.outcome(self.command(verb, more).env("ICECORE_PASSWORD", password))
+    }
+
+    /// Runs a command to its end.
+    fn outcome(&self, command: &mut Command) -> Outcome {
         let output = command.output().unwrap();
         let outcome = Outcome::new(output.status, &output.stdout, &output.stderr);
-        // No word of any run shows a secret of the server's.
-        for (key, secret) in &self.server.variables {
-            let is_secret = ["PASSWORD", "SECRET", "KEY"].iter().any(|word| key.contains(word));
-            let shown = is_secret && secret.len() > 5 && format!("{outcome:?}").contains(secret.as_str());
-            assert!(!shown, "{key} is shown: {outcome:?}");
-        }
+        self.server.shows_no_secret(&outcome);
         outcome
     }
 

@@ -32,7 +32,6 @@ mod mirror;
 mod probing;
 mod profiles;
 mod reading;
-mod remote_s3;
 mod restoring;
 mod retention;
 mod rot;

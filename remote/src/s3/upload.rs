@@ -7,7 +7,7 @@
 use super::answer::Element;
 use super::failure::Fault;
 use super::request::{Answer, Request};
-use super::{Bucket, MARK, taken, unexpected};
+use super::{Bucket, MARK, checksummed, taken, unexpected};
 use crate::bridge;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
@@ -116,7 +116,7 @@ impl Writer {
             .body(body);
         if self.bucket.client.place.is_aws() {
             let checksum = request.checksum();
-            request = request.header("x-amz-checksum-sha256", &checksum)?;
+            request = checksummed(request, &checksum)?;
         }
         let (bucket, sent) = (Arc::clone(&self.bucket), request.clone());
         let task = bridge::runtime()?.spawn(async move { bucket.client.answer(&sent).await?.success() });

@@ -47,7 +47,8 @@ enum Others {
 /// Does `create`, which puts the object `full` of (about) so many bytes, while nobody else creates it.
 ///
 /// # Errors
-/// `AlreadyExists` when somebody else was first; `Io` that may pass when others do not come to an end; those of `create`.
+/// `AlreadyExists` when somebody else was first; `Io` that may pass when others do not come to an end, and one that is not worth
+/// another attempt when listings do not show what has been stored; those of `create`.
 pub async fn alone<T, F>(
     container: &Container,
     full: &str,
@@ -68,6 +69,8 @@ where
     let lease = may_take * 2;
     let give_up = Instant::now() + lease + container.timeouts.idle;
     let mut wait = FIRST_WAIT;
+    // When a listing last showed a ticket of ours.
+    let mut seen = Instant::now();
     loop {
         let ticket = format!("{folder}{}-{}", lease.as_secs(), unique()?);
         // Before it is stored: the lease ends for others no sooner than for its owner.
@@ -76,7 +79,8 @@ where
             give_back(container, &ticket).await;
             return Err(error);
         }
-        let outcome = stand_alone(container, (full, &folder, &ticket), taken + may_take, &mut wait).await;
+        let names = (full, folder.as_str(), ticket.as_str());
+        let outcome = stand_alone(container, names, taken + may_take, &mut wait, &mut seen).await;
         if let Ok(true) = outcome {
             let left = may_take.saturating_sub(taken.elapsed());
             let created =
@@ -91,6 +95,13 @@ where
         outcome?;
         if container.head_if_there(full).await?.is_some() {
             return Err(Error::new(Kind::AlreadyExists, "somebody else has just created it"));
+        }
+        if seen.elapsed() > container.timeouts.idle {
+            // Not to be tried again: that would be as long a wait once more.
+            let what = "the cluster's listings do not show what has just been stored";
+            return Err(Error::new(Kind::Io, what).hint(
+                "they may lag behind, or come from a cache: nobody can tell who creates an object then",
+            ));
         }
         if Instant::now() > give_up {
             let what = "others have been creating the object all the time, or were killed while they did";
@@ -112,9 +123,16 @@ async fn stand_alone(
     (full, folder, ticket): (&str, &str, &str),
     until: Instant,
     wait: &mut Duration,
+    seen: &mut Instant,
 ) -> Result<bool> {
     loop {
-        match others(container, folder, ticket).await? {
+        let (is_seen, others) = others(container, folder, ticket).await?;
+        if is_seen {
+            *seen = Instant::now();
+        }
+        match others {
+            // A listing that does not show what was stored before it does not show the others', either.
+            _ if !is_seen => break,
             Others::Nobody => return Ok(Instant::now() < until),
             Others::Lower => break,
             Others::Higher if Instant::now() > until => break,
@@ -127,7 +145,8 @@ async fn stand_alone(
     Ok(false)
 }
 
-async fn others(container: &Container, folder: &str, ticket: &str) -> Result<Others> {
+/// Whether the ticket is among those that are listed, and which others are.
+async fn others(container: &Container, folder: &str, ticket: &str) -> Result<(bool, Others)> {
     let pages = Pages::new(&container.place.container, folder, false);
     let mut pages = pages.with_full_page(container.info.page());
     let (mut found_own, mut others) = (false, Others::Nobody);
@@ -145,8 +164,7 @@ async fn others(container: &Container, folder: &str, ticket: &str) -> Result<Oth
             }
         }
     }
-    // A listing that does not show what was stored before it does not show the others', either.
-    if found_own { Ok(others) } else { Ok(Others::Lower) }
+    Ok((found_own, others))
 }
 
 /// Whether a ticket no longer counts.

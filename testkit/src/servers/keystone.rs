@@ -64,6 +64,12 @@ made = as_admin('/users/%s/application_credentials' % user, {'application_creden
 print(made['application_credential']['id'], made['application_credential']['secret'])
 ";
 
+const TOKEN: &str = "
+headers, body = call('/auth/tokens', login)
+swift = [service for service in body['token']['catalog'] if service['type'] == 'object-store'][0]
+print(headers['X-Subject-Token'], swift['endpoints'][0]['url'])
+";
+
 /// Every token of a user ends when a password is set, be it the same.
 const REVOKE: &str = "as_admin('/users/%s' % user, {'user': {'password': password}}, 'PATCH')";
 
@@ -144,6 +150,16 @@ impl Keystone {
     /// When Keystone does not do it.
     pub fn revoke_all(&self) {
         self.call(REVOKE, "").expect("it is installed");
+    }
+
+    /// A token, as another program would fetch it, and the account that it is for.
+    ///
+    /// # Panics
+    /// When Keystone gives none.
+    pub fn token(&self) -> (String, String) {
+        let printed = self.call(TOKEN, "").expect("it is installed");
+        let (token, url) = printed.trim().split_once(' ').expect("a token and a URL");
+        (token.to_owned(), url.to_owned())
     }
 
     fn configuration(&self) -> PathBuf {

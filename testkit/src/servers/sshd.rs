@@ -81,6 +81,10 @@ impl Sshd {
 
     /// Ends it and every connection at once, as a crash would.
     pub fn kill(&mut self) {
+        // Who comes back at once must not be let in by it in between: that connection would outlive it.
+        if let Some(server) = &self.server {
+            signal(server.id(), rustix::process::Signal::STOP);
+        }
         self.kill_connections();
         if let Some(mut server) = self.server.take() {
             server.kill();
@@ -94,23 +98,16 @@ impl Sshd {
     pub fn kill_connections(&self) {
         let Some(server) = &self.server else { return };
         for child in descendants(server.id()) {
-            let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
-            if let Some(child) = child {
-                // It may have ended by itself.
-                rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap_or(());
-            }
+            signal(child, rustix::process::Signal::KILL);
         }
     }
 
     /// Stops or continues everything that serves connections.
     pub fn freeze(&self, is_frozen: bool) {
-        use rustix::process::{Pid, Signal, kill_process};
+        use rustix::process::Signal;
         let Some(server) = &self.server else { return };
-        let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
         for process in descendants(server.id()).into_iter().chain([server.id()]) {
-            if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-                kill_process(process, signal).unwrap_or(());
-            }
+            signal(process, if is_frozen { Signal::STOP } else { Signal::CONT });
         }
     }
 
@@ -157,6 +154,14 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.freeze(false);
         self.kill_connections();
+    }
+}
+
+/// Sends a signal to a process, which may have ended by itself.
+fn signal(process: u32, signal: rustix::process::Signal) {
+    let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(process) = process {
+        rustix::process::kill_process(process, signal).unwrap_or(());
     }
 }
 

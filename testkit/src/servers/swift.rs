@@ -1,6 +1,10 @@
 //! OpenStack Swift: memcached, one server each for accounts, containers and objects, and the proxy that clients speak to, with
 //! Swift's own login or Keystone's. The proxy speaks S3, too.
 
+mod account;
+
+pub use account::Account;
+
 use super::{NotInstalled, Server, answers, free_port, program, python};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

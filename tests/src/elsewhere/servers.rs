@@ -23,33 +23,68 @@ fn server(address: String, options: &str, variables: &[(&str, &str)], running: V
     Server { address, options: options.to_owned(), variables, running }
 }
 
+/// A server that was started, and is ended by somebody else.
+pub trait Started {
+    /// How the program reaches it.
+    fn reached(&self) -> Server;
+}
+
+impl Started for Sshd {
+    fn reached(&self) -> Server {
+        let address = self.address("");
+        let (place, options) = address.split_once('?').unwrap();
+        server(place.trim_end_matches('/').to_owned(), &format!("?{options}"), &[], Vec::new())
+    }
+}
+
+impl Started for Moto {
+    fn reached(&self) -> Server {
+        of_s3(&self.endpoint(), (&self.key.0, &self.key.1))
+    }
+}
+
+impl Started for Swift {
+    fn reached(&self) -> Server {
+        let address = "swift://backups".to_owned();
+        Server { address, options: String::new(), variables: self.variables(), running: Vec::new() }
+    }
+}
+
+/// The same, and it ends with what reaches it.
+fn kept(started: impl Started + 'static) -> Server {
+    let mut server = started.reached();
+    server.running.push(Box::new(started));
+    server
+}
+
+fn of_s3(endpoint: &str, key: (&str, &str)) -> Server {
+    let options = format!("?endpoint={endpoint}&region=us-east-1");
+    let variables = [("AWS_ACCESS_KEY_ID", key.0), ("AWS_SECRET_ACCESS_KEY", key.1)];
+    server("s3://backups".to_owned(), &options, &variables, Vec::new())
+}
+
 pub fn sftp(folder: &Path) -> Result<Server, NotInstalled> {
-    let sshd = Sshd::start(folder, "")?;
-    let address = sshd.address("");
-    let (place, options) = address.split_once('?').unwrap();
-    Ok(server(place.trim_end_matches('/').to_owned(), &format!("?{options}"), &[], vec![Box::new(sshd)]))
+    Sshd::start(folder, "").map(kept)
 }
 
 pub fn s3(folder: &Path) -> Result<Server, NotInstalled> {
-    let moto = Moto::strict(folder)?;
-    let (options, key) = (format!("?endpoint={}&region=us-east-1", moto.endpoint()), moto.key.clone());
-    let variables = [("AWS_ACCESS_KEY_ID", key.0.as_str()), ("AWS_SECRET_ACCESS_KEY", key.1.as_str())];
-    Ok(server("s3://backups".to_owned(), &options, &variables, vec![Box::new(moto)]))
+    Moto::strict(folder).map(kept)
 }
 
 /// Swift's other tongue.
+pub fn s3_of(cluster: &Swift) -> Server {
+    of_s3(&cluster.endpoint(), swift::USER)
+}
+
 pub fn s3_of_swift(folder: &Path) -> Result<Server, NotInstalled> {
     let cluster = Swift::start(folder, &swift::Options::default())?;
-    let options = format!("?endpoint={}&region=us-east-1", cluster.endpoint());
-    let variables = [("AWS_ACCESS_KEY_ID", swift::USER.0), ("AWS_SECRET_ACCESS_KEY", swift::USER.1)];
-    Ok(server("s3://backups".to_owned(), &options, &variables, vec![Box::new(cluster)]))
+    let mut server = s3_of(&cluster);
+    server.running.push(Box::new(cluster));
+    Ok(server)
 }
 
 pub fn tempauth(folder: &Path) -> Result<Server, NotInstalled> {
-    let cluster = Swift::start(folder, &swift::Options::default())?;
-    let variables = cluster.variables();
-    let address = "swift://backups".to_owned();
-    Ok(Server { address, options: String::new(), variables, running: vec![Box::new(cluster)] })
+    Swift::start(folder, &swift::Options::default()).map(kept)
 }
 
 pub fn with_keystone(folder: &Path) -> Result<Server, NotInstalled> {
@@ -108,4 +143,11 @@ pub fn port_of(address: &str) -> u16 {
     let behind = address.split_once("127.0.0.1:").expect("it is on loopback").1;
     let digits: String = behind.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap()
+}
+
+/// The port of loopback where a server is reached, wherever it is told.
+pub fn port_of_server(server: &Server) -> u16 {
+    let variables = server.variables.iter().map(|(_, value)| value);
+    let told = [&server.address, &server.options].into_iter().chain(variables);
+    told.filter(|text| text.contains("127.0.0.1:")).map(|text| port_of(text)).next().unwrap()
 }

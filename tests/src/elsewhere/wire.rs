@@ -1,7 +1,7 @@
 //! Lines that break: every verb ends right or with a clear error, in a time that can be known; nothing is restored short, and
 //! what a broken run leaves, the next one takes up.
 
-use super::{Server, User, servers};
+use super::{Server, User, servers, timed};
 use crate::place::{assert_equal, id};
 use crate::program::{Outcome, not_run};
 use icecore_testkit::manifest::Manifest;
@@ -11,10 +11,6 @@ use icecore_testkit::wire::{Fault, Harm, Of, Plan, Proxy, Way};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long a run may take that waits for nothing but what it is told: a few attempts of a few seconds each.
-const LONGEST: Duration = Duration::from_secs(120);
 
 const ALL_HARM: [Harm; 3] = [Harm::Cut, Harm::Reset, Harm::Stall];
 
@@ -28,10 +24,7 @@ impl Far {
     /// Puts a line before the server that listens to `port`.
     fn new(mut server: Server, port: u16) -> Far {
         let line = Proxy::new(SocketAddr::from(([127, 0, 0, 1], port)));
-        let (there, here) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", line.port()));
-        server.address = server.address.replace(&there, &here);
-        server.options = server.options.replace(&there, &here);
-        server.variables.iter_mut().for_each(|(_, value)| *value = value.replace(&there, &here));
+        server.redirect(port, line.port());
         Far { server, line }
     }
 
@@ -48,13 +41,6 @@ impl Far {
         };
         self.line.fault(Of::All, way, passed + after_bytes, harm);
     }
-}
-
-fn timed(run: impl FnOnce() -> Outcome) -> Outcome {
-    let begun = Instant::now();
-    let outcome = run();
-    assert!(begun.elapsed() < LONGEST, "{:?}: {outcome:?}", begun.elapsed());
-    outcome
 }
 
 const PATIENT: [&str; 4] = ["--timeout", "2", "--retries", "2"];

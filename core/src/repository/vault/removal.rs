@@ -70,9 +70,6 @@ impl Vault {
     /// # Errors
     /// What the storage reports; when one cannot be deleted, the others are all the same, and the first failure is returned.
     pub fn remove_snapshots(&self, ids: &[ObjectId], host: &str, now: Timestamp) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
         let mut left = self.removed()?;
         left.retain(|id| !ids.contains(id));
         let mut all = ids.to_vec();
@@ -80,18 +77,29 @@ impl Vault {
             let there = names::list(self.storage().as_ref(), Folder::Snapshots)?.objects;
             all.extend(there.into_iter().map(|(id, _)| id).filter(|id| left.contains(id)));
         }
-        self.write_document(&Removal { snapshots: ids.to_vec(), host: host.to_owned(), time: now })?;
-        let mut failed: Option<Error> = None;
+        if !ids.is_empty() {
+            self.write_document(&Removal { snapshots: ids.to_vec(), host: host.to_owned(), time: now })?;
+        }
+        let mut failed: Option<(Error, ObjectName)> = None;
+        let mut count = 0;
         for id in all {
             let name = Folder::Snapshots.object(id)?;
             match self.storage().delete(&name) {
                 Err(error) if error.kind() != Kind::NotFound => {
-                    failed.get_or_insert(error.while_doing("cannot delete", name.to_string()));
+                    count += 1;
+                    failed.get_or_insert((error, name));
                 }
                 _ => (),
             }
         }
-        failed.map_or(Ok(()), Err)
+        match failed {
+            None => Ok(()),
+            Some((error, name)) if count == 1 => Err(error.while_doing("cannot delete", name.to_string())),
+            Some((error, name)) => {
+                let what = format!("cannot delete {count} snapshots that are forgotten, the first of them");
+                Err(error.while_doing(what, name.to_string()))
+            }
+        }
     }
 
     /// The snapshots that removals name.
