@@ -109,8 +109,13 @@ fn what_cannot_be_looked_at_stays_as_an_earlier_level_has_it() {
 
 /// Holds a backup while it reads a large file, lets `change` happen, and says how the run ended.
 fn changed_while_read(change: impl Fn(&Path)) {
+    ["tar", "rsync"].into_iter().for_each(|engine| changed_while_read_by(engine, &change));
+}
+
+fn changed_while_read_by(engine: &'static str, change: &impl Fn(&Path)) {
     for mebibytes in [64, 256, 1024] {
-        let place = Place::new();
+        let mut place = Place::new();
+        place.engine = engine;
         place.write(&[("a", "before"), ("z", "after")]);
         let large = place.source().join("large");
         noise(&large, mebibytes);

@@ -262,7 +262,8 @@ fn a_level_that_is_missing_or_damaged_is_named_before_the_target_is_touched() {
         bits[whole.len() / 2] ^= 4;
         for (what, bytes) in [("one bit", bits), ("half", whole[..whole.len() / 2].to_vec())] {
             fs::write(&path, bytes).unwrap();
-            let outcome = place.restore(&format!("{level}-{object}-{what}"), &["latest"]).expect(1).explained();
+            let outcome =
+                place.restore(&format!("{level}-{object}-{what}"), &["latest"]).expect(1).explained();
             assert!(outcome.names(&format!("/{level}_")), "{what} of {object}: {outcome:?}");
             let target = place.target(&format!("{level}-{object}-{what}"));
             assert!(entries(&target).is_empty(), "{what} of {object} of {level}: the target was touched");

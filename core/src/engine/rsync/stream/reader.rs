@@ -125,7 +125,7 @@ impl<R: Read> StreamReader<R> {
                 let (offset, length_bytes) = (self.number()?, self.number()?);
                 self.record = Some((base, grown(length_bytes)?));
                 let end = offset.checked_add(length_bytes);
-                if !base.is_some_and(|base| end.is_some_and(|end| end <= base.size_bytes)) {
+                if base.is_none_or(|base| end.is_none_or(|end| end > base.size_bytes)) {
                     return Err(damaged("a copy of what is not there in"));
                 }
                 Ok(Operation::Copy { offset, length_bytes })

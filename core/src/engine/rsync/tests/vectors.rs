@@ -88,7 +88,11 @@ fn items() -> Vec<Item> {
     let step = |level, record| Step { level, record };
     let place = Some(SignaturePlace { block_bytes: BLOCK_BYTES, offset: 0 });
     vec![
-        Item::Directory(DirectoryRow { path: Vec::new(), attributes: Some(attributes.clone()), closed: false }),
+        Item::Directory(DirectoryRow {
+            path: Vec::new(),
+            attributes: Some(attributes.clone()),
+            closed: false,
+        }),
         Item::Entry(bare(b"d", RowKind::Directory)),
         Item::Entry(Row { link: 1, ..row(b"e", file(b"", Vec::new(), None), 7) }),
         Item::Entry(row(b"f", file(NEWER, vec![step(0, 3), step(1, 2)], place), 300)),
