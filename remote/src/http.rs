@@ -13,7 +13,9 @@ use crate::access::Timeouts;
 use crate::bridge::stalled;
 use icecore::error::{Error, Kind, Result};
 use reqwest::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, Request, RequestBuilder, StatusCode, Url};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Identity, Method, Request, RequestBuilder, StatusCode, Url,
+};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
