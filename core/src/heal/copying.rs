@@ -116,13 +116,8 @@ impl Heal<'_> {
         let trusted = if *is_mixed { self.sound(name, sizes, &have)? } else { have.clone() };
         let others: Vec<usize> = self.living().map(|(place, _)| place).collect();
         if trusted.is_empty() {
-            let is_removed = self.is_gone(name, &have);
-            if !is_removed {
-                self.note(Done::Unsettled, name, &have);
-            }
-            for place in others.into_iter().filter(|place| sizes[*place].is_none()) {
-                self.could_not_bring(name, place, is_removed);
-            }
+            let lacking = others.into_iter().filter(|place| sizes[*place].is_none());
+            self.nobody_has_it_whole(name, &have, lacking, false);
             return Ok(());
         }
         for place in others.into_iter().filter(|place| !trusted.contains(place)) {
@@ -230,14 +225,29 @@ impl Heal<'_> {
                 Copied::Not(Trouble::Gone | Trouble::Source) => (),
             }
         }
+        let lacking = sizes[place].is_none().then_some(place);
+        self.nobody_has_it_whole(name, sources, lacking.into_iter(), is_unsound);
+        Ok(())
+    }
+
+    /// None of `sources` gives an object that others lack.
+    fn nobody_has_it_whole(
+        &mut self,
+        name: &ObjectName,
+        sources: &[usize],
+        lacking: impl Iterator<Item = usize>,
+        is_unsound: bool,
+    ) {
+        if !sources.iter().any(|source| self.members[*source].lives()) {
+            // Nor do they give what refers to it.
+            lacking.for_each(|place| self.members[place].note_lack(name));
+            return;
+        }
         let is_removed = !is_unsound && self.is_gone(name, sources);
         if !is_removed {
             self.note(Done::Unsettled, name, sources);
         }
-        if sizes[place].is_none() {
-            self.could_not_bring(name, place, is_removed);
-        }
-        Ok(())
+        lacking.for_each(|place| self.could_not_bring(name, place, is_removed));
     }
 
     fn copy(
