@@ -143,6 +143,7 @@ impl Removals {
         let Removals { doomed: before, noted } = self;
         let before: BTreeSet<ObjectName> = before.into_iter().map(|(name, _)| name).collect();
         let (mut doomed, _) = decide(heal, &read_notes(heal))?;
+        let since: BTreeSet<ObjectName> = doomed.iter().map(|(name, _)| name.clone()).collect();
         doomed.retain(|(name, _)| before.contains(name));
         if heal.living().count() < heal.members.len() {
             return Ok(());
@@ -167,10 +168,10 @@ impl Removals {
         if heal.living().count() < heal.members.len() || heal.report.unsettled > 0 {
             return Ok(());
         }
-        // What was to go and has been kept by the second look was not copied either: its notes are judged again next time.
-        for (name, carriers) in
-            noted.iter().filter(|(name, _)| gone.contains(*name) || !before.contains(*name))
-        {
+        // What one of the two looks alone would have removed is judged again next time.
+        let is_done =
+            |name: &ObjectName| gone.contains(name) || !(before.contains(name) || since.contains(name));
+        for (name, carriers) in noted.iter().filter(|(name, _)| is_done(name)) {
             let note = heal.mirror.note_of(name)?;
             for place in carriers {
                 // One that is gone already is of no use either.
