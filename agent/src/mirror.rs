@@ -22,6 +22,8 @@ pub struct Mirrors(RefCell<Vec<Opened>>);
 struct Opened {
     mirror: Arc<Mirror>,
     is_written: bool,
+    /// Objects that the places disagree on.
+    unsettled: u64,
 }
 
 impl Mirrors {
@@ -41,7 +43,7 @@ impl Mirrors {
         }
         let mirror = Arc::new(Mirror::new(targets, Settings { min_copies, notes: copies::notes()?, clock })?);
         heal::refuse_strangers(&mirror)?;
-        self.0.borrow_mut().push(Opened { mirror: Arc::clone(&mirror), is_written: false });
+        self.0.borrow_mut().push(Opened { mirror: Arc::clone(&mirror), is_written: false, unsettled: 0 });
         Ok(mirror)
     }
 
@@ -66,6 +68,9 @@ impl Mirrors {
         let report = heal::run(&mirror, repository, options, &monitor, &mut |row| print(context, row));
         monitor.finish();
         let report = report?;
+        for opened in self.0.borrow_mut().iter_mut().filter(|opened| Arc::ptr_eq(&opened.mirror, &mirror)) {
+            opened.unsettled = report.unsettled;
+        }
         if report != heal::Report::default() {
             say(context, &report);
         }
@@ -85,7 +90,7 @@ impl Mirrors {
     /// that only the status of a command that wrote changes: 3 while enough storages have everything, else it has failed.
     pub fn settle(&self, context: &Context<'_>, outcome: Result<ExitCode>) -> Result<ExitCode> {
         let mut outcome = outcome;
-        for Opened { mirror, is_written } in self.0.take() {
+        for Opened { mirror, is_written, unsettled } in self.0.take() {
             if outcome.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted) {
                 // What waits for a slow place would be waited for.
                 mirror.abandon();
@@ -97,6 +102,9 @@ impl Mirrors {
                 output::warning(&format!(
                     "icecore: a copy of {name} is damaged; icecore sync --compare-data repairs it"
                 ));
+            }
+            if is_written && unsettled > 0 && outcome.is_ok() {
+                outcome = Ok(ExitCode::from(exit::INCOMPLETE));
             }
             if is_written && !report.is_even() && outcome.is_ok() {
                 outcome = match report.is_enough() {

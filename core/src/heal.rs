@@ -10,7 +10,7 @@ mod listing;
 mod removals;
 
 use crate::error::{Error, Kind, Result};
-use crate::limits::IDENTITY_BYTES;
+use crate::limits::{HEAL_PASSES, IDENTITY_BYTES};
 use crate::monitor::Monitor;
 use crate::name::ObjectName;
 use crate::repository::Repository;
@@ -93,6 +93,7 @@ pub fn run(
         monitor,
         tell,
         passed_over: BTreeSet::new(),
+        held_back: BTreeSet::new(),
         report: Report::default(),
     };
     let removals = removals::plan(&mut heal)?;
@@ -104,6 +105,7 @@ pub fn run(
         return Err(Error::new(Kind::Io, "no storage is left of the").on(mirror_label(mirror)));
     }
     if heal.report.unsettled == 0 {
+        // None that was held back lives.
         heal.living().for_each(|(_, member)| member.is_even());
     }
     Ok(heal.report)
@@ -127,6 +129,7 @@ pub fn repair(
         monitor,
         tell,
         passed_over: BTreeSet::new(),
+        held_back: BTreeSet::new(),
         report: Report::default(),
     };
     heal.level_suspects()?;
@@ -187,6 +190,8 @@ struct Heal<'h> {
     tell: &'h mut dyn FnMut(&Row),
     /// What was removed on purpose, and is not copied to where it is missing.
     passed_over: BTreeSet<ObjectName>,
+    /// Members that lack something which backups may need and which somebody has removed while it was copied.
+    held_back: BTreeSet<usize>,
     report: Report,
 }
 
@@ -217,8 +222,25 @@ impl<'h> Heal<'h> {
         Ok(())
     }
 
-    /// Lists from the last part to the first, copies from the first to the last.
+    /// Makes all parts alike; anew when what was listed was removed before it was copied: something else may have taken its place since.
     fn level_all(&mut self) -> Result<()> {
+        for _ in 0..HEAL_PASSES {
+            self.held_back.clear();
+            self.report.unsettled = 0;
+            self.level_parts()?;
+            if self.held_back.is_empty() {
+                return Ok(());
+            }
+        }
+        for place in &self.held_back {
+            let what = "others remove what is copied to it, again and again:";
+            self.members[*place].fail(Error::new(Kind::Busy, what).on(self.members[*place].label()));
+        }
+        Ok(())
+    }
+
+    /// Lists from the last part to the first, copies from the first to the last.
+    fn level_parts(&mut self) -> Result<()> {
         let mut listed: Vec<(Part, Vec<Uneven>)> = Vec::new();
         for part in copies::parts()?.into_iter().rev() {
             let is_bulk = matches!(part, Part::Folder { is_bulk: true, .. });

@@ -101,6 +101,9 @@ pub const ORPHAN_GRACE_SECONDS: i64 = 86_400;
 /// Names that are tried for a new backup when others begin one at the same time.
 pub const CLAIM_ATTEMPTS: u32 = 64;
 
+/// Longest claim that is looked at.
+pub const CLAIM_BYTES: u64 = 64 << 10;
+
 /// Bytes of the paths that one list of a `metadata` document names.
 pub const DOCUMENT_PATH_BYTES: usize = 1 << 20;
 
@@ -533,6 +536,9 @@ pub const MIRROR_REMOVALS: usize = 1 << 20;
 
 /// Objects of one folder that are compared between storages at a time.
 pub const HEAL_ROWS: usize = 1 << 22;
+
+/// How often healing compares all when what it copies is removed meanwhile.
+pub const HEAL_PASSES: usize = 3;
 
 /// Bytes of the objects that say which repository a storage holds.
 pub const IDENTITY_BYTES: u64 = 64 << 10;

@@ -222,3 +222,25 @@ fn chains_go_over_as_they_are() {
     }
     other.check_is_clean();
 }
+
+#[test]
+fn a_copy_of_a_chain_that_is_killed_goes_on_where_it_was() {
+    let place = Place::new();
+    fs::write(place.source().join("image"), Random::new(76).bytes(24 << 20)).unwrap();
+    place.increment();
+    place.increment();
+    let expected = Manifest::of(&place.source()).unwrap();
+    let other = Other(&place);
+    let mut moments = Random::new(77);
+    for _ in 0..6 {
+        let running = Running::start(other.copying(&[]));
+        // Not for synchronisation: the moment shall be any.
+        std::thread::sleep(std::time::Duration::from_millis(moments.below(300)));
+        running.signal(Signal::KILL);
+        running.wait();
+    }
+    assert_eq!(counts(&other.copy(&[]).expect(0)).iter().sum::<u64>(), 2);
+    let restored = other.restored("chain-after-kills");
+    assert_equal(&expected, &restored[1], "after kills");
+    other.check_is_clean();
+}

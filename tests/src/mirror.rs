@@ -477,3 +477,95 @@ fn what_no_storage_gives_is_an_error_that_names_each() {
     let text = error.unwrap_err().to_string();
     assert!(text.contains("left: planned failure") && text.contains("right: planned failure"), "{text}");
 }
+
+/// Heals what cannot be made alike, and gives what was done.
+fn heal_what_can_be(both: &Arc<Mirror>) -> (heal::Report, Vec<Row>) {
+    let repository = open(Arc::clone(both) as _).unwrap();
+    let mut rows = Vec::new();
+    let report =
+        heal::run(both, &repository, Options::default(), &Quiet, &mut |row| rows.push(row.clone())).unwrap();
+    (report, rows)
+}
+
+fn named(memory: &Memory, what: &str) -> Vec<ObjectName> {
+    objects(memory).into_iter().map(|(name, _)| name).filter(|name| name.as_str().contains(what)).collect()
+}
+
+#[test]
+fn a_storage_that_cannot_be_given_a_pack_is_given_no_snapshot() {
+    let world = World::dedup().after(1);
+    let a = copy(&world);
+    let pack = named(&a, "dedup/packs/").pop().unwrap();
+    let size_bytes = a.stat(&pack).unwrap().size_bytes;
+    Damage::Flip(size_bytes - 20).apply(&a, &pack).unwrap();
+    let b = Memory::new();
+    let both = of(&[&a, &b], 1);
+    let (report, rows) = heal_what_can_be(&both);
+    assert!(report.unsettled > 0, "{rows:?}");
+    assert_eq!((named(&b, "dedup/snapshots/"), b.stat(&pack).is_ok()), (vec![], false), "{rows:?}");
+    assert!(both.settle().unwrap().members[1].is_behind());
+}
+
+#[test]
+fn a_level_whose_content_is_missing_is_not_brought() {
+    let world = World::with_backups(1, INCREMENTS, Compression::Zstd);
+    for content in ["/engine_metadata", "/data"] {
+        let (a, b) = (copy(&world), Memory::new());
+        let lost = named(&a, "data/").into_iter().find(|name| name.as_str().ends_with(content)).unwrap();
+        a.delete(&lost).unwrap();
+        let both = of(&[&a, &b], 1);
+        let (report, rows) = heal_what_can_be(&both);
+        assert!(report.unsettled > 0, "{rows:?}");
+        assert_eq!(named(&b, "metadata/tar"), [], "{rows:?}");
+    }
+}
+
+/// Somebody goes on with a chain that a note has doomed, while what is before it is being copied.
+#[test]
+fn a_chain_that_somebody_goes_on_with_while_others_heal_is_kept() {
+    let mut world = World::new();
+    world.policy = Policy::default();
+    let world = world.after(2);
+    let (a, b) = (copy(&world), copy(&world));
+    let alone = without_b(&a);
+    assert_eq!(forget_all_but_the_newest(Arc::clone(&alone) as _).unwrap().removed, 1);
+    drop(alone);
+    let old = named(&b, "metadata/tar").into_iter().find(|name| a.stat(name).is_err()).unwrap();
+    let next = ObjectName::new(old.as_str().replace("/0_", "/1_")).unwrap();
+    let kept = named(&a, "metadata/tar").pop().unwrap();
+    b.delete(&kept).unwrap();
+    let both = of(&[&a, &b], 2);
+    let repository = open(Arc::clone(&both) as _).unwrap();
+    let mut rows = Vec::new();
+    let tell = &mut |row: &Row| {
+        if row.done == Done::Copied && row.object == kept {
+            b.put(&next, b"a level on top", PutMode::CreateNew).unwrap();
+        }
+        rows.push(row.clone());
+    };
+    heal::run(&both, &repository, Options::default(), &Quiet, tell).unwrap();
+    assert!(b.stat(&kept).is_ok() && b.stat(&old).is_ok() && b.stat(&next).is_ok(), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row.done != Done::Removed || row.object.as_str().ends_with("claim")),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn levels_of_which_storages_have_different_documents_are_left_alone() {
+    let world = World::with_backups(2, INCREMENTS, Compression::Zstd);
+    let (a, b) = (copy(&world), copy(&world));
+    let documents = named(&b, "metadata/tar");
+    let [first, second] = documents.as_slice() else { panic!("{documents:?}") };
+    let other = b.read_small(second, 1 << 20).unwrap();
+    b.put(first, &other, PutMode::Replace).unwrap();
+    let data =
+        ObjectName::new(first.as_str().replacen("metadata/", "data/", 1).replace("/metadata", "/data"))
+            .unwrap();
+    a.delete(&data).unwrap();
+    let (before_a, before_b) = (objects(&a), objects(&b));
+    let both = of(&[&a, &b], 2);
+    let (report, rows) = heal_what_can_be(&both);
+    assert!(report.unsettled > 0, "{rows:?}");
+    assert!(objects(&a) == before_a && objects(&b) == before_b, "{rows:?}");
+}

@@ -1,11 +1,12 @@
-//! Levels of chains: their objects go over as they are, lowest level first, and the document of each last.
+//! Levels of chains: their objects go over as they are, lowest level first, under a claim, and the document of each last.
 
 use super::{Copy, Outcome, concerns_one};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{PACKS_WAITING, SMALL_OBJECT_BYTES};
 use crate::monitor::Event;
-use crate::name::ObjectName;
+use crate::name::{Level, ObjectName};
 use crate::pipe::{self, Receiver, Sender};
+use crate::repository::pending::Claimant;
 use crate::repository::reading::Step;
 use crate::repository::{BackupEntry, BackupId, BackupLocation, Chain, Parents};
 use crate::select;
@@ -15,10 +16,6 @@ use std::io::Read;
 
 /// What is read of a temporary file at once.
 const READ_BYTES: usize = 1 << 20;
-
-fn is_not_there(error: Error) -> Result<bool> {
-    if error.kind() == Kind::NotFound { Ok(false) } else { Err(error) }
-}
 
 impl Copy<'_> {
     /// Copies the levels that are meant, and those they build on.
@@ -44,14 +41,22 @@ impl Copy<'_> {
         let mut needed: BTreeSet<BackupEntry> = BTreeSet::new();
         for entry in &chain.backups {
             let location = chain.location(*entry);
-            let step = self.from.step(location.clone());
+            let step = match self.from.step(location.clone()) {
+                Err(error) if !concerns_one(&error) => return Err(error),
+                step => step,
+            };
             parents.extend(step.iter().filter_map(|step| Some((*entry, step.parent()?))));
             let report = step
                 .as_ref()
                 .ok()
                 .and_then(|step| step.document.details.as_ref())
                 .map(|details| &details.report);
-            if !self.options.filter.accepts_level(report) || !self.is_wanted(&BackupId::of(&location)) {
+            let is_wanted = self.is_wanted(&BackupId::of(&location));
+            if !self.options.filter.accepts_level(report) || !is_wanted {
+                if let (true, Err(error)) = (is_wanted, &step) {
+                    let text = format!("cannot tell whether {location} is meant, passed over: {error}");
+                    self.monitor.event(Event::Warning(&text));
+                }
                 continue;
             }
             match chain.path_to(*entry, &parents) {
@@ -69,7 +74,7 @@ impl Copy<'_> {
                 Some(below) => Outcome::Failed(
                     Error::new(Kind::Damaged, "a level below it was not copied:").on(below.clone()),
                 ),
-                None => match self.level(&location) {
+                None => match self.level(chain, &location, &parents) {
                     Ok(outcome) => outcome,
                     Err(error) if concerns_one(&error) => Outcome::Failed(error),
                     Err(error) => return Err(error),
@@ -83,38 +88,35 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn level(&mut self, location: &BackupLocation) -> Result<Outcome> {
+    fn level(&mut self, chain: &Chain, location: &BackupLocation, parents: &Parents) -> Result<Outcome> {
         self.monitor.check()?;
         let document = location.metadata()?;
-        let limit = SMALL_OBJECT_BYTES;
-        let ours = self.from.storage().read_small(&document, limit)?;
-        match self.to.storage().read_small(&document, limit) {
-            Ok(theirs) if theirs == ours => return Ok(Outcome::Present),
-            Ok(_) => {
-                return Err(Error::new(Kind::AlreadyExists, "another backup is there under the same name:")
-                    .on(location.to_string()));
-            }
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error),
+        let ours = self.from.storage().read_small(&document, SMALL_OBJECT_BYTES)?;
+        if self.to.has_same(location, &ours)? {
+            return Ok(Outcome::Present);
         }
         let step = self.from.step(location.clone())?;
         self.from.verify_sizes(std::slice::from_ref(&step))?;
         if self.options.dry_run {
             return Ok(Outcome::Copied);
         }
-        // A failed look is no proof that nobody is there.
-        if self.to.storage().stat(&location.claim()?).map(|_| true).or_else(is_not_there)? {
-            return Err(Error::new(Kind::Busy, "somebody is making a backup there under the same name:")
-                .on(location.to_string()));
-        }
-        self.data(&step)?;
-        self.engine_metadata(&step)?;
-        self.to.storage().put(&document, &ours, PutMode::CreateNew)?;
+        let parent = match location.entry.level {
+            Level::FULL => None,
+            _ => Some(chain.parent(location.entry, location.entry, parents.get(&location.entry).copied())?),
+        };
+        let claimant = Claimant { host: self.options.host.clone(), pid: self.options.process.number };
+        // The names are old, so that a clean-up would take the data for a killed run's: the claim tells each of the other.
+        let Some(copied) = self.to.begin_copy(location, parent, &ours, &claimant)? else {
+            return Ok(Outcome::Present);
+        };
+        let data_bytes = self.data(&step)?;
+        let engine_metadata_bytes = self.engine_metadata(&step)?;
+        copied.commit(data_bytes, engine_metadata_bytes)?;
         Ok(Outcome::Copied)
     }
 
     /// The stream: read ahead while it is written. Its end is handed out only when the whole is what was promised.
-    fn data(&mut self, step: &Step) -> Result<()> {
+    fn data(&mut self, step: &Step) -> Result<u64> {
         let mut reader = self.from.data_reader(step)?;
         let (monitor, to) = (self.monitor, self.to.storage());
         let read = |sender: &mut Sender<Vec<u8>>| {
@@ -139,14 +141,15 @@ impl Copy<'_> {
         };
         let ((), added_bytes) = pipe::run(PACKS_WAITING, read, write)?;
         self.report.added_bytes += added_bytes;
-        Ok(())
+        Ok(added_bytes)
     }
 
-    fn engine_metadata(&mut self, step: &Step) -> Result<()> {
+    fn engine_metadata(&mut self, step: &Step) -> Result<u64> {
         let mut spool = self.from.read_engine_metadata(step, self.scratch)?;
         let name: ObjectName = step.location.engine_metadata()?;
         let mut writer = self.to.storage().writer(&name, PutMode::Replace)?;
         let mut buffer = vec![0; READ_BYTES];
+        let mut written_bytes = 0;
         loop {
             let length =
                 spool.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
@@ -154,8 +157,10 @@ impl Copy<'_> {
                 break;
             }
             writer.write(&buffer[..length])?;
-            self.report.added_bytes += length as u64;
+            written_bytes += length as u64;
         }
-        writer.finish()
+        writer.finish()?;
+        self.report.added_bytes += written_bytes;
+        Ok(written_bytes)
     }
 }

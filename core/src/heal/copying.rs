@@ -3,12 +3,14 @@
 use super::listing::Uneven;
 use super::{Done, Heal};
 use crate::error::{Error, Kind, Result};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SMALL_OBJECT_BYTES};
 use crate::monitor::Event;
 use crate::name::ObjectName;
-use crate::repository::copies::Verdict;
+use crate::repository::BackupLocation;
+use crate::repository::copies::{Role, Verdict, is_snapshot, role_of};
 use crate::storage::mirror::{Asked, Member};
 use crate::storage::{ObjectWriter, PutMode};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 /// Why a copy was not read, or not written.
@@ -65,7 +67,9 @@ impl<'f> Flow<'f> {
         self.offset += length as u64;
         match &mut self.target {
             None => Ok(()),
-            Some((target, writer)) => target.ask(|_| writer.write(&self.block)).done().ok_or(Trouble::Target),
+            Some((target, writer)) => {
+                target.ask_to_put(|_| writer.write(&self.block)).done().ok_or(Trouble::Target)
+            }
         }
     }
 
@@ -105,19 +109,94 @@ impl Heal<'_> {
         if have.is_empty() {
             return Ok(());
         }
-        let trusted = if *is_mixed { self.sound(name, sizes, &have)? } else { have.clone() };
-        if trusted.is_empty() {
+        if self.is_disputed(name, *is_mixed)? {
             self.note(Done::Unsettled, name, &have);
             return Ok(());
         }
+        let trusted = if *is_mixed { self.sound(name, sizes, &have)? } else { have.clone() };
         let others: Vec<usize> = self.living().map(|(place, _)| place).collect();
+        if trusted.is_empty() {
+            let lacking = others.into_iter().filter(|place| sizes[*place].is_none());
+            self.nobody_has_it_whole(name, &have, lacking, false);
+            return Ok(());
+        }
         for place in others.into_iter().filter(|place| !trusted.contains(place)) {
+            if sizes[place].is_none() && !self.may_have(name, &trusted, place)? {
+                continue;
+            }
             self.bring(name, sizes, &trusted, place)?;
             if !is_settled && sizes[place].is_none() {
                 self.take_back_what_is_gone(name, &trusted, place);
             }
         }
         Ok(())
+    }
+
+    /// Whether members have different documents of one level, each of them sound: nobody can say which backup it is then, and neither
+    /// they nor the content that they speak of are touched.
+    fn is_disputed(&self, name: &ObjectName, is_mixed: bool) -> Result<bool> {
+        let document = match role_of(name) {
+            Role::Content(location) => location.metadata()?,
+            Role::Document(_) if is_mixed => name.clone(),
+            _ => return Ok(false),
+        };
+        let mut sound: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for (_, member) in self.living() {
+            let read = member.ask(|storage| match storage.read_small(&document, SMALL_OBJECT_BYTES) {
+                // Too long for one: not sound, and no failure.
+                Err(error) if error.kind() == Kind::Limit => Ok(Vec::new()),
+                read => read,
+            });
+            if let Asked::Done(bytes) = read
+                && self.repository.judge(&document, &mut bytes.as_slice())? == Verdict::Sound
+            {
+                sound.insert(bytes);
+            }
+        }
+        Ok(sound.len() > 1)
+    }
+
+    /// Whether a member that lacks an object can be given it: a snapshot not before all packs and indexes, a document not before the
+    /// content of its level. What is held back is missed there.
+    fn may_have(&mut self, name: &ObjectName, sources: &[usize], place: usize) -> Result<bool> {
+        let may = match role_of(name) {
+            Role::Document(location) => {
+                let has_content = self.has_content(&location, place)?;
+                if !has_content && self.members[place].lives() && !self.is_gone(name, sources) {
+                    self.note(Done::Unsettled, name, &[place]);
+                }
+                has_content
+            }
+            _ => !self.held_back.contains(&place) || !is_snapshot(name),
+        };
+        if !may {
+            self.members[place].note_lack(name);
+        }
+        Ok(may)
+    }
+
+    fn has_content(&self, location: &BackupLocation, place: usize) -> Result<bool> {
+        let content = [location.data()?, location.engine_metadata()?];
+        let member = &self.members[place];
+        Ok(content.iter().all(|name| matches!(member.ask(|storage| storage.stat(name)), Asked::Done(_))))
+    }
+
+    /// A member has not got what the others list. Where backups may need it, it is given none: it is out, or, when somebody has removed the
+    /// object meanwhile, all is compared once more.
+    fn could_not_bring(&mut self, name: &ObjectName, place: usize, is_removed: bool) {
+        let member = &self.members[place];
+        match role_of(name) {
+            Role::Needed if is_removed => {
+                self.held_back.insert(place);
+            }
+            Role::Needed => {
+                let what = "no place has whole what backups may need:";
+                member.fail(Error::damaged(what, name.to_string()).hint("icecore check tells what is lost"));
+            }
+            _ if is_removed => return,
+            _ => (),
+        }
+        member.note_lack(name);
     }
 
     /// Copies an object to `place` from the first of `sources` that has it whole.
@@ -146,10 +225,29 @@ impl Heal<'_> {
                 Copied::Not(Trouble::Gone | Trouble::Source) => (),
             }
         }
-        if is_unsound {
+        let lacking = sizes[place].is_none().then_some(place);
+        self.nobody_has_it_whole(name, sources, lacking.into_iter(), is_unsound);
+        Ok(())
+    }
+
+    /// None of `sources` gives an object that others lack.
+    fn nobody_has_it_whole(
+        &mut self,
+        name: &ObjectName,
+        sources: &[usize],
+        lacking: impl Iterator<Item = usize>,
+        is_unsound: bool,
+    ) {
+        if !sources.iter().any(|source| self.members[*source].lives()) {
+            // Nor do they give what refers to it.
+            lacking.for_each(|place| self.members[place].note_lack(name));
+            return;
+        }
+        let is_removed = !is_unsound && self.is_gone(name, sources);
+        if !is_removed {
             self.note(Done::Unsettled, name, sources);
         }
-        Ok(())
+        lacking.for_each(|place| self.could_not_bring(name, place, is_removed));
     }
 
     fn copy(
@@ -161,9 +259,9 @@ impl Heal<'_> {
         mode: PutMode,
     ) -> Result<Copied> {
         let (source, target) = (self.members[source].as_ref(), self.members[place].as_ref());
-        let writer = match target.ask(|storage| storage.writer(name, mode)) {
+        let writer = match target.ask_to_put(|storage| storage.writer(name, mode)) {
             Asked::Done(writer) => writer,
-            refused => return self.refused(name, size_bytes, target, refused),
+            refused => return Ok(self.refused(name, size_bytes, place, &refused)),
         };
         let mut flow = Flow { target: Some((target, writer)), ..Flow::new(source, name, size_bytes) };
         let verdict = self.repository.judge(name, &mut flow);
@@ -178,31 +276,23 @@ impl Heal<'_> {
         }
         let Some((_, writer)) = flow.target else { return Ok(Copied::Not(Trouble::Target)) };
         self.monitor.event(Event::Stored { bytes: size_bytes });
-        match target.ask(|_| writer.finish()) {
+        match target.ask_to_put(|_| writer.finish()) {
             Asked::Done(()) => Ok(Copied::Done),
-            refused => self.refused(name, size_bytes, target, refused),
+            refused => Ok(self.refused(name, size_bytes, place, &refused)),
         }
     }
 
-    /// A name that is taken meanwhile, or that a list did not show, is what was wanted; anything else cannot be helped.
-    fn refused<T>(
-        &mut self,
-        name: &ObjectName,
-        size_bytes: u64,
-        target: &Member,
-        asked: Asked<T>,
-    ) -> Result<Copied> {
-        if let Asked::Refused(error) = &asked {
-            let is_there = error.kind() == Kind::AlreadyExists
-                && target
-                    .ask(|storage| storage.stat(name))
-                    .done()
-                    .is_some_and(|stat| stat.size_bytes == size_bytes);
-            if !is_there {
-                self.report.unsettled = self.report.unsettled.saturating_add(1);
-            }
+    /// A name that is taken meanwhile, or that a list did not show, is what was wanted, and so is one that is gone again; one with
+    /// something else under it cannot be helped.
+    fn refused<T>(&mut self, name: &ObjectName, size_bytes: u64, place: usize, asked: &Asked<T>) -> Copied {
+        if let Asked::Refused(_) = asked
+            && let Asked::Done(stat) = self.members[place].ask(|storage| storage.stat(name))
+            && stat.size_bytes != size_bytes
+        {
+            self.note(Done::Unsettled, name, &[place]);
+            self.could_not_bring(name, place, false);
         }
-        Ok(Copied::Not(Trouble::Target))
+        Copied::Not(Trouble::Target)
     }
 
     /// The members whose copy is known to be what was written.
@@ -220,14 +310,22 @@ impl Heal<'_> {
 
     /// What was removed from where it came while it was copied was removed from everywhere, and must not stay as the one copy.
     fn take_back_what_is_gone(&mut self, name: &ObjectName, sources: &[usize], place: usize) {
-        let is_gone = |source: &usize| {
-            let asked = self.members[*source].ask(|storage| storage.stat(name));
+        let living: Vec<usize> =
+            sources.iter().copied().filter(|source| self.members[*source].lives()).collect();
+        if living.len() == sources.len() && self.is_gone(name, &living) {
+            // Whether it was there or not: it is not to be.
+            drop(self.members[place].ask_to_delete(|storage| storage.delete(name)));
+        }
+    }
+
+    /// Whether an object is on none of these members any more, and one at least could say so.
+    fn is_gone(&self, name: &ObjectName, places: &[usize]) -> bool {
+        let mut living = places.iter().filter(|place| self.members[**place].lives()).peekable();
+        let is_gone = |place: &usize| {
+            let asked = self.members[*place].ask(|storage| storage.stat(name));
             matches!(asked, Asked::Refused(error) if error.kind() == Kind::NotFound)
         };
-        if sources.iter().all(is_gone) {
-            // Whether it was there or not: it is not to be.
-            drop(self.members[place].ask(|storage| storage.delete(name)));
-        }
+        living.peek().is_some() && living.all(is_gone)
     }
 
     /// Whether members that have an object of one length have other bytes in it.

@@ -14,12 +14,16 @@ use crate::storage::{Depth, Listed, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Objects, each with the members that have it.
+type Objects = Vec<(ObjectName, Vec<usize>)>;
+
+/// What notes speak of, with the members that carry them.
+type Noted = BTreeMap<ObjectName, BTreeSet<usize>>;
+
 /// What is to be removed, and the notes that say so.
 pub(super) struct Removals {
-    /// Each with the members that have it.
-    doomed: Vec<(ObjectName, Vec<usize>)>,
-    /// What notes speak of, with the members that carry them.
-    noted: BTreeMap<ObjectName, BTreeSet<usize>>,
+    doomed: Objects,
+    noted: Noted,
 }
 
 /// How many levels stand below a document, for those that are documents: what is copied first.
@@ -32,14 +36,30 @@ pub(super) fn height(name: &ObjectName) -> u32 {
 
 /// Reads all notes and decides which are followed. Those objects are not copied from now on.
 pub(super) fn plan(heal: &mut Heal<'_>) -> Result<Removals> {
-    let mut noted: BTreeMap<ObjectName, BTreeSet<usize>> = BTreeMap::new();
+    let noted = read_notes(heal);
+    let (doomed, spared) = decide(heal, &noted)?;
+    for (name, there) in &spared {
+        heal.note(Done::Kept, name, there);
+    }
+    heal.passed_over.extend(doomed.iter().map(|(name, _)| name.clone()));
+    Ok(Removals { doomed, noted })
+}
+
+/// What the members note. One that cannot say is out.
+fn read_notes(heal: &Heal<'_>) -> Noted {
+    let mut noted = Noted::new();
     for (place, member) in heal.living() {
-        for name in member.ask(|storage| heal.mirror.removals(storage)).done().unwrap_or_default() {
+        for name in member.ask_to_list(|storage| heal.mirror.removals(storage)).unwrap_or_default() {
             noted.entry(name).or_default().insert(place);
         }
     }
-    let mut candidates: Vec<(ObjectName, Vec<usize>)> = Vec::new();
-    for (name, carriers) in &noted {
+    noted
+}
+
+/// What is to be removed, and what something builds on; each with the members that have it.
+fn decide(heal: &Heal<'_>, noted: &Noted) -> Result<(Objects, Objects)> {
+    let mut candidates = Objects::new();
+    for (name, carriers) in noted {
         heal.monitor.check()?;
         let has = |(_, member): &(usize, &Arc<Member>)| matches!(stat(member, name), Asked::Done(_));
         let there: Vec<usize> = heal.living().filter(has).map(|(place, _)| place).collect();
@@ -49,16 +69,7 @@ pub(super) fn plan(heal: &mut Heal<'_>) -> Result<Removals> {
         }
     }
     let kept = builds_on(heal, &candidates)?;
-    let (mut doomed, mut spared) = (Vec::new(), Vec::new());
-    for (name, there) in candidates {
-        let list = if kept.contains(&name) { &mut spared } else { &mut doomed };
-        list.push((name, there));
-    }
-    for (name, there) in &spared {
-        heal.note(Done::Kept, name, there);
-    }
-    heal.passed_over.extend(doomed.iter().map(|(name, _)| name.clone()));
-    Ok(Removals { doomed, noted })
+    Ok(candidates.into_iter().partition(|(name, _)| !kept.contains(name)))
 }
 
 fn stat(member: &Member, name: &ObjectName) -> Asked<Stat> {
@@ -72,7 +83,7 @@ fn chain_of(location: &BackupLocation) -> ChainOf {
 }
 
 /// Which of the candidates something builds on.
-fn builds_on(heal: &Heal<'_>, candidates: &[(ObjectName, Vec<usize>)]) -> Result<BTreeSet<ObjectName>> {
+fn builds_on(heal: &Heal<'_>, candidates: &Objects) -> Result<BTreeSet<ObjectName>> {
     let names: BTreeSet<&ObjectName> = candidates.iter().map(|(name, _)| name).collect();
     let of_levels = |name: &&ObjectName| matches!(role_of(name), Role::Document(_) | Role::Content(_));
     // The documents that nobody removed, as far as any member lists them.
@@ -80,7 +91,8 @@ fn builds_on(heal: &Heal<'_>, candidates: &[(ObjectName, Vec<usize>)]) -> Result
     let folder = copies::documents()?;
     if names.iter().copied().any(|name| of_levels(&name)) {
         for (_, member) in heal.living() {
-            member.ask(|storage| {
+            // One that cannot list is out, and then nothing is removed.
+            member.ask_to_list(|storage| {
                 storage.list(Some(&folder), Depth::All, &mut |row| {
                     if let Listed::Object { name, .. } = row
                         && !names.contains(&name)
@@ -122,8 +134,17 @@ fn builds_on(heal: &Heal<'_>, candidates: &[(ObjectName, Vec<usize>)]) -> Result
 
 impl Removals {
     /// Removes what is doomed, if every member can be asked whether something builds on it; then the notes, which are of no use any more.
+    /// Copying may have taken hours, in which somebody has gone on with a chain or made anew what was removed: all is decided once more,
+    /// and what is doomed both times goes.
     pub fn carry_out(self, heal: &mut Heal<'_>) -> Result<()> {
-        let Removals { mut doomed, noted } = self;
+        if heal.living().count() < heal.members.len() {
+            return Ok(());
+        }
+        let Removals { doomed: before, noted } = self;
+        let before: BTreeSet<ObjectName> = before.into_iter().map(|(name, _)| name).collect();
+        let (mut doomed, _) = decide(heal, &read_notes(heal))?;
+        let since: BTreeSet<ObjectName> = doomed.iter().map(|(name, _)| name.clone()).collect();
+        doomed.retain(|(name, _)| before.contains(name));
         if heal.living().count() < heal.members.len() {
             return Ok(());
         }
@@ -132,28 +153,80 @@ impl Removals {
             Role::Document(location) => (false, std::cmp::Reverse(location.entry.level.number())),
             _ => (true, std::cmp::Reverse(0)),
         });
-        for (name, there) in &doomed {
-            heal.monitor.check()?;
-            let mut removed = Vec::new();
-            for place in there {
-                if heal.members[*place].ask(|storage| storage.delete(name)).done().is_some() {
-                    removed.push(*place);
-                }
-            }
-            if !removed.is_empty() {
-                heal.note(Done::Removed, name, &removed);
-            }
+        let (documents, others): (Objects, Objects) =
+            doomed.into_iter().partition(|(name, _)| matches!(role_of(name), Role::Document(_)));
+        let mut gone: BTreeSet<ObjectName> = BTreeSet::new();
+        for (name, there) in &documents {
+            remove(heal, name, there)?;
+            gone.insert(name.clone());
+        }
+        remove_stranded(heal, &documents)?;
+        for (name, there) in &others {
+            remove(heal, name, there)?;
+            gone.insert(name.clone());
         }
         if heal.living().count() < heal.members.len() || heal.report.unsettled > 0 {
             return Ok(());
         }
-        for (name, carriers) in noted {
-            let note = heal.mirror.note_of(&name)?;
+        // What one of the two looks alone would have removed is judged again next time.
+        let is_done =
+            |name: &ObjectName| gone.contains(name) || !(before.contains(name) || since.contains(name));
+        for (name, carriers) in noted.iter().filter(|(name, _)| is_done(name)) {
+            let note = heal.mirror.note_of(name)?;
             for place in carriers {
                 // One that is gone already is of no use either.
-                drop(heal.members[place].ask(|storage| storage.delete(&note)));
+                drop(heal.members[*place].ask_to_delete(|storage| storage.delete(&note)));
             }
         }
         Ok(())
     }
+}
+
+fn remove(heal: &mut Heal<'_>, name: &ObjectName, there: &[usize]) -> Result<()> {
+    heal.monitor.check()?;
+    let mut removed = Vec::new();
+    for place in there {
+        if heal.members[*place].ask_to_delete(|storage| storage.delete(name)).done().is_some() {
+            removed.push(*place);
+        }
+    }
+    if !removed.is_empty() {
+        heal.note(Done::Removed, name, &removed);
+    }
+    Ok(())
+}
+
+/// A level that was committed while its chain was removed has lost what it builds on: whoever commits looks from the other side.
+fn remove_stranded(heal: &mut Heal<'_>, documents: &Objects) -> Result<()> {
+    let mut folders: BTreeSet<ObjectName> = BTreeSet::new();
+    for (name, _) in documents {
+        if let Role::Document(location) = role_of(name) {
+            folders.insert(copies::documents_of(&location)?);
+        }
+    }
+    for folder in folders {
+        let mut stranded: BTreeMap<ObjectName, Vec<usize>> = BTreeMap::new();
+        for (place, member) in heal.living() {
+            member.ask_to_list(|storage| {
+                storage.list(Some(&folder), Depth::All, &mut |row| {
+                    if let Listed::Object { name, .. } = row
+                        && matches!(role_of(&name), Role::Document(_))
+                    {
+                        stranded.entry(name).or_default().push(place);
+                    }
+                    Ok(())
+                })
+            });
+        }
+        if stranded.keys().any(|name| height(name) == 0) {
+            // Made anew from its start.
+            continue;
+        }
+        let mut stranded: Objects = stranded.into_iter().collect();
+        stranded.sort_by_key(|(name, _)| std::cmp::Reverse(height(name)));
+        for (name, there) in &stranded {
+            remove(heal, name, there)?;
+        }
+    }
+    Ok(())
 }

@@ -52,7 +52,8 @@ impl<T> State<T> {
     fn end(&mut self, size_bytes: u64) {
         self.working -= 1;
         self.is_one_alone = false;
-        self.held_bytes -= size_bytes;
+        // After a panic nothing counts as held, and others may still be at work.
+        self.held_bytes = self.held_bytes.saturating_sub(size_bytes);
     }
 
     fn is_idle(&self) -> bool {
@@ -163,7 +164,10 @@ impl<T: Send + 'static> Lane<T> {
     /// `Stopped` after a job has panicked.
     pub fn send(&self, turn: Turn, size_bytes: u64, job: T) -> Result<()> {
         let mut state = self.queue.lock();
-        while state.held_bytes > 0 && state.held_bytes.saturating_add(size_bytes) > self.limit_bytes {
+        while !state.has_panicked
+            && state.held_bytes > 0
+            && state.held_bytes.saturating_add(size_bytes) > self.limit_bytes
+        {
             state = self.queue.wait(state);
         }
         if state.has_panicked {
@@ -371,6 +375,31 @@ mod tests {
         assert!(answers.all().is_empty());
         assert!(lane.drain().is_err());
         assert!(lane.send(Turn::Alone, 1, Box::new(|| ())).is_err());
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(lane))).is_err());
+    }
+
+    #[test]
+    fn a_job_that_ends_after_another_has_panicked_leaves_room() {
+        let lane = lane(2, 10);
+        let (go, wait) = mpsc::channel::<()>();
+        let (told, hear) = mpsc::channel::<()>();
+        lane.send(
+            Turn::Beside,
+            5,
+            Box::new(move || {
+                told.send(()).unwrap();
+                wait.recv().unwrap();
+            }),
+        )
+        .unwrap();
+        hear.recv().unwrap();
+        lane.send(Turn::Beside, 5, Box::new(|| panic!("a job"))).unwrap();
+        // Waits for room that the panic makes.
+        assert!(lane.send(Turn::Beside, 9, Box::new(|| ())).is_err());
+        go.send(()).unwrap();
+        assert!(lane.drain().is_err());
+        assert_eq!(lane.queue.lock().held_bytes, 0);
+        assert!(lane.send(Turn::Beside, 9, Box::new(|| ())).is_err());
         assert!(catch_unwind(AssertUnwindSafe(|| drop(lane))).is_err());
     }
 

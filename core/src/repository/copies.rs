@@ -80,6 +80,14 @@ pub fn documents() -> Result<ObjectName> {
     ObjectName::new(METADATA)
 }
 
+/// The folder of the documents of the chain that a level belongs to.
+///
+/// # Errors
+/// None in practice: the location was read from a name.
+pub fn documents_of(level: &BackupLocation) -> Result<ObjectName> {
+    location::chain_folder(METADATA, &level.engine, &level.name, level.chain)
+}
+
 /// The folder in which a mirror notes removals.
 ///
 /// # Errors
@@ -132,6 +140,11 @@ pub fn role_of(name: &ObjectName) -> Role {
         Some((Folder::Keys | Folder::Sessions | Folder::Snapshots, _)) => Role::Free,
         _ => Role::Needed,
     }
+}
+
+/// Whether an object is the one by which a deduplicated backup exists.
+pub fn is_snapshot(name: &ObjectName) -> bool {
+    matches!(names::object_of(name), Some((Folder::Snapshots, _)))
 }
 
 /// What is known of the bytes of an object.

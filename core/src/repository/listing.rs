@@ -93,7 +93,10 @@ impl Chain {
 
     /// The parent of `above`, which a restore of `chosen` has come to: the one its document names; for Freezer's, which name
     /// none, the newest of the level below that is not newer.
-    pub(super) fn parent(
+    ///
+    /// # Errors
+    /// `Damaged` when it is not there.
+    pub fn parent(
         &self,
         chosen: BackupEntry,
         above: BackupEntry,

@@ -6,6 +6,10 @@
 //! and before it takes anything else, and a commit gives up the claim after it has put the document: one of the two always
 //! notices the other. Invariant: as long as the document may exist, nothing of the backup is deleted.
 
+mod copied;
+
+pub use copied::Copied;
+
 use super::document::{Details, Document, Report, Scheme, Stored, python};
 use super::location::{self, DATA, METADATA, series_folder};
 use super::{BackupEntry, BackupLocation, Repository};
@@ -129,6 +133,29 @@ impl Repository {
         }
         Ok(true)
     }
+
+    fn check_size(&self, object: &ObjectName, size_bytes: u64) -> Result<()> {
+        match self.size_of(object)? {
+            Some(found) if found == size_bytes => Ok(()),
+            Some(found) => {
+                let what = format!("wrote {size_bytes} bytes, but the storage has {found}:");
+                Err(Error::damaged(what, object.to_string()))
+            }
+            None => Err(Error::damaged("was written, but the storage does not have it:", object.to_string())),
+        }
+    }
+
+    /// Whether what a level builds on is there, if it builds on anything.
+    fn has_parent(&self, level: &BackupLocation, parent: Option<BackupEntry>) -> Result<bool> {
+        let Some(entry) = parent else { return Ok(true) };
+        let parent = BackupLocation { entry, ..level.clone() };
+        Ok(self.size_of(&parent.metadata()?)?.is_some())
+    }
+}
+
+fn chain_is_gone(level: &BackupLocation) -> Error {
+    Error::damaged("the chain was removed meanwhile:", level.to_string())
+        .hint("run it again; a backup begins a new chain")
 }
 
 fn place(engine: &str, name: &BackupName, decision: &Decision, timestamp: Timestamp) -> BackupLocation {
@@ -194,8 +221,8 @@ impl Pending {
         contents: Contents,
     ) -> Result<BackupEntry> {
         let line = self.document(data, engine_metadata, contents).encode()?;
-        self.check_size(&self.location.data()?, data.size_bytes)?;
-        self.check_size(&self.location.engine_metadata()?, engine_metadata.size_bytes)?;
+        self.repository.check_size(&self.location.data()?, data.size_bytes)?;
+        self.repository.check_size(&self.location.engine_metadata()?, engine_metadata.size_bytes)?;
         self.check_parent()?;
         if self.repository.size_of(&self.location.claim()?)?.is_none() {
             return Err(self.cleaned_up());
@@ -223,25 +250,12 @@ impl Pending {
         }
     }
 
-    fn check_size(&self, object: &ObjectName, size_bytes: u64) -> Result<()> {
-        match self.repository.size_of(object)? {
-            Some(found) if found == size_bytes => Ok(()),
-            Some(found) => {
-                let what = format!("wrote {size_bytes} bytes, but the storage has {found}:");
-                Err(Error::damaged(what, object.to_string()))
-            }
-            None => Err(Error::damaged("was written, but the storage does not have it:", object.to_string())),
-        }
-    }
-
     fn parent_exists(&self) -> Result<bool> {
-        let Some(entry) = self.parent else { return Ok(true) };
-        let parent = BackupLocation { entry, ..self.location.clone() };
-        Ok(self.repository.size_of(&parent.metadata()?)?.is_some())
+        self.repository.has_parent(&self.location, self.parent)
     }
 
     fn check_parent(&self) -> Result<()> {
-        if self.parent_exists()? { Ok(()) } else { Err(self.chain_is_gone()) }
+        if self.parent_exists()? { Ok(()) } else { Err(chain_is_gone(&self.location)) }
     }
 
     /// A clean-up may take the claim, and somebody may remove the chain, between the first look and the commit. They look
@@ -251,7 +265,7 @@ impl Pending {
         let error = if !self.repository.delete_if_there(&self.location.claim()?).unwrap_or(true) {
             self.cleaned_up()
         } else if !self.parent_exists().unwrap_or(true) {
-            self.chain_is_gone()
+            chain_is_gone(&self.location)
         } else {
             return Ok(());
         };
@@ -262,11 +276,6 @@ impl Pending {
 
     fn cleaned_up(&self) -> Error {
         Error::new(Kind::Busy, "somebody cleaned up the unfinished backup").on(self.location.to_string())
-    }
-
-    fn chain_is_gone(&self) -> Error {
-        Error::damaged("the chain was removed meanwhile:", self.location.to_string())
-            .hint("run the backup again; it begins a new chain")
     }
 
     /// Puts the document. After a failure it may have arrived all the same (an answer was lost): it is looked for, and

@@ -9,12 +9,10 @@ use super::location::{self, BackupLocation, DATA, METADATA, chain_folder};
 use super::pending::Claimant;
 use super::{Chain, Repository};
 use crate::error::{Error, Kind, Result};
+use crate::limits::CLAIM_BYTES;
 use crate::name::ObjectName;
 use crate::storage::{Depth, Listed};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Longest claim that is looked at.
-const CLAIM_BYTES: u64 = 64 << 10;
 
 /// Data without a document: of a run that was killed, or of one that still runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +159,9 @@ impl Repository {
     pub fn remove_orphan(&self, orphan: &Orphan) -> Result<()> {
         let location = &orphan.location;
         let busy = || Error::new(Kind::Busy, "is being committed, not an orphan:").on(location.to_string());
-        if orphan.claimed && !self.delete_if_there(&location.claim()?)? {
+        // Also one that was not listed: a copy may have begun at this place since.
+        let was_claimed = self.delete_if_there(&location.claim()?)?;
+        if was_claimed != orphan.claimed {
             return Err(busy());
         }
         if self.size_of(&location.metadata()?)?.is_some() {

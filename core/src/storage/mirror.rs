@@ -286,7 +286,7 @@ impl Storage for Mirror {
     ) -> Result<()> {
         let mut given = HashSet::new();
         let mut stop: Option<Error> = None;
-        let mut refused: Option<Error> = None;
+        let mut refused: Vec<(usize, Error)> = Vec::new();
         let mut is_listed = false;
         let is_one = self.lanes.living().count() == 1;
         for place in self.lanes.living() {
@@ -309,15 +309,16 @@ impl Storage for Mirror {
             }
             match asked {
                 Asked::Done(()) => is_listed = true,
-                Asked::Refused(error) => refused = refused.or(Some(error)),
+                Asked::Refused(error) => refused.push((place, error)),
                 Asked::Failed => (),
             }
         }
-        match refused {
-            _ if is_listed => Ok(()),
-            Some(error) => Err(error),
-            None => Err(self.lanes.too_few(1)),
+        if is_listed {
+            // A list that is not there must not pass for an empty one.
+            self.lanes.fail_each(refused);
+            return Ok(());
         }
+        Err(refused.into_iter().next().map_or_else(|| self.lanes.too_few(1), |(_, error)| error))
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {

@@ -63,7 +63,8 @@ impl Cache {
     /// A whole object, if it is here and as long as it should be.
     pub fn read_whole(&self, folder: Folder, id: ObjectId, size_bytes: Option<u64>) -> Option<Vec<u8>> {
         let there = fs::metadata(self.path(folder, id)).ok()?.len();
-        if size_bytes.is_some_and(|size_bytes| size_bytes != there) {
+        // What is longer than anything that is ever kept is somebody else's.
+        if there > self.limit_bytes / KEPT_PART || size_bytes.is_some_and(|size_bytes| size_bytes != there) {
             return None;
         }
         self.read(folder, id, 0, usize::try_from(there).ok()?)
@@ -166,6 +167,9 @@ mod tests {
         assert_eq!(cache.read_whole(Folder::Packs, id(1), Some(10)).unwrap(), b"0123456789");
         assert_eq!(cache.read_whole(Folder::Packs, id(1), Some(11)), None, "of another length");
         assert_eq!(cache.read_whole(Folder::Index, id(1), None), None, "in another folder");
+        let long = File::create(cache.path(Folder::Index, id(2))).unwrap();
+        long.set_len(1 << 40).unwrap();
+        assert_eq!(cache.read_whole(Folder::Index, id(2), None), None, "longer than what is kept");
         cache.forget(Folder::Packs, id(1));
         assert_eq!(cache.read_whole(Folder::Packs, id(1), None), None);
     }

@@ -148,23 +148,30 @@ impl Lanes {
         }
     }
 
-    /// Makes a change that only one may make: the first that lives decides, and nobody may refuse. But where another already has what
-    /// the first one took, somebody has brought it up to the first meanwhile.
+    /// Makes a change that only one may make: the first that lives decides, and for nobody the name may be taken. But where another already
+    /// has what the first one took, somebody has brought it up to the first meanwhile. Who refuses for any other reason what another
+    /// takes has failed.
     pub fn create(&self, name: &ObjectName, size_bytes: u64, change: &Change) -> Result<()> {
         self.enough()?;
-        let mut held = Vec::new();
+        let (mut held, mut unfit) = (Vec::new(), Vec::new());
         for place in 0..self.members.len() {
             if held.is_empty() && self.members[place].lives() {
                 let outcome = self.outcome(&[place], size_bytes, change);
-                if let Some((_, error)) = outcome.refused.into_iter().next() {
-                    return Err(error);
+                for (place, error) in outcome.refused {
+                    if error.kind() == Kind::AlreadyExists {
+                        return Err(error);
+                    }
+                    unfit.push((place, error));
                 }
                 held = outcome.held;
             }
         }
-        let Some(first) = held.first().copied() else { return Err(self.too_few(self.min_copies)) };
-        let rest: Vec<usize> = self.living().filter(|place| *place != first).collect();
-        let Outcome { held: others, mut refused } = self.outcome(&rest, size_bytes, change);
+        let Some(first) = held.first().copied() else { return Err(self.first_of(unfit, self.min_copies)) };
+        let is_asked = |place: &usize| *place == first || unfit.iter().any(|(unfit, _)| unfit == place);
+        let rest: Vec<usize> = self.living().filter(|place| !is_asked(place)).collect();
+        let Outcome { held: others, refused } = self.outcome(&rest, size_bytes, change);
+        self.fail_each(unfit);
+        let mut refused = self.fail_unfit(refused, Kind::AlreadyExists);
         held.extend(others);
         refused.retain(|(place, error)| {
             let is_same = error.kind() == Kind::AlreadyExists && self.is_same_on(name, first, *place);
@@ -175,6 +182,20 @@ impl Lanes {
             !is_same && self.members[*place].lives()
         });
         self.decide_on_new(name, Outcome { held, refused })
+    }
+
+    /// Members that did not do what another has done are no copies of it from now on.
+    pub fn fail_each(&self, refused: Vec<(usize, Error)>) {
+        for (place, error) in refused {
+            self.members[place].fail(error);
+        }
+    }
+
+    /// Of refusals of what another member has done, those of kind `answer`; who refused for anything else has failed.
+    pub fn fail_unfit(&self, refused: Vec<(usize, Error)>, answer: Kind) -> Vec<(usize, Error)> {
+        let (answers, unfit) = refused.into_iter().partition(|(_, error)| error.kind() == answer);
+        self.fail_each(unfit);
+        answers
     }
 
     /// Whether two members have the same bytes under a name.
@@ -205,11 +226,9 @@ impl Lanes {
         }
         let object = name.clone();
         let held: Vec<usize> = held.into_iter().filter(|place| self.members[*place].lives()).collect();
-        self.outcome(
-            &held,
-            0,
-            &(Arc::new(move |_, storage: &dyn Storage| storage.delete(&object)) as Change),
-        );
+        let take_back: Change = Arc::new(move |_, storage: &dyn Storage| storage.delete(&object));
+        let kept = self.outcome(&held, 0, &take_back).refused;
+        self.fail_unfit(kept, Kind::NotFound);
         Err(self.first_of(refused, self.min_copies))
     }
 
@@ -222,7 +241,10 @@ impl Lanes {
     pub fn replace(&self, name: &ObjectName, size_bytes: u64, change: &Change) -> Result<()> {
         self.enough()?;
         let living: Vec<usize> = self.living().collect();
-        let Outcome { held, refused } = self.outcome(&living, size_bytes, change);
+        let Outcome { held, mut refused } = self.outcome(&living, size_bytes, change);
+        if !held.is_empty() {
+            self.fail_each(std::mem::take(&mut refused));
+        }
         if held.len() < self.min_copies {
             return Err(self.first_of(refused, self.min_copies));
         }
@@ -248,7 +270,10 @@ impl Lanes {
             }
             storage.delete(&object)
         });
-        let Outcome { held, refused } = self.outcome(&living, 0, &change);
+        let Outcome { held, mut refused } = self.outcome(&living, 0, &change);
+        if !held.is_empty() || refused.iter().any(|(_, error)| error.kind() == Kind::NotFound) {
+            refused = self.fail_unfit(refused, Kind::NotFound);
+        }
         let left: Vec<usize> = self.living().collect();
         if !is_noted && left.len() < living.len() {
             let (object, folder) = (name.clone(), self.notes.clone());

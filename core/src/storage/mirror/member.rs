@@ -107,10 +107,29 @@ impl Member {
 
     /// Asks it for something. When it fails it is noted, and nothing is asked of it any more.
     pub fn ask<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
+        self.ask_within(&[Kind::NotFound, Kind::AlreadyExists, Kind::Invalid], something)
+    }
+
+    /// As [`Member::ask`], to write what another member holds: only a name that is taken is an answer.
+    pub fn ask_to_put<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
+        self.ask_within(&[Kind::AlreadyExists], something)
+    }
+
+    /// As [`Member::ask`], to remove something: only that it is not there is an answer.
+    pub fn ask_to_delete<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
+        self.ask_within(&[Kind::NotFound], something)
+    }
+
+    /// As [`Member::ask`], to list: no error is an answer, since a list that is not there would pass for an empty one.
+    pub fn ask_to_list<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Option<T> {
+        self.ask_within(&[], something).done()
+    }
+
+    fn ask_within<T>(&self, answers: &[Kind], something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
         let Some(storage) = self.storage() else { return Asked::Failed };
         match something(storage.as_ref()) {
             Ok(done) => Asked::Done(done),
-            Err(error) if is_an_answer(&error) => Asked::Refused(error),
+            Err(error) if answers.contains(&error.kind()) => Asked::Refused(error),
             Err(error) => {
                 self.fail(error);
                 Asked::Failed
@@ -125,7 +144,7 @@ impl Member {
     }
 
     /// Notes that something which others hold, or do not hold any more, was not done here.
-    pub(super) fn note_lack(&self, name: &ObjectName) {
+    pub(crate) fn note_lack(&self, name: &ObjectName) {
         let mut state = self.lock();
         if state.lacking.contains(name.as_str()) {
             return;
@@ -161,11 +180,6 @@ impl Member {
     pub(super) fn cost(&self) -> u128 {
         self.lock().pace.cost()
     }
-}
-
-/// Whether an error says something of an object, and nothing of the storage.
-fn is_an_answer(error: &Error) -> bool {
-    matches!(error.kind(), Kind::NotFound | Kind::AlreadyExists | Kind::Invalid)
 }
 
 /// Too few members are left. Names each that failed, and why.

@@ -3,7 +3,7 @@
 use super::super::{ObjectWriter, PutMode};
 use super::lanes::{Change, Lanes};
 use super::member::Asked;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
 use crate::pipe::{Answers, Promise, Turn};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,10 @@ struct Stream {
 /// What one member has of it.
 #[derive(Default)]
 struct Slot {
-    /// Whether it has refused the name.
+    /// Whether the name is taken there.
     is_refused: AtomicBool,
+    /// Whether it has refused the object for another reason.
+    is_unfit: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -47,8 +49,9 @@ impl Slot {
     }
 
     fn refuse(&self, error: Error) {
+        let flag = if error.kind() == Kind::AlreadyExists { &self.is_refused } else { &self.is_unfit };
         *self.lock() = State::Refused(error);
-        self.is_refused.store(true, Ordering::Release);
+        flag.store(true, Ordering::Release);
     }
 }
 
@@ -69,9 +72,16 @@ pub(super) fn open(lanes: &Arc<Lanes>, name: &ObjectName, mode: PutMode) -> Resu
 }
 
 impl Stream {
-    /// The refusal of a member, if there was one.
+    /// The refusal that ends it: the name is taken somewhere, or nobody is left who takes the object.
     fn refusal(&self) -> Option<Error> {
-        let refused = self.slots.iter().find(|slot| slot.is_refused.load(Ordering::Acquire))?;
+        let is_unfit = |place: &usize| self.slots[*place].is_unfit.load(Ordering::Acquire);
+        let lives = |place: &usize| self.lanes.members()[*place].lives();
+        let taken = self.slots.iter().find(|slot| slot.is_refused.load(Ordering::Acquire));
+        let refused = match taken {
+            Some(slot) => slot,
+            None if self.places.iter().any(|place| lives(place) && !is_unfit(place)) => return None,
+            None => &self.slots[*self.places.iter().find(|place| is_unfit(place))?],
+        };
         match refused.take() {
             State::Refused(error) => Some(error),
             State::Nothing | State::Writing(_) => None,
@@ -110,7 +120,7 @@ impl ObjectWriter for Stream {
             State::Writing(writer) => writer.finish(),
             State::Refused(error) => Err(error),
             // It lives, so that what it was given it has: there is nothing only where a refusal was told before.
-            State::Nothing => Err(Error::invalid("refused before:", "an object")),
+            State::Nothing => Err(Error::new(Kind::AlreadyExists, "refused before:").on("an object")),
         });
         match self.mode {
             PutMode::CreateNew | PutMode::Unique => self.lanes.create(&self.name, 0, &change),

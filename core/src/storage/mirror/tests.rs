@@ -283,3 +283,161 @@ fn reads_come_from_the_fastest_and_from_another_where_it_has_nothing() {
     assert_eq!(mirror.report().members[1].lacking, ["b"]);
     assert_eq!(mirror.read(&name("c"), 0, 99).unwrap_err().kind(), Kind::NotFound);
 }
+
+/// A memory that refuses some names with an error of a kind that says nothing of the storage, as a server does that takes no long objects.
+struct Picky {
+    memory: Memory,
+    refused: &'static str,
+}
+
+impl Picky {
+    fn check(&self, name: &ObjectName) -> Result<()> {
+        match name.as_str().starts_with(self.refused) {
+            true => Err(Error::invalid("too long:", name.as_str())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Storage for Picky {
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+        self.check(name)?;
+        self.memory.put(name, bytes, mode)
+    }
+    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
+        self.check(name)?;
+        self.memory.writer(name, mode)
+    }
+    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+        self.memory.read(name, offset, length_bytes)
+    }
+    fn stat(&self, name: &ObjectName) -> Result<Stat> {
+        self.memory.stat(name)
+    }
+    fn list(
+        &self,
+        prefix: Option<&ObjectName>,
+        depth: Depth,
+        row: &mut dyn FnMut(Listed) -> Result<()>,
+    ) -> Result<()> {
+        prefix.map_or(Ok(()), |prefix| self.check(prefix))?;
+        self.memory.list(prefix, depth, row)
+    }
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.check(name)?;
+        self.memory.delete(name)
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+    fn label(&self) -> String {
+        "picky".to_owned()
+    }
+}
+
+fn with_a_picky_one(place: usize, min_copies: usize) -> (Mirror, [Memory; 2]) {
+    let memories = [Memory::new(), Memory::new()];
+    let storage = |number: usize| -> Arc<dyn Storage> {
+        let memory = memories[number].clone();
+        match number == place {
+            true => Arc::new(Picky { memory, refused: "big" }),
+            false => Arc::new(memory),
+        }
+    };
+    (mirror(vec![storage(0), storage(1)], min_copies), memories)
+}
+
+fn stream(mirror: &Mirror, object: &str, mode: PutMode) -> Result<()> {
+    let mut writer = mirror.writer(&name(object), mode)?;
+    writer.write(b"content")?;
+    writer.finish()
+}
+
+#[test]
+fn a_member_that_refuses_what_another_takes_is_given_nothing_that_needs_it() {
+    type Putting = fn(&Mirror) -> Result<()>;
+    let ways: [Putting; 6] = [
+        |mirror| mirror.begin_put(&name("big/1"), b"content", PutMode::CreateNew)?.finish(),
+        |mirror| mirror.begin_put(&name("big/1"), b"content", PutMode::Replace)?.finish(),
+        |mirror| mirror.put(&name("big/1"), b"content", PutMode::CreateNew),
+        |mirror| mirror.put(&name("big/1"), b"content", PutMode::Replace),
+        |mirror| stream(mirror, "big/1", PutMode::CreateNew),
+        |mirror| stream(mirror, "big/1", PutMode::Replace),
+    ];
+    for (number, way) in ways.into_iter().enumerate() {
+        for place in [0, 1] {
+            let what = format!("way {number}, storage {place}");
+            let (mirror, memories) = with_a_picky_one(place, 1);
+            way(&mirror).unwrap_or_else(|error| panic!("{what}: {error}"));
+            mirror.put(&name("snapshot"), b"needs it", PutMode::CreateNew).unwrap();
+            let report = mirror.settle().unwrap();
+            assert!(report.members[place].failure.is_some(), "{what}: {report:?}");
+            assert!(!report.members[1 - place].is_behind(), "{what}: {report:?}");
+            assert!(memories[1 - place].stat(&name("snapshot")).is_ok(), "{what}");
+            assert!(
+                memories[place].stat(&name("snapshot")).is_err()
+                    || memories[place].stat(&name("big/1")).is_ok(),
+                "{what}"
+            );
+            // With two copies wanted there is none.
+            let (mirror, memories) = with_a_picky_one(place, 2);
+            assert!(way(&mirror).is_err(), "{what}");
+            drop(mirror);
+            if ![1, 3, 5].contains(&number) {
+                assert!(memories.iter().all(|memory| memory.stat(&name("big/1")).is_err()), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_every_member_refuses_is_a_refusal_and_no_failure() {
+    let picky = || Arc::new(Picky { memory: Memory::new(), refused: "big" }) as Arc<dyn Storage>;
+    let mirror = mirror(vec![picky(), picky()], 2);
+    for mode in [PutMode::CreateNew, PutMode::Replace] {
+        let begun = mirror.begin_put(&name("big/1"), b"1", mode).and_then(Underway::finish);
+        let outcomes = [
+            begun,
+            mirror.put(&name("big/1"), b"1", mode),
+            stream(&mirror, "big/1", mode),
+            mirror.delete(&name("big/1")),
+        ];
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap_err().kind(), Kind::Invalid);
+        }
+    }
+    assert_eq!(
+        mirror.list(Some(&name("big")), Depth::All, &mut |_| Ok(())).unwrap_err().kind(),
+        Kind::Invalid
+    );
+    assert!(!mirror.is_partial());
+}
+
+#[test]
+fn a_pack_that_a_member_has_with_other_bytes_puts_it_out() {
+    let memories = [Memory::new(), Memory::new()];
+    memories[1].put(&name("pack"), b"half", PutMode::CreateNew).unwrap();
+    let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 1);
+    mirror.begin_put(&name("pack"), b"whole", PutMode::CreateNew).unwrap().finish().unwrap();
+    let report = mirror.settle().unwrap();
+    assert!(report.members[1].failure.is_some() && !report.members[0].is_behind(), "{report:?}");
+}
+
+#[test]
+fn who_refuses_to_list_or_to_remove_is_out() {
+    let (lists, memories) = with_a_picky_one(1, 1);
+    memories[0].put(&name("big/1"), b"1", PutMode::CreateNew).unwrap();
+    let mut count = 0;
+    lists
+        .list(Some(&name("big")), Depth::All, &mut |_| {
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert!(count == 1 && lists.is_partial());
+    let (removes, memories) = with_a_picky_one(1, 1);
+    memories.iter().for_each(|memory| memory.put(&name("big/1"), b"1", PutMode::CreateNew).unwrap());
+    removes.delete(&name("big/1")).unwrap();
+    assert!(removes.is_partial());
+    assert_eq!(removes.removals(&memories[0]).unwrap(), [name("big/1")]);
+}
