@@ -103,7 +103,8 @@ impl Site {
     /// As [`Pool::lease`].
     pub fn lease_to_write(&self) -> Result<Lease<'_>> {
         let mut lease = self.pool.lease()?;
-        while let Some(path) = self.leftovers().pop() {
+        // Not the lock itself in the condition: it would be held in the body, which may need it.
+        while let Some(path) = self.next_leftover() {
             if lease.ask("DELE", &path).is_err() {
                 self.leave(path);
                 drop(lease);
@@ -112,6 +113,10 @@ impl Site {
         }
         lease.begin();
         Ok(lease)
+    }
+
+    fn next_leftover(&self) -> Option<String> {
+        self.leftovers().pop()
     }
 
     fn leftovers(&self) -> MutexGuard<'_, Vec<String>> {
