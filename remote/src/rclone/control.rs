@@ -4,7 +4,7 @@
 //! told by asking for the length, since rclone's answer to it is not valid.
 
 use super::in_the_way;
-use super::process::USER;
+use super::process::{USER, unguessable};
 use crate::access::{Secret, Timeouts};
 use crate::http::{Http, Response, limited, read_body_limited, read_exactly};
 use crate::tree::{self, Entry, Named, is_empty, missing, parent};
@@ -19,8 +19,37 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What stands around the bytes of an upload; no file can hold it by chance.
-const BOUNDARY: &str = "icecore-4f1d7c52a9e84b60b3de1c3c40f6a3d1";
+/// What stands around the bytes of one upload.
+pub struct Frame {
+    /// What ends the bytes. It is drawn for each upload: what is backed up may hold every boundary that was ever used, and could
+    /// otherwise end the object early and begin another.
+    boundary: String,
+    /// What has to stand before the bytes.
+    pub head: Bytes,
+    /// What has to stand behind them.
+    pub tail: Bytes,
+}
+
+impl Frame {
+    /// For an upload under a temporary name.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn new(name: &str) -> Result<Frame> {
+        let boundary = unguessable()?;
+        let file = name.rsplit('/').next().unwrap_or_default();
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        );
+        let tail = format!("\r\n--{boundary}--\r\n");
+        Ok(Frame { boundary, head: head.into(), tail: tail.into() })
+    }
+
+    fn content_type(&self) -> String {
+        format!("multipart/form-data; boundary={}", self.boundary)
+    }
+}
 
 /// Rclone's remote control for one place.
 #[derive(Clone)]
@@ -148,11 +177,11 @@ impl Control {
         self.call("operations/mkdir", json!({"fs": &*self.place, "remote": ""})).await.map(drop)
     }
 
-    /// Uploads a body that is framed by [`Control::framed`].
+    /// Uploads a body that has this frame around it.
     ///
     /// # Errors
     /// As rclone has it.
-    pub async fn upload(&self, name: &str, body: Body, body_bytes: usize) -> Result<()> {
+    pub async fn upload(&self, name: &str, frame: &Frame, body: Body, body_bytes: usize) -> Result<()> {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut url = self.server.clone();
         url.set_path("operations/uploadfile");
@@ -162,23 +191,12 @@ impl Control {
             encoded(parent(name).unwrap_or_default())
         )));
         let request = self.http.request(Method::POST, url).basic_auth(USER, Some(self.password.expose()));
-        let request =
-            request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(body);
+        let request = request.header(CONTENT_TYPE, frame.content_type()).body(body);
         let response = self.http.send(request, body_bytes).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             _ => Err(refused(response).await),
         }
-    }
-
-    /// What has to stand before and behind the bytes of an upload under a temporary name.
-    pub fn framed(name: &str) -> (Bytes, Bytes) {
-        let file = name.rsplit('/').next().unwrap_or_default();
-        let head = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n"
-        );
-        (head.into(), format!("\r\n--{BOUNDARY}--\r\n").into())
     }
 
     /// Gives an object another name, whose object is replaced.
@@ -376,6 +394,18 @@ mod tests {
             let error = judged(status, said);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
         }
+    }
+
+    #[test]
+    fn every_upload_has_a_boundary_of_its_own() {
+        let (one, other) = (Frame::new("a/tmp-1").unwrap(), Frame::new("a/tmp-1").unwrap());
+        assert_ne!(one.boundary, other.boundary);
+        // At least 128 bits, and no longer than a boundary may be.
+        assert!((32..=70).contains(&one.boundary.len()), "{}", one.boundary);
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text(&one.head).starts_with(&format!("--{}\r\n", one.boundary)));
+        assert!(text(&one.head).contains("filename=\"tmp-1\""));
+        assert_eq!(text(&one.tail), format!("\r\n--{}--\r\n", one.boundary));
     }
 
     #[test]

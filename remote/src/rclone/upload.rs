@@ -4,7 +4,7 @@
 //! looks before, and in this process only one at a time does so with a name. A long object is one request whose body is sent
 //! while it is written; it cannot be resumed.
 
-use super::control::{Control, Tree, blocked};
+use super::control::{Control, Frame, Tree, blocked};
 use super::in_the_way;
 use super::process::Serving;
 use crate::access::Timeouts;
@@ -50,9 +50,9 @@ impl Store {
         let temporary = temporary_beside(name.as_str());
         let length = bytes.len();
         let done = within(self.timeouts.whole(length), async {
-            let (head, tail) = Control::framed(&temporary);
-            let body = Bytes::from([&head[..], bytes, &tail].concat());
-            let uploaded = self.control.upload(&temporary, Body::from(body), length).await;
+            let frame = Frame::new(&temporary)?;
+            let body = Bytes::from([&frame.head[..], bytes, &frame.tail].concat());
+            let uploaded = self.control.upload(&temporary, &frame, Body::from(body), length).await;
             self.explained(&temporary, uploaded).await?;
             self.publish(&temporary, length as u64, name, mode).await
         });
@@ -157,11 +157,12 @@ impl Upload {
     /// Begins to send, with what there is.
     fn send(&mut self) -> Result<Sending> {
         let temporary = temporary_beside(self.name.as_str());
-        let (head, tail) = Control::framed(&temporary);
-        let first = Bytes::from([&head[..], &std::mem::take(&mut self.begun)].concat());
+        let frame = Frame::new(&temporary)?;
+        let tail = frame.tail.clone();
+        let first = Bytes::from([&frame.head[..], &std::mem::take(&mut self.begun)].concat());
         let (store, target) = (self.store.clone(), temporary.clone());
         let body = Outgoing::begin(first, self.store.timeouts, move |body| async move {
-            let uploaded = store.control.upload(&target, body, usize::MAX).await;
+            let uploaded = store.control.upload(&target, &frame, body, usize::MAX).await;
             store.explained(&target, uploaded).await
         })?;
         Ok(Sending { temporary, body, tail })
