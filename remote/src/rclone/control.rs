@@ -84,7 +84,8 @@ impl Control {
         timeouts: Timeouts,
         connections: usize,
     ) -> Result<Control> {
-        let http = Http::new(timeouts, connections, None, None)?;
+        // A proxy of the environment is for the network; this is not on it.
+        let http = Http::made(timeouts, connections, |builder| Ok(builder.no_proxy()))?;
         let server = Url::parse(&format!("http://127.0.0.1:{port}/"))
             .map_err(|e| Error::new(Kind::Io, "cannot address rclone").because(e))?;
         Ok(Control { http, server, place: place.into(), password })
