@@ -166,8 +166,14 @@ impl Bucket {
 
     fn put_request(&self, key: &str, body: Bytes, mark: Option<&str>) -> Result<Request> {
         let request = self.classed(Request::new(Method::PUT, Some(key)).body(body))?;
-        let checksum = request.checksum();
-        let request = request.header("x-amz-checksum-sha256", &checksum)?;
+        let request = match self.client.place.is_aws() {
+            true => {
+                let checksum = request.checksum();
+                request.header("x-amz-checksum-sha256", &checksum)?
+            }
+            // Not everybody takes it (Backblaze B2 does not), and the signature has the same sum in it.
+            false => request,
+        };
         match mark {
             Some(mark) => request.header(MARK, mark),
             None => Ok(request),
