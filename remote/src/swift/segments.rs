@@ -269,10 +269,12 @@ pub fn put_whole(
         PutMode::CreateNew => run(alone(container, full, bytes.len(), || put(true))),
         PutMode::Unique => run(put(true)),
         PutMode::Replace => {
-            run(put(false))?;
-            if let Some(previous) = previous {
-                removal::remove_segments_of(container, full, previous);
-            }
+            let Some(previous) = previous.filter(|previous| previous.target.is_some()) else {
+                return run(put(false));
+            };
+            // Repeated here: whoever comes again from outside does not find what the one before was made of.
+            container.patience.retrying(full, |_| run(put(false)))?;
+            removal::remove_segments_of(container, full, previous);
             Ok(())
         }
     }
