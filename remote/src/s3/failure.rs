@@ -146,6 +146,9 @@ impl Fault {
             }
             "RequestTimeTooSkewed" => "the clock of this machine is wrong",
             "InvalidObjectState" => "the object is archived: it has to be restored from there first",
+            "InvalidPart" => {
+                "some servers (Cloudflare R2) want all parts of an object to be of one size: add part-size=64 to the address"
+            }
             "BucketAlreadyExists" => "a bucket of this name belongs to somebody else",
             _ => "",
         };
