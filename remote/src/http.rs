@@ -32,6 +32,9 @@ const KEPT: Duration = Duration::from_secs(15);
 const PEM_BYTES: u64 = 4 << 20;
 /// What is read of an error's page.
 const WORDS_BYTES: usize = 8 << 10;
+/// How long after its begin a request is sent once more as it is: a signature has a time, and does not count for long. Who tries
+/// again later makes the request anew.
+const RESENT: Duration = Duration::from_secs(120);
 /// How long an error's page is waited for.
 const WORDS_WAIT: Duration = Duration::from_secs(5);
 
@@ -49,6 +52,9 @@ pub struct Response {
     timeouts: Timeouts,
     _slot: OwnedSemaphorePermit,
 }
+
+/// One of the connections that there may be, for one request.
+pub struct Slot(OwnedSemaphorePermit);
 
 /// How a request is sent.
 #[derive(Clone, Copy)]
@@ -152,17 +158,34 @@ impl Http {
     /// # Errors
     /// As [`Http::send`].
     pub async fn send_as(&self, request: Request, manner: Manner) -> Result<Response> {
+        let slot = self.slot().await?;
+        self.send_in(slot, request, manner).await
+    }
+
+    /// Waits until there may be another connection. Who says the time in a request has it before: the wait may be long.
+    ///
+    /// # Errors
+    /// None as long as there is this client.
+    pub async fn slot(&self) -> Result<Slot> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Error::stopped())?;
+        slot.map(Slot).map_err(|_| Error::stopped())
+    }
+
+    /// As [`Http::send_as`], on a connection that was waited for.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn send_in(&self, slot: Slot, request: Request, manner: Manner) -> Result<Response> {
+        let started = Instant::now();
         let again = if manner.is_repeatable { request.try_clone() } else { None };
         let inner = match (self.exchange(request, manner).await?, again) {
             (Ok(response), _) => response,
-            (Err(error), Some(again)) if broken(&error) => {
+            (Err(error), Some(again)) if broken(&error) && started.elapsed() < RESENT => {
                 self.exchange(again, manner).await?.map_err(|e| transport(&e))?
             }
             (Err(error), _) => return Err(transport(&error)),
         };
-        Ok(Response { inner, timeouts: self.timeouts, _slot: slot })
+        Ok(Response { inner, timeouts: self.timeouts, _slot: slot.0 })
     }
 
     /// One attempt, watched: it ends when nothing moves for the idle deadline.

@@ -38,6 +38,11 @@ impl Fault {
         self.status.is_client_error() && !is_late || self.is_not_implemented()
     }
 
+    /// Whether the time of the signature is too far from the server's.
+    pub(super) fn is_skewed(&self) -> bool {
+        self.code == "RequestTimeTooSkewed"
+    }
+
     /// Whether a condition of the request did not hold.
     pub(super) fn is_precondition(&self) -> bool {
         self.status == StatusCode::PRECONDITION_FAILED || self.code == "PreconditionFailed"
