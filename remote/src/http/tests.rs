@@ -27,7 +27,7 @@ fn answering(answer: &'static str) -> Turn {
 }
 
 fn http() -> Http {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_millis(300) };
+    let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_millis(300), sharing: 1 };
     Http::new(timeouts, 2, None, None).unwrap()
 }
 
