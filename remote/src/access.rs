@@ -48,6 +48,10 @@ impl Default for Timeouts {
     }
 }
 
+/// The slowest server that is not taken for a dead one where it goes over an object again, in bytes a second: moves may be copies,
+/// and some store what they took only once they have all of it.
+const SLOWEST_COPY: u64 = 8 << 20;
+
 /// The slowest line that is not taken for a dead one, in bytes a second.
 const SLOWEST: u64 = 16 << 10;
 
@@ -56,6 +60,11 @@ impl Timeouts {
     pub fn whole(&self, bytes: usize) -> Duration {
         let bytes = bytes.saturating_mul(self.sharing.max(1)) as u64;
         self.connect + self.idle + Duration::from_secs(bytes / SLOWEST)
+    }
+
+    /// How much longer a server may be silent that goes over so many bytes before it answers.
+    pub fn copying(bytes: u64) -> Duration {
+        Duration::from_secs(bytes / SLOWEST_COPY)
     }
 }
 

@@ -13,11 +13,12 @@ use crate::access::Timeouts;
 use crate::bridge::stalled;
 use icecore::error::{Error, Kind, Result};
 use reqwest::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, Request, RequestBuilder, StatusCode, Url};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Identity, Method, Request, RequestBuilder, StatusCode, Url,
+};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -153,6 +154,16 @@ impl Http {
         self.send_as(request, manner).await
     }
 
+    /// As [`Http::send`], without a body, to a server that may think so much longer than usual.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn send_patiently(&self, request: RequestBuilder, patience: Duration) -> Result<Response> {
+        let request = request.build().map_err(|e| transport(&e))?;
+        let manner = Manner { body_bytes: 0, patience, is_repeatable: harmless(&request) };
+        self.send_as(request, manner).await
+    }
+
     /// As [`Http::send`], by who knows better than the request shows how it is to be sent.
     ///
     /// # Errors
@@ -188,29 +199,35 @@ impl Http {
         Ok(Response { inner, timeouts: self.timeouts, _slot: slot.0 })
     }
 
-    /// One attempt, watched: it ends when nothing moves for the idle deadline.
+    /// One attempt, watched: it ends when nothing moves for the idle deadline. After a long body whose length was not known beforehand
+    /// the server has as much longer as it may take to go over it.
     async fn exchange(
         &self,
         mut request: Request,
         manner: Manner,
     ) -> Result<reqwest::Result<reqwest::Response>> {
-        let moved = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(body::Progress::default());
         if let Some(body) = request.body_mut().take() {
-            *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
+            *request.body_mut() = Some(body::watched(body, Arc::clone(&progress)));
         }
         let started = Instant::now();
         let whole = self.timeouts.whole(manner.body_bytes) + manner.patience;
         let idle = self.timeouts.idle + manner.patience;
         // Until there is a connection nothing can move.
         let mut patience = self.timeouts.connect.max(idle);
-        let mut seen = 0;
+        let (mut seen, mut went_over) = (0, false);
         let mut answer = pin!(self.client.execute(request));
         loop {
             if let Ok(answered) = timeout(patience, &mut answer).await {
                 return Ok(answered);
             }
             patience = idle;
-            let now = moved.load(Ordering::Relaxed);
+            let now = progress.moved();
+            if now == seen && progress.has_ended() && !went_over {
+                went_over = true;
+                patience = Timeouts::copying(now);
+                continue;
+            }
             if now == seen || started.elapsed() > whole {
                 return Err(stalled(started.elapsed()));
             }

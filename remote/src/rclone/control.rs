@@ -18,6 +18,7 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What stands around the bytes of one upload.
 pub struct Frame {
@@ -99,9 +100,14 @@ impl Control {
 
     /// Has rclone do something; `None` when what it is to be done with is not there.
     async fn call(&self, what: &str, input: Value) -> Result<Option<Value>> {
+        self.call_patiently(what, input, Duration::ZERO).await
+    }
+
+    /// As [`Control::call`], for what may take so much longer.
+    async fn call_patiently(&self, what: &str, input: Value, patience: Duration) -> Result<Option<Value>> {
         let request =
             self.request(Method::POST, what).header(CONTENT_TYPE, "application/json").body(input.to_string());
-        let response = self.http.send(request, 0).await?;
+        let response = self.http.send_patiently(request, patience).await?;
         match response.status() {
             StatusCode::OK => {
                 let answer = read_body_limited(response, TREE_ANSWER_BYTES).await?;
@@ -200,17 +206,18 @@ impl Control {
         }
     }
 
-    /// Gives an object another name, whose object is replaced.
+    /// Gives an object another name, whose object is replaced. Where the remote cannot rename it is a copy, which may take so much
+    /// longer.
     ///
     /// # Errors
     /// As rclone has it.
-    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+    pub async fn rename(&self, from: &str, to: &str, patience: Duration) -> Result<()> {
         // Otherwise one of the same length and time would be taken for the same.
         let config = json!({"IgnoreTimes": true});
         let place = &*self.place;
         let input =
             json!({"srcFs": place, "srcRemote": from, "dstFs": place, "dstRemote": to, "_config": config});
-        match self.call("operations/movefile", input).await? {
+        match self.call_patiently("operations/movefile", input, patience).await? {
             Some(_) => Ok(()),
             None => Err(Error::new(Kind::Io, "what was stored is gone before it got its name").retry_later()),
         }

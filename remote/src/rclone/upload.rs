@@ -49,7 +49,7 @@ impl Store {
     pub fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         let temporary = temporary_beside(name.as_str());
         let length = bytes.len();
-        let done = within(self.timeouts.whole(length), async {
+        let done = within(self.timeouts.whole(length) + Timeouts::copying(length as u64) * 2, async {
             let frame = Frame::new(&temporary)?;
             let body = Bytes::from([&frame.head[..], bytes, &frame.tail].concat());
             let uploaded = self.control.upload(&temporary, &frame, Body::from(body), length).await;
@@ -90,7 +90,8 @@ impl Store {
         if mode == PutMode::CreateNew && self.control.size(name.as_str()).await?.is_some() {
             return Err(taken(name));
         }
-        let Err(error) = self.control.rename(temporary, name.as_str()).await else { return Ok(()) };
+        let patience = Timeouts::copying(size_bytes);
+        let Err(error) = self.control.rename(temporary, name.as_str(), patience).await else { return Ok(()) };
         // A folder may have the name; one with nothing in it goes.
         let above = Tree { control: self.control.clone(), with_times: false };
         let entries = above.entries(parent(name.as_str())).await?.unwrap_or_default();
@@ -102,7 +103,7 @@ impl Store {
             return Err(error);
         }
         match above.remove_if_empty(name.as_str()).await? {
-            true => self.control.rename(temporary, name.as_str()).await,
+            true => self.control.rename(temporary, name.as_str(), patience).await,
             false => Err(in_the_way("a folder is in the way of", name.as_str())),
         }
     }
@@ -187,9 +188,10 @@ impl Upload {
         let Some(Sending { temporary, mut body, tail }) = self.sending.take() else {
             return self.store.put(&self.name, &self.begun, self.mode);
         };
-        let done = body.write(&tail).and_then(|()| body.finish()).and_then(|()| {
+        let done = body.write(&tail).and_then(|()| body.finish(self.size_bytes)).and_then(|()| {
             let publish = self.store.publish(&temporary, self.size_bytes, &self.name, self.mode);
-            within(self.store.timeouts.whole(0), publish)
+            // Not every remote can rename: it may be a copy.
+            within(self.store.timeouts.whole(0) + Timeouts::copying(self.size_bytes) * 2, publish)
         });
         if done.is_err() {
             self.store.discard(&temporary);

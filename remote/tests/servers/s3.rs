@@ -493,7 +493,8 @@ fn open_at(said: &'static [u8], hangs: bool) -> (Error, Duration) {
     let key = ("a".to_owned(), "b".to_owned());
     let target = Target { endpoint: format!("http://127.0.0.1:{port}"), region: "x".to_owned(), key };
     let mut access = target.access();
-    access.timeouts = Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1), ..Timeouts::default() };
+    access.timeouts =
+        Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1), ..Timeouts::default() };
     let begun = Instant::now();
     let error = icecore_remote::open(&target.address("b"), &access, Intent::Open).err().unwrap();
     (error, begun.elapsed())
