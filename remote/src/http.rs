@@ -149,18 +149,21 @@ impl Http {
     /// # Errors
     /// `Io` that may pass when the server cannot be reached, stalls or hangs up; `Denied` when its certificate is not good.
     pub async fn send(&self, request: RequestBuilder, body_bytes: usize) -> Result<Response> {
-        let request = request.build().map_err(|e| transport(&e))?;
-        let manner = Manner { body_bytes, patience: Duration::ZERO, is_repeatable: harmless(&request) };
-        self.send_as(request, manner).await
+        self.send_patiently(request, body_bytes, Duration::ZERO).await
     }
 
-    /// As [`Http::send`], without a body, to a server that may think so much longer than usual.
+    /// As [`Http::send`], to a server that may think so much longer than usual.
     ///
     /// # Errors
     /// As [`Http::send`].
-    pub async fn send_patiently(&self, request: RequestBuilder, patience: Duration) -> Result<Response> {
+    pub async fn send_patiently(
+        &self,
+        request: RequestBuilder,
+        body_bytes: usize,
+        patience: Duration,
+    ) -> Result<Response> {
         let request = request.build().map_err(|e| transport(&e))?;
-        let manner = Manner { body_bytes: 0, patience, is_repeatable: harmless(&request) };
+        let manner = Manner { body_bytes, patience, is_repeatable: harmless(&request) };
         self.send_as(request, manner).await
     }
 

@@ -107,7 +107,7 @@ impl Control {
     async fn call_patiently(&self, what: &str, input: Value, patience: Duration) -> Result<Option<Value>> {
         let request =
             self.request(Method::POST, what).header(CONTENT_TYPE, "application/json").body(input.to_string());
-        let response = self.http.send_patiently(request, patience).await?;
+        let response = self.http.send_patiently(request, 0, patience).await?;
         match response.status() {
             StatusCode::OK => {
                 let answer = read_body_limited(response, TREE_ANSWER_BYTES).await?;

@@ -79,14 +79,19 @@ impl Dav {
 
     /// Sends what `make` makes, again while the resource is locked.
     async fn send(&self, bytes: usize, make: impl Fn() -> Result<RequestBuilder>) -> Result<Response> {
-        self.unlocked(async || self.http.send(make()?, bytes).await).await
+        self.send_patiently(bytes, Duration::ZERO, make).await
     }
 
-    /// Sends again while the resource is locked.
-    async fn unlocked(&self, send: impl AsyncFn() -> Result<Response>) -> Result<Response> {
+    /// As [`Dav::send`], to a server that may think so much longer.
+    async fn send_patiently(
+        &self,
+        bytes: usize,
+        patience: Duration,
+        make: impl Fn() -> Result<RequestBuilder>,
+    ) -> Result<Response> {
         let mut wait = LOCKED_WAIT;
         for _ in 0..LOCKED_WAITS {
-            let response = send().await?;
+            let response = self.http.send_patiently(make()?, bytes, patience).await?;
             if response.status() != StatusCode::LOCKED {
                 return Ok(response);
             }
@@ -216,7 +221,7 @@ impl Dav {
                 let request = self.request("MOVE", from.clone())?.header("Destination", target);
                 Ok(request.header("Overwrite", if replace { "T" } else { "F" }))
             };
-            self.unlocked(async || self.http.send_patiently(make()?, patience).await).await
+            self.send_patiently(0, patience, make).await
         };
         let as_path = self.targets_as_paths.load(Ordering::Relaxed);
         let mut response = attempt(as_path).await?;
