@@ -255,8 +255,7 @@ fn the_items_under_way_are_bounded() {
 fn two_things_are_done_side_by_side_and_the_first_failure_counts() {
     let (sender, receiver) = std::sync::mpsc::channel();
     // The second waits for the first, so that they cannot be done one after the other from its side.
-    let both =
-        together(|| sender.send(7).map_err(|_| boom("nobody listens")), || Ok(receiver.recv().unwrap()));
+    let both = together(|| sender.send(7).map_err(|_| boom("nobody listens")), || Ok(receiver.recv().unwrap()));
     assert_eq!(both.unwrap(), ((), 7));
     let failed: Result<((), ())> = together(|| Err(boom("first")), || Ok(()));
     assert!(failed.unwrap_err().to_string().contains("first"));

@@ -80,11 +80,7 @@ impl Pool {
     ///
     /// # Errors
     /// Those of the work, of connecting, and `Io` at the deadline.
-    pub fn run<T>(
-        self: &Arc<Self>,
-        deadline: Duration,
-        work: impl AsyncFn(&Session) -> Asked<T>,
-    ) -> Result<T> {
+    pub fn run<T>(self: &Arc<Self>, deadline: Duration, work: impl AsyncFn(&Session) -> Asked<T>) -> Result<T> {
         bridge::within(deadline, async {
             let lease = self.lease(false).await?;
             let first = watched(&lease, work(&lease)).await;

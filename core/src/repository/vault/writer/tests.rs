@@ -27,14 +27,7 @@ use zeroize::Zeroizing;
 pub(super) fn vault_over(storage: &Memory, cipher: Cipher) -> Vault {
     let keys = Keys::new(Zeroizing::new([1; KEY_BYTES]), ObjectId([2; ID_BYTES]), cipher);
     let slot = ObjectId([3; ID_BYTES]);
-    Vault {
-        storage: Arc::new(storage.clone()),
-        keys,
-        slot,
-        guard: Guard::Open,
-        cache: None,
-        recent: Mutex::default(),
-    }
+    Vault { storage: Arc::new(storage.clone()), keys, slot, guard: Guard::Open, cache: None, recent: Mutex::default() }
 }
 
 fn vault(cipher: Cipher) -> Vault {
