@@ -90,7 +90,11 @@ impl TransferArguments {
             home: std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
             user: user_name(),
             password: Arc::new(move || password(&for_the_password)),
-            timeouts: Timeouts { connect: idle.min(Timeouts::default().connect), idle },
+            timeouts: Timeouts {
+                connect: idle.min(Timeouts::default().connect),
+                idle,
+                ..Timeouts::default()
+            },
             connections: self.connections(),
             patience: Patience::new(policy, Arc::new(move |wait| sleep(wait, &stop))),
             warn: Arc::new(move |text| crate::output::remark(&global, &format!("icecore: {text}"))),

@@ -38,21 +38,33 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For a server that neither sends nor takes a byte.
     pub idle: Duration,
+    /// Connections that share the line: each is so much slower. [`crate::open`] sets it to those that there may be.
+    pub sharing: usize,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { connect: Duration::from_secs(20), idle: Duration::from_secs(60) }
+        Timeouts { connect: Duration::from_secs(20), idle: Duration::from_secs(60), sharing: 1 }
     }
 }
+
+/// The slowest server that is not taken for a dead one where it goes over an object again, in bytes a second: moves may be copies,
+/// and some store what they took only once they have all of it.
+const SLOWEST_COPY: u64 = 8 << 20;
 
 /// The slowest line that is not taken for a dead one, in bytes a second.
 const SLOWEST: u64 = 16 << 10;
 
 impl Timeouts {
-    /// How long an operation that moves so many bytes may take in all.
+    /// How long an operation that moves so many bytes may take in all, while others move as many.
     pub fn whole(&self, bytes: usize) -> Duration {
-        self.connect + self.idle + Duration::from_secs(bytes as u64 / SLOWEST)
+        let bytes = bytes.saturating_mul(self.sharing.max(1)) as u64;
+        self.connect + self.idle + Duration::from_secs(bytes / SLOWEST)
+    }
+
+    /// How much longer a server may be silent that goes over so many bytes before it answers.
+    pub fn copying(bytes: u64) -> Duration {
+        Duration::from_secs(bytes / SLOWEST_COPY)
     }
 }
 
@@ -87,5 +99,19 @@ impl Access {
     /// A variable of the environment that is text and not empty.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.variable)(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_a_line_is_given_longer() {
+        let alone = Timeouts::default();
+        let shared = Timeouts { sharing: 8, ..alone };
+        assert_eq!(shared.whole(0), alone.whole(0));
+        assert_eq!(shared.whole(1 << 20), alone.whole(8 << 20));
+        assert!(shared.whole(usize::MAX) >= shared.whole(1 << 40));
     }
 }

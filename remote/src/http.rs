@@ -19,7 +19,6 @@ use reqwest::{
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -34,6 +33,9 @@ const KEPT: Duration = Duration::from_secs(15);
 const PEM_BYTES: u64 = 4 << 20;
 /// What is read of an error's page.
 const WORDS_BYTES: usize = 8 << 10;
+/// How long after its begin a request is sent once more as it is: a signature has a time, and does not count for long. Who tries
+/// again later makes the request anew.
+const RESENT: Duration = Duration::from_secs(120);
 /// How long an error's page is waited for.
 const WORDS_WAIT: Duration = Duration::from_secs(5);
 
@@ -51,6 +53,9 @@ pub struct Response {
     timeouts: Timeouts,
     _slot: OwnedSemaphorePermit,
 }
+
+/// One of the connections that there may be, for one request.
+pub struct Slot(OwnedSemaphorePermit);
 
 /// How a request is sent.
 #[derive(Clone, Copy)]
@@ -144,8 +149,21 @@ impl Http {
     /// # Errors
     /// `Io` that may pass when the server cannot be reached, stalls or hangs up; `Denied` when its certificate is not good.
     pub async fn send(&self, request: RequestBuilder, body_bytes: usize) -> Result<Response> {
+        self.send_patiently(request, body_bytes, Duration::ZERO).await
+    }
+
+    /// As [`Http::send`], to a server that may think so much longer than usual.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn send_patiently(
+        &self,
+        request: RequestBuilder,
+        body_bytes: usize,
+        patience: Duration,
+    ) -> Result<Response> {
         let request = request.build().map_err(|e| transport(&e))?;
-        let manner = Manner { body_bytes, patience: Duration::ZERO, is_repeatable: harmless(&request) };
+        let manner = Manner { body_bytes, patience, is_repeatable: harmless(&request) };
         self.send_as(request, manner).await
     }
 
@@ -154,42 +172,65 @@ impl Http {
     /// # Errors
     /// As [`Http::send`].
     pub async fn send_as(&self, request: Request, manner: Manner) -> Result<Response> {
+        let slot = self.slot().await?;
+        self.send_in(slot, request, manner).await
+    }
+
+    /// Waits until there may be another connection. Who says the time in a request has it before: the wait may be long.
+    ///
+    /// # Errors
+    /// None as long as there is this client.
+    pub async fn slot(&self) -> Result<Slot> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Error::stopped())?;
+        slot.map(Slot).map_err(|_| Error::stopped())
+    }
+
+    /// As [`Http::send_as`], on a connection that was waited for.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub async fn send_in(&self, slot: Slot, request: Request, manner: Manner) -> Result<Response> {
+        let started = Instant::now();
         let again = if manner.is_repeatable { request.try_clone() } else { None };
         let inner = match (self.exchange(request, manner).await?, again) {
             (Ok(response), _) => response,
-            (Err(error), Some(again)) if broken(&error) => {
+            (Err(error), Some(again)) if broken(&error) && started.elapsed() < RESENT => {
                 self.exchange(again, manner).await?.map_err(|e| transport(&e))?
             }
             (Err(error), _) => return Err(transport(&error)),
         };
-        Ok(Response { inner, timeouts: self.timeouts, _slot: slot })
+        Ok(Response { inner, timeouts: self.timeouts, _slot: slot.0 })
     }
 
-    /// One attempt, watched: it ends when nothing moves for the idle deadline.
+    /// One attempt, watched: it ends when nothing moves for the idle deadline. After a long body whose length was not known beforehand
+    /// the server has as much longer as it may take to go over it.
     async fn exchange(
         &self,
         mut request: Request,
         manner: Manner,
     ) -> Result<reqwest::Result<reqwest::Response>> {
-        let moved = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(body::Progress::default());
         if let Some(body) = request.body_mut().take() {
-            *request.body_mut() = Some(body::watched(body, Arc::clone(&moved)));
+            *request.body_mut() = Some(body::watched(body, Arc::clone(&progress)));
         }
         let started = Instant::now();
         let whole = self.timeouts.whole(manner.body_bytes) + manner.patience;
         let idle = self.timeouts.idle + manner.patience;
         // Until there is a connection nothing can move.
         let mut patience = self.timeouts.connect.max(idle);
-        let mut seen = 0;
+        let (mut seen, mut went_over) = (0, false);
         let mut answer = pin!(self.client.execute(request));
         loop {
             if let Ok(answered) = timeout(patience, &mut answer).await {
                 return Ok(answered);
             }
             patience = idle;
-            let now = moved.load(Ordering::Relaxed);
+            let now = progress.moved();
+            if now == seen && progress.has_ended() && !went_over {
+                went_over = true;
+                patience = Timeouts::copying(now);
+                continue;
+            }
             if now == seen || started.elapsed() > whole {
                 return Err(stalled(started.elapsed()));
             }

@@ -65,7 +65,9 @@ pub fn driver(scheme: &str) -> Option<&'static Driver> {
 /// place and it is not to be made, `Denied`, or as the server has it.
 pub fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
     let driver = driver(address.scheme()).ok_or_else(|| unknown(address))?;
-    let storage = (driver.open)(address, access, intent)
+    let mut access = access.clone();
+    access.timeouts.sharing = access.connections.max(1);
+    let storage = (driver.open)(address, &access, intent)
         .map_err(|error| error.while_doing("cannot open", address.to_string()))?;
     Ok(Arc::new(named::Named::new(storage)))
 }

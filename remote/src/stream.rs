@@ -67,12 +67,13 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Says that this was all, and waits for the answer.
+    /// Says that this was all of so many bytes, and waits for the answer.
     ///
     /// # Errors
     /// Those of the request.
-    pub fn finish(mut self) -> Result<()> {
-        within(self.waiting(), self.ended())
+    pub fn finish(mut self, size_bytes: u64) -> Result<()> {
+        // First as long as the request itself waits, then once more: it knows better why there is none.
+        within(self.waiting() + Timeouts::copying(size_bytes), self.ended())
     }
 
     /// Ends the body as if it were whole, so that the server is done with it, and does not care for how that went.

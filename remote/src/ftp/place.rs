@@ -121,12 +121,11 @@ fn protection(address: &Address, tls: Option<&str>) -> Result<Protection> {
     }
 }
 
+/// Who to be: by the address, then by `~/.netrc`, then with the password that is given for all, which nobody gets who does not
+/// ask for one.
 fn account(address: &Address, access: &Access, host: &str) -> Result<Account> {
     let mut user = address.user().map(str::to_owned);
     let mut password = address.password().cloned();
-    if password.is_none() {
-        password = (access.password)()?;
-    }
     if (user.is_none() || password.is_none())
         && let Some(login) = netrc::find(access, host, user.as_deref())?
     {
@@ -134,9 +133,12 @@ fn account(address: &Address, access: &Access, host: &str) -> Result<Account> {
         password = password.or(Some(login.password));
     }
     let user = user.unwrap_or_else(|| ANONYMOUS.to_owned());
-    if user == ANONYMOUS && password.is_none() {
-        // By custom something like an address.
-        password = Some(Secret::new("icecore@"));
+    if password.is_none() {
+        password = match user == ANONYMOUS {
+            // By custom something like an address.
+            true => Some(Secret::new("icecore@")),
+            false => (access.password)()?,
+        };
     }
     let spoils = |text: &str| text.contains(['\r', '\n', '\0']);
     if spoils(&user) || password.as_ref().is_some_and(|password| spoils(password.expose())) {
@@ -229,7 +231,11 @@ mod tests {
         };
         let some = |user: &str, password: &str| (user.to_owned(), Some(password.to_owned()));
         assert_eq!(of("ftp://anna:typed@h/", Some("given")), some("anna", "typed"));
-        assert_eq!(of("ftp://anna@h/", Some("given")), some("anna", "given"));
+        assert_eq!(of("ftp://anna@h/", Some("given")), some("anna", "netrc"));
+        assert_eq!(of("ftp://h/", Some("given")), some("anna", "netrc"));
+        assert_eq!(of("ftp://bert@h/", Some("given")), some("bert", "given"));
+        assert_eq!(of("ftp://other/", Some("given")), some("anonymous", "icecore@"));
+        assert_eq!(of("ftp://anonymous@other/", Some("given")), some("anonymous", "icecore@"));
         assert_eq!(of("ftp://anna@h/", None), some("anna", "netrc"));
         assert_eq!(of("ftp://h/", None), some("anna", "netrc"));
         assert_eq!(of("ftp://bert@h/", None), ("bert".to_owned(), None));

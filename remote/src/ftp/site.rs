@@ -103,7 +103,8 @@ impl Site {
     /// As [`Pool::lease`].
     pub fn lease_to_write(&self) -> Result<Lease<'_>> {
         let mut lease = self.pool.lease()?;
-        while let Some(path) = self.leftovers().pop() {
+        // Not the lock itself in the condition: it would be held in the body, which may need it.
+        while let Some(path) = self.next_leftover() {
             if lease.ask("DELE", &path).is_err() {
                 self.leave(path);
                 drop(lease);
@@ -112,6 +113,10 @@ impl Site {
         }
         lease.begin();
         Ok(lease)
+    }
+
+    fn next_leftover(&self) -> Option<String> {
+        self.leftovers().pop()
     }
 
     fn leftovers(&self) -> MutexGuard<'_, Vec<String>> {
@@ -391,5 +396,63 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.names.lock().remove(self.name);
         self.names.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Access, Timeouts};
+    use crate::address::Address;
+    use crate::ftp::place::Place;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A server that lets everybody in, and hangs up on who removes something.
+    fn hanging_up() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(|stream| stream.ok()) {
+                stream.write_all(b"220 here\r\n").unwrap_or(());
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                for line in lines.map_while(|line| line.ok()).take_while(|line| !line.starts_with("DELE")) {
+                    let answer: &[u8] =
+                        if line.starts_with("USER") { b"230 in\r\n" } else { b"200 done\r\n" };
+                    stream.write_all(answer).unwrap_or(());
+                }
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_leftover_that_cannot_be_removed_stays_one_and_holds_nobody_up() {
+        let access = Access {
+            variable: Arc::new(|_| None),
+            home: None,
+            user: None,
+            password: Arc::new(|| Ok(None)),
+            timeouts: Timeouts::default(),
+            connections: 1,
+            patience: Patience::none(),
+            warn: Arc::new(|_| ()),
+        };
+        let address = Address::parse(&format!("ftp://127.0.0.1:{}/x", hanging_up())).unwrap();
+        let pool = Pool::new(Place::new(&address, &access).unwrap());
+        let site = Site::new(pool, "/x".to_owned(), Patience::none());
+        site.leave("/x/.icecore-tmp-1".to_owned());
+        let (told, leased) = std::sync::mpsc::channel();
+        // In a thread of its own: it would never come back if the list were held meanwhile.
+        std::thread::spawn(move || {
+            let is_leased = site.lease_to_write().is_ok();
+            let left = site.leftovers().clone();
+            told.send((is_leased, left)).unwrap();
+        });
+        let (is_leased, left) = leased.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(is_leased);
+        assert_eq!(left, ["/x/.icecore-tmp-1"]);
     }
 }

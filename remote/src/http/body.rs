@@ -5,21 +5,40 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::Body;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// What is handed to the connection at a time: a slow line takes that much well within an idle deadline.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// `body`, whose bytes are added to `moved` as the connection takes them.
-pub fn watched(body: Body, moved: Arc<AtomicU64>) -> Body {
-    Body::wrap(Watched { inner: body, rest: Bytes::new(), moved })
+/// How far a body is.
+#[derive(Default)]
+pub struct Progress {
+    moved: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    /// The bytes that the connection has taken.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Whether a body whose length nobody knew has come to its end.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// `body`, whose progress is noted as the connection takes it.
+pub fn watched(body: Body, progress: Arc<Progress>) -> Body {
+    Body::wrap(Watched { inner: body, rest: Bytes::new(), progress })
 }
 
 struct Watched {
     inner: Body,
     rest: Bytes,
-    moved: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 }
 
 impl HttpBody for Watched {
@@ -37,12 +56,17 @@ impl HttpBody for Watched {
                     // Trailers: nothing to count.
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
-                other => return other,
+                other => {
+                    if matches!(other, Poll::Ready(None)) {
+                        self.progress.ended.store(true, Ordering::Relaxed);
+                    }
+                    return other;
+                }
             }
         }
         let length = self.rest.len().min(PIECE_BYTES);
         let piece = self.rest.split_to(length);
-        self.moved.fetch_add(length as u64, Ordering::Relaxed);
+        self.progress.moved.fetch_add(length as u64, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -27,7 +27,7 @@ fn answering(answer: &'static str) -> Turn {
 }
 
 fn http() -> Http {
-    let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_millis(300) };
+    let timeouts = Timeouts { connect: Duration::from_secs(5), idle: Duration::from_millis(300), sharing: 1 };
     Http::new(timeouts, 2, None, None).unwrap()
 }
 
@@ -85,6 +85,30 @@ fn a_server_that_says_nothing_is_not_waited_for() {
     let error = run(async { http.send(http.request(Method::GET, url), 0).await.err().unwrap() });
     // The first wait is the one for a connection.
     assert_eq!((error.kind(), error.retry()), (Kind::Io, icecore::error::Retry::Later), "{error}");
+}
+
+#[test]
+fn a_server_has_longer_to_go_over_a_long_body() {
+    let slow: Turn = Box::new(|mut stream| {
+        let (mut end, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while !end.ends_with(b"\r\n0\r\n\r\n") {
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "the body ended early");
+            end.extend_from_slice(&piece[..length]);
+            end.drain(..end.len().saturating_sub(7));
+        }
+        // Longer than two idle deadlines, and not as long as 64 MiB allow.
+        std::thread::sleep(Duration::from_millis(1500));
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+    });
+    let url = serving(vec![slow]);
+    let idle = Duration::from_millis(500);
+    let http = Http::new(Timeouts { connect: idle, idle, sharing: 1 }, 1, None, None).unwrap();
+    let pieces = std::iter::repeat_n(bytes::Bytes::from(vec![0; 1 << 20]), 64);
+    let body = futures_util::stream::iter(pieces.map(Ok::<_, std::io::Error>));
+    let request = http.request(Method::PUT, url).body(reqwest::Body::wrap_stream(body));
+    let status = run(async { http.send(request, usize::MAX).await.unwrap().status() });
+    assert_eq!(status, StatusCode::NO_CONTENT);
 }
 
 #[test]

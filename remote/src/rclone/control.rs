@@ -4,7 +4,7 @@
 //! told by asking for the length, since rclone's answer to it is not valid.
 
 use super::in_the_way;
-use super::process::USER;
+use super::process::{USER, unguessable};
 use crate::access::{Secret, Timeouts};
 use crate::http::{Http, Response, limited, read_body_limited, read_exactly};
 use crate::tree::{self, Entry, Named, is_empty, missing, parent};
@@ -18,9 +18,39 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What stands around the bytes of an upload; no file can hold it by chance.
-const BOUNDARY: &str = "icecore-4f1d7c52a9e84b60b3de1c3c40f6a3d1";
+/// What stands around the bytes of one upload.
+pub struct Frame {
+    /// What ends the bytes. It is drawn for each upload: what is backed up may hold every boundary that was ever used, and could
+    /// otherwise end the object early and begin another.
+    boundary: String,
+    /// What has to stand before the bytes.
+    pub head: Bytes,
+    /// What has to stand behind them.
+    pub tail: Bytes,
+}
+
+impl Frame {
+    /// For an upload under a temporary name.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn new(name: &str) -> Result<Frame> {
+        let boundary = unguessable()?;
+        let file = name.rsplit('/').next().unwrap_or_default();
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        );
+        let tail = format!("\r\n--{boundary}--\r\n");
+        Ok(Frame { boundary, head: head.into(), tail: tail.into() })
+    }
+
+    fn content_type(&self) -> String {
+        format!("multipart/form-data; boundary={}", self.boundary)
+    }
+}
 
 /// Rclone's remote control for one place.
 #[derive(Clone)]
@@ -55,7 +85,8 @@ impl Control {
         timeouts: Timeouts,
         connections: usize,
     ) -> Result<Control> {
-        let http = Http::new(timeouts, connections, None, None)?;
+        // A proxy of the environment is for the network; this is not on it.
+        let http = Http::made(timeouts, connections, |builder| Ok(builder.no_proxy()))?;
         let server = Url::parse(&format!("http://127.0.0.1:{port}/"))
             .map_err(|e| Error::new(Kind::Io, "cannot address rclone").because(e))?;
         Ok(Control { http, server, place: place.into(), password })
@@ -69,9 +100,14 @@ impl Control {
 
     /// Has rclone do something; `None` when what it is to be done with is not there.
     async fn call(&self, what: &str, input: Value) -> Result<Option<Value>> {
+        self.call_patiently(what, input, Duration::ZERO).await
+    }
+
+    /// As [`Control::call`], for what may take so much longer.
+    async fn call_patiently(&self, what: &str, input: Value, patience: Duration) -> Result<Option<Value>> {
         let request =
             self.request(Method::POST, what).header(CONTENT_TYPE, "application/json").body(input.to_string());
-        let response = self.http.send(request, 0).await?;
+        let response = self.http.send_patiently(request, 0, patience).await?;
         match response.status() {
             StatusCode::OK => {
                 let answer = read_body_limited(response, TREE_ANSWER_BYTES).await?;
@@ -148,11 +184,11 @@ impl Control {
         self.call("operations/mkdir", json!({"fs": &*self.place, "remote": ""})).await.map(drop)
     }
 
-    /// Uploads a body that is framed by [`Control::framed`].
+    /// Uploads a body that has this frame around it.
     ///
     /// # Errors
     /// As rclone has it.
-    pub async fn upload(&self, name: &str, body: Body, body_bytes: usize) -> Result<()> {
+    pub async fn upload(&self, name: &str, frame: &Frame, body: Body, body_bytes: usize) -> Result<()> {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut url = self.server.clone();
         url.set_path("operations/uploadfile");
@@ -162,8 +198,7 @@ impl Control {
             encoded(parent(name).unwrap_or_default())
         )));
         let request = self.http.request(Method::POST, url).basic_auth(USER, Some(self.password.expose()));
-        let request =
-            request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(body);
+        let request = request.header(CONTENT_TYPE, frame.content_type()).body(body);
         let response = self.http.send(request, body_bytes).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
@@ -171,27 +206,18 @@ impl Control {
         }
     }
 
-    /// What has to stand before and behind the bytes of an upload under a temporary name.
-    pub fn framed(name: &str) -> (Bytes, Bytes) {
-        let file = name.rsplit('/').next().unwrap_or_default();
-        let head = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n"
-        );
-        (head.into(), format!("\r\n--{BOUNDARY}--\r\n").into())
-    }
-
-    /// Gives an object another name, whose object is replaced.
+    /// Gives an object another name, whose object is replaced. Where the remote cannot rename it is a copy, which may take so much
+    /// longer.
     ///
     /// # Errors
     /// As rclone has it.
-    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+    pub async fn rename(&self, from: &str, to: &str, patience: Duration) -> Result<()> {
         // Otherwise one of the same length and time would be taken for the same.
         let config = json!({"IgnoreTimes": true});
         let place = &*self.place;
         let input =
             json!({"srcFs": place, "srcRemote": from, "dstFs": place, "dstRemote": to, "_config": config});
-        match self.call("operations/movefile", input).await? {
+        match self.call_patiently("operations/movefile", input, patience).await? {
             Some(_) => Ok(()),
             None => Err(Error::new(Kind::Io, "what was stored is gone before it got its name").retry_later()),
         }
@@ -376,6 +402,18 @@ mod tests {
             let error = judged(status, said);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
         }
+    }
+
+    #[test]
+    fn every_upload_has_a_boundary_of_its_own() {
+        let (one, other) = (Frame::new("a/tmp-1").unwrap(), Frame::new("a/tmp-1").unwrap());
+        assert_ne!(one.boundary, other.boundary);
+        // At least 128 bits, and no longer than a boundary may be.
+        assert!((32..=70).contains(&one.boundary.len()), "{}", one.boundary);
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text(&one.head).starts_with(&format!("--{}\r\n", one.boundary)));
+        assert!(text(&one.head).contains("filename=\"tmp-1\""));
+        assert_eq!(text(&one.tail), format!("\r\n--{}--\r\n", one.boundary));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const PROGRAM: &str = "rclone";
 /// Who rclone is told to let in, beside the password.
 pub const USER: &str = "icecore";
-/// Bytes of a password, which is written in twice as many digits.
-const PASSWORD_BYTES: usize = 24;
+/// Bytes of a password or a boundary, which is written in twice as many digits.
+const RANDOM_BYTES: usize = 24;
 /// Lines of its words that are kept for an error, and bytes of one.
 const LINES: usize = 8;
 const LINE_BYTES: u64 = 4 << 10;
@@ -69,7 +69,7 @@ const NOT_INHERITED: [&str; 16] = [
 /// # Errors
 /// `Unsupported` when there is no rclone; `Io` with its words when it does not come up.
 pub fn start(access: &Access) -> Result<(Serving, u16, Secret)> {
-    let password = password()?;
+    let password = Secret::new(unguessable()?);
     let config = (access.variable)("RCLONE_CONFIG");
     let tied: Vec<&str> = ["--pdeathsig", "TERM", "--", PROGRAM].into_iter().chain(ARGUMENTS).collect();
     let mut commands =
@@ -166,20 +166,23 @@ fn lines(stream: impl Read, each: &mut dyn FnMut(&str)) {
     }
 }
 
-/// A password that nobody can guess.
-fn password() -> Result<Secret> {
-    let mut random = [0u8; PASSWORD_BYTES];
+/// Digits that nobody can guess.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn unguessable() -> Result<String> {
+    let mut random = [0u8; RANDOM_BYTES];
     let mut filled = 0;
     while filled < random.len() {
         let flags = rustix::rand::GetRandomFlags::empty();
         filled += rustix::rand::getrandom(&mut random[filled..], flags)
             .map_err(|e| Error::io("cannot get", "random bytes", e))?;
     }
-    let mut text = String::with_capacity(2 * PASSWORD_BYTES);
+    let mut text = String::with_capacity(2 * RANDOM_BYTES);
     for byte in random {
         write!(text, "{byte:02x}").map_err(|e| Error::new(Kind::Io, "cannot write").because(e))?;
     }
-    Ok(Secret::new(text))
+    Ok(text)
 }
 
 /// The last lines that rclone has said.
@@ -285,9 +288,9 @@ mod tests {
 
     #[test]
     fn passwords_are_long_and_different() {
-        let (one, other) = (password().unwrap(), password().unwrap());
-        assert_eq!(one.expose().len(), 2 * PASSWORD_BYTES);
-        assert_ne!(one.expose(), other.expose());
+        let (one, other) = (unguessable().unwrap(), unguessable().unwrap());
+        assert_eq!(one.len(), 2 * RANDOM_BYTES);
+        assert_ne!(one, other);
     }
 
     #[test]

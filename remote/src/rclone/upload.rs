@@ -4,7 +4,7 @@
 //! looks before, and in this process only one at a time does so with a name. A long object is one request whose body is sent
 //! while it is written; it cannot be resumed.
 
-use super::control::{Control, Tree, blocked};
+use super::control::{Control, Frame, Tree, blocked};
 use super::in_the_way;
 use super::process::Serving;
 use crate::access::Timeouts;
@@ -49,10 +49,10 @@ impl Store {
     pub fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         let temporary = temporary_beside(name.as_str());
         let length = bytes.len();
-        let done = within(self.timeouts.whole(length), async {
-            let (head, tail) = Control::framed(&temporary);
-            let body = Bytes::from([&head[..], bytes, &tail].concat());
-            let uploaded = self.control.upload(&temporary, Body::from(body), length).await;
+        let done = within(self.timeouts.whole(length) + Timeouts::copying(length as u64) * 2, async {
+            let frame = Frame::new(&temporary)?;
+            let body = Bytes::from([&frame.head[..], bytes, &frame.tail].concat());
+            let uploaded = self.control.upload(&temporary, &frame, Body::from(body), length).await;
             self.explained(&temporary, uploaded).await?;
             self.publish(&temporary, length as u64, name, mode).await
         });
@@ -90,7 +90,8 @@ impl Store {
         if mode == PutMode::CreateNew && self.control.size(name.as_str()).await?.is_some() {
             return Err(taken(name));
         }
-        let Err(error) = self.control.rename(temporary, name.as_str()).await else { return Ok(()) };
+        let patience = Timeouts::copying(size_bytes);
+        let Err(error) = self.control.rename(temporary, name.as_str(), patience).await else { return Ok(()) };
         // A folder may have the name; one with nothing in it goes.
         let above = Tree { control: self.control.clone(), with_times: false };
         let entries = above.entries(parent(name.as_str())).await?.unwrap_or_default();
@@ -102,7 +103,7 @@ impl Store {
             return Err(error);
         }
         match above.remove_if_empty(name.as_str()).await? {
-            true => self.control.rename(temporary, name.as_str()).await,
+            true => self.control.rename(temporary, name.as_str(), patience).await,
             false => Err(in_the_way("a folder is in the way of", name.as_str())),
         }
     }
@@ -157,11 +158,12 @@ impl Upload {
     /// Begins to send, with what there is.
     fn send(&mut self) -> Result<Sending> {
         let temporary = temporary_beside(self.name.as_str());
-        let (head, tail) = Control::framed(&temporary);
-        let first = Bytes::from([&head[..], &std::mem::take(&mut self.begun)].concat());
+        let frame = Frame::new(&temporary)?;
+        let tail = frame.tail.clone();
+        let first = Bytes::from([&frame.head[..], &std::mem::take(&mut self.begun)].concat());
         let (store, target) = (self.store.clone(), temporary.clone());
         let body = Outgoing::begin(first, self.store.timeouts, move |body| async move {
-            let uploaded = store.control.upload(&target, body, usize::MAX).await;
+            let uploaded = store.control.upload(&target, &frame, body, usize::MAX).await;
             store.explained(&target, uploaded).await
         })?;
         Ok(Sending { temporary, body, tail })
@@ -186,9 +188,10 @@ impl Upload {
         let Some(Sending { temporary, mut body, tail }) = self.sending.take() else {
             return self.store.put(&self.name, &self.begun, self.mode);
         };
-        let done = body.write(&tail).and_then(|()| body.finish()).and_then(|()| {
+        let done = body.write(&tail).and_then(|()| body.finish(self.size_bytes)).and_then(|()| {
             let publish = self.store.publish(&temporary, self.size_bytes, &self.name, self.mode);
-            within(self.store.timeouts.whole(0), publish)
+            // Not every remote can rename: it may be a copy.
+            within(self.store.timeouts.whole(0) + Timeouts::copying(self.size_bytes) * 2, publish)
         });
         if done.is_err() {
             self.store.discard(&temporary);

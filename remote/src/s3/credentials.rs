@@ -131,7 +131,7 @@ fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
     if is_off && !has_more {
         return Err(Error::new(Kind::Denied, "no keys for the server").hint(HINT));
     }
-    let Timeouts { connect, idle } = access.timeouts;
+    let Timeouts { connect, idle, .. } = access.timeouts;
     // Nothing is tried again here: whoever calls does that.
     let retry = RetryConfig { max_retries: 0, retry_timeout: idle, ..RetryConfig::default() };
     let client = ClientOptions::new().with_connect_timeout(connect).with_timeout(idle);

@@ -32,6 +32,17 @@ impl Fault {
         self.status == StatusCode::NOT_IMPLEMENTED || self.code == "NotImplemented"
     }
 
+    /// Whether the server has surely not done what it was asked for.
+    pub(super) fn is_refusal(&self) -> bool {
+        let is_late = self.status == StatusCode::REQUEST_TIMEOUT;
+        self.status.is_client_error() && !is_late || self.is_not_implemented()
+    }
+
+    /// Whether the time of the signature is too far from the server's.
+    pub(super) fn is_skewed(&self) -> bool {
+        self.code == "RequestTimeTooSkewed"
+    }
+
     /// Whether a condition of the request did not hold.
     pub(super) fn is_precondition(&self) -> bool {
         self.status == StatusCode::PRECONDITION_FAILED || self.code == "PreconditionFailed"
@@ -140,6 +151,9 @@ impl Fault {
             }
             "RequestTimeTooSkewed" => "the clock of this machine is wrong",
             "InvalidObjectState" => "the object is archived: it has to be restored from there first",
+            "InvalidPart" => {
+                "some servers (Cloudflare R2) want all parts of an object to be of one size: add part-size=64 to the address"
+            }
             "BucketAlreadyExists" => "a bucket of this name belongs to somebody else",
             _ => "",
         };
@@ -210,6 +224,24 @@ mod tests {
         for (status, code, kind, retry) in cases {
             let error = coded(status, code);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_done() {
+        for (status, code, refused) in [
+            (400, "InvalidPart", true),
+            (403, "AccessDenied", true),
+            (412, "PreconditionFailed", true),
+            (501, "NotImplemented", true),
+            (408, "", false),
+            (500, "InternalError", false),
+            (503, "SlowDown", false),
+            (504, "", false),
+            (200, "InternalError", false),
+        ] {
+            let fault = fault(status, &format!("<Error><Code>{code}</Code></Error>"));
+            assert_eq!(fault.is_refusal(), refused, "{status} {code}");
         }
     }
 

@@ -191,6 +191,17 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
+        let answer = self.attempt(request).await?;
+        // The signature may have grown old on the way. What was refused has not been done.
+        match answer.status == StatusCode::FORBIDDEN && answer.fault().is_skewed() {
+            true => self.attempt(request).await,
+            false => Ok(answer),
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Answer> {
+        // A signature has a time: it is made when nothing has to be waited for any more.
+        let slot = self.http.slot().await?;
         let (url, headers) = self.signed(request).await?;
         let mut sent = reqwest::Request::new(request.method.clone(), url);
         *sent.headers_mut() = headers;
@@ -200,7 +211,7 @@ impl Client {
             patience: request.patience,
             is_repeatable: request.is_repeatable,
         };
-        let response = self.http.send_as(sent, manner).await.map_err(failure::trusted)?;
+        let response = self.http.send_in(slot, sent, manner).await.map_err(failure::trusted)?;
         self.take(request, response).await
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariants: what the server has not confirmed is kept and sent again by itself; what is kept is bounded
 //! ([`S3_PARTS_UNDERWAY_BYTES`], and one part that is being filled). Whether an end whose answer was lost has come to be is
-//! told by a random mark that the object carries. A writer that is dropped takes back what it has sent.
+//! told by a random mark that the object carries. A writer that is dropped takes back what it has sent, unless the server may be
+//! putting it together: to abort then may cost the object, which the server may have.
 
 use super::answer::Element;
 use super::failure::Fault;
@@ -167,8 +168,8 @@ impl Writer {
         })
     }
 
-    /// Makes the parts an object.
-    fn complete(&self, id: &str) -> Result<()> {
+    /// Makes the parts an object. After a failure `in_doubt` says whether the server may have done it, or do it yet.
+    fn complete(&self, id: &str, in_doubt: &mut bool) -> Result<()> {
         let is_new = self.mode == PutMode::CreateNew;
         let is_aws = self.bucket.client.place.is_aws();
         let wait = JOIN * u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
@@ -186,12 +187,13 @@ impl Writer {
                     _ => (),
                 }
             }
-            let mut answer = self.bucket.client.ask(if is_conditional { &conditional } else { &request })?;
-            if is_conditional && !answer.status.is_success() && answer.fault().is_not_implemented() {
+            let first = if is_conditional { &conditional } else { &request };
+            let mut objected = self.end(first, in_doubt)?;
+            if is_conditional && objected.as_ref().is_some_and(Fault::is_not_implemented) {
                 is_conditional = false;
-                answer = self.bucket.client.ask(&request)?;
+                objected = self.end(&request, in_doubt)?;
             }
-            let Some(fault) = objection(&answer)? else { return Ok(()) };
+            let Some(fault) = objected else { return Ok(()) };
             if fault.is_precondition() {
                 return Err(taken());
             }
@@ -200,6 +202,17 @@ impl Writer {
             }
             Err(fault.error())
         })
+    }
+
+    /// Asks for the end of the upload once; what the server has against it.
+    fn end(&self, request: &Request, in_doubt: &mut bool) -> Result<Option<Fault>> {
+        // From here on, until the server has refused; not even that says anything of an earlier attempt.
+        let before = std::mem::replace(in_doubt, true);
+        let objected = objection(&self.bucket.client.ask(request)?)?;
+        if objected.as_ref().is_some_and(Fault::is_refusal) {
+            *in_doubt = before;
+        }
+        Ok(objected)
     }
 
     /// What the object is made of.
@@ -232,6 +245,10 @@ impl Writer {
             "the server made another object of the parts:",
             format!("{} bytes", seen.size_bytes),
         );
+        // What does not carry the mark may be what somebody else has put there meanwhile.
+        if seen.mark.as_deref() != Some(self.mark.as_str()) {
+            return Err(error);
+        }
         let delete = Request::new(Method::DELETE, Some(&self.key));
         bucket
             .client
@@ -286,11 +303,20 @@ impl ObjectWriter for Writer {
         while !self.underway.is_empty() {
             self.settle()?;
         }
-        if let Some(id) = self.id.clone() {
-            self.complete(&id)?;
+        // There is nothing to take back once it is an object, or may be.
+        if let Some(id) = self.id.take() {
+            let mut in_doubt = false;
+            if let Err(error) = self.complete(&id, &mut in_doubt) {
+                match in_doubt {
+                    false => self.id = Some(id),
+                    true => (self.bucket.warn)(&format!(
+                        "whether {} ({}) was put together is not known; 'check --clean' takes away later what is left of it",
+                        self.key, self.bucket.label
+                    )),
+                }
+                return Err(error);
+            }
         }
-        // There is nothing left to take back.
-        self.id = None;
         self.confirm()
     }
 }

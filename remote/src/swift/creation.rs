@@ -18,6 +18,7 @@ use super::container::{Container, checksum};
 use super::listing::{Pages, Row};
 use super::names::{is_id, unique};
 use super::removal::remove_all;
+use crate::access::Timeouts;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use reqwest::header::HeaderMap;
@@ -65,7 +66,8 @@ where
     // Of this process one goes at a time: the others would only be in each other's way.
     let _turn = container.gates[gate(&fingerprint)].lock().await;
     let folder = format!("{}{fingerprint}/", container.place.tickets());
-    let may_take = container.timeouts.whole(bytes);
+    // As if the line were not shared: others wait for the lease of one that was killed.
+    let may_take = Timeouts { sharing: 1, ..container.timeouts }.whole(bytes);
     let lease = may_take * 2;
     let give_up = Instant::now() + lease + container.timeouts.idle;
     let mut wait = FIRST_WAIT;

@@ -36,7 +36,15 @@ pub fn delete(container: &Container, full: &str) -> Result<()> {
     if head.is_static {
         return run(delete_static(container, full));
     }
-    run(container.remove(full))?;
+    if head.target.is_none() {
+        return run(container.remove(full));
+    }
+    // Repeated here: whoever comes again from outside does not find the manifest, and does not know of its segments.
+    container.patience.retrying(full, |again| match run(container.remove(full)) {
+        // By an attempt whose answer was lost.
+        Err(error) if again && error.kind() == Kind::NotFound => Ok(()),
+        done => done,
+    })?;
     remove_segments_of(container, full, &head);
     Ok(())
 }

@@ -135,7 +135,8 @@ impl Writer {
         bridge::runtime()?.block_on(sent).unwrap_or_else(|lost| Err(panicked(lost)))
     }
 
-    fn put_manifest(&self) -> Result<()> {
+    /// Puts the manifest. After a failure `may_be_there` says whether one of the attempts may have stored it, or may yet.
+    fn put_manifest(&self, may_be_there: &mut bool) -> Result<()> {
         let mut headers = self.marked()?;
         headers.insert(MANIFEST, value(&self.folder.manifest)?);
         headers.insert(LENGTH, value(&self.total.to_string())?);
@@ -147,6 +148,8 @@ impl Writer {
                 PutMode::CreateNew => run(alone(container, full, 0, put)),
                 PutMode::Unique | PutMode::Replace => run(put()),
             };
+            // What a later attempt meets says nothing of this one.
+            *may_be_there |= done.as_ref().is_err_and(|error| error.retry() == Retry::Later);
             match done {
                 Err(error) if again && error.kind() == Kind::AlreadyExists && !self.is_mine()? => Err(error),
                 Err(error) if again && error.kind() == Kind::AlreadyExists => Ok(()),
@@ -168,12 +171,13 @@ impl Writer {
         while !self.under_way.is_empty() {
             self.wait_for_one()?;
         }
-        let Err(error) = self.put_manifest() else {
+        let mut may_be_there = false;
+        let Err(error) = self.put_manifest(&mut may_be_there) else {
             self.settled = true;
             return Ok(());
         };
-        if error.retry() == Retry::Later {
-            // It may have arrived, or arrive yet: the segments stay in any case.
+        if may_be_there {
+            // The segments stay in any case.
             self.settled = true;
             if self.is_mine().unwrap_or(false) {
                 return Ok(());
@@ -265,10 +269,12 @@ pub fn put_whole(
         PutMode::CreateNew => run(alone(container, full, bytes.len(), || put(true))),
         PutMode::Unique => run(put(true)),
         PutMode::Replace => {
-            run(put(false))?;
-            if let Some(previous) = previous {
-                removal::remove_segments_of(container, full, previous);
-            }
+            let Some(previous) = previous.filter(|previous| previous.target.is_some()) else {
+                return run(put(false));
+            };
+            // Repeated here: whoever comes again from outside does not find what the one before was made of.
+            container.patience.retrying(full, |_| run(put(false)))?;
+            removal::remove_segments_of(container, full, previous);
             Ok(())
         }
     }

@@ -13,6 +13,7 @@ use icecore::error::{Error, Kind, Result};
 use reqwest::Url;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Folders of one storage; clones know what the others know.
 #[derive(Clone)]
@@ -108,7 +109,7 @@ impl Folders {
     }
 
     async fn put_back(&self, away: &str, folder: &str, from: &Url, to: &Url) -> Result<()> {
-        match self.dav.rename(from, to, false).await {
+        match self.dav.rename(from, to, false, Duration::ZERO).await {
             Ok(Moved::Done) => Ok(()),
             Ok(Moved::Taken | Moved::Missing) => Err(stranded(away, folder)),
             Err(error) => {
@@ -157,7 +158,7 @@ impl tree::Folders for Folders {
         let away = temporary_beside(folder);
         let (here, there) = (place.folder(Some(folder)), place.folder(Some(&away)));
         self.forget(Some(folder));
-        if self.dav.rename(&here, &there, false).await? != Moved::Done {
+        if self.dav.rename(&here, &there, false, Duration::ZERO).await? != Moved::Done {
             return Ok(false);
         }
         if is_empty(self, &away, true).await? {

@@ -79,9 +79,19 @@ impl Dav {
 
     /// Sends what `make` makes, again while the resource is locked.
     async fn send(&self, bytes: usize, make: impl Fn() -> Result<RequestBuilder>) -> Result<Response> {
+        self.send_patiently(bytes, Duration::ZERO, make).await
+    }
+
+    /// As [`Dav::send`], to a server that may think so much longer.
+    async fn send_patiently(
+        &self,
+        bytes: usize,
+        patience: Duration,
+        make: impl Fn() -> Result<RequestBuilder>,
+    ) -> Result<Response> {
         let mut wait = LOCKED_WAIT;
         for _ in 0..LOCKED_WAITS {
-            let response = self.http.send(make()?, bytes).await?;
+            let response = self.http.send_patiently(make()?, bytes, patience).await?;
             if response.status() != StatusCode::LOCKED {
                 return Ok(response);
             }
@@ -200,18 +210,18 @@ impl Dav {
         }
     }
 
-    /// Gives a resource another name on the same server.
+    /// Gives a resource another name on the same server, which may take so much longer to do it than others.
     ///
     /// # Errors
     /// As the server has it.
-    pub async fn rename(&self, from: &Url, to: &Url, replace: bool) -> Result<Moved> {
+    pub async fn rename(&self, from: &Url, to: &Url, replace: bool, patience: Duration) -> Result<Moved> {
         let attempt = async |as_path: bool| {
             let target = if as_path { to.path() } else { to.as_str() };
             let make = || {
                 let request = self.request("MOVE", from.clone())?.header("Destination", target);
                 Ok(request.header("Overwrite", if replace { "T" } else { "F" }))
             };
-            self.send(0, make).await
+            self.send_patiently(0, patience, make).await
         };
         let as_path = self.targets_as_paths.load(Ordering::Relaxed);
         let mut response = attempt(as_path).await?;

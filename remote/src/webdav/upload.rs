@@ -30,7 +30,7 @@ impl Folders {
     pub fn put(&self, name: &ObjectName, bytes: Bytes, mode: PutMode, timeouts: &Timeouts) -> Result<()> {
         let temporary = temporary_beside(name.as_str());
         let length = bytes.len();
-        let done = within(timeouts.whole(length), async {
+        let done = within(timeouts.whole(length) + Timeouts::copying(length as u64) * 2, async {
             self.store(&temporary, bytes).await?;
             self.publish(&temporary, length as u64, name, mode).await
         });
@@ -90,13 +90,14 @@ impl Folders {
         if mode == PutMode::Replace {
             self.clear_the_way(name).await?;
         }
-        let moved = self.dav.rename(&from, &to, mode == PutMode::Replace).await?;
+        let patience = Timeouts::copying(size_bytes);
+        let moved = self.dav.rename(&from, &to, mode == PutMode::Replace, patience).await?;
         if moved != Moved::Done {
             // An empty folder has the name, or an object that may be gone by now.
             if self.clear_the_way(name).await? && moved == Moved::Taken {
                 return Err(taken(name));
             }
-            match self.dav.rename(&from, &to, false).await? {
+            match self.dav.rename(&from, &to, false, patience).await? {
                 Moved::Done => (),
                 Moved::Missing => return Err(vanished()),
                 Moved::Taken => return Err(taken(name)),
@@ -231,9 +232,10 @@ impl ObjectWriter for Upload {
             let bytes = Bytes::from(std::mem::take(&mut self.begun));
             return self.folders.put(&self.name, bytes, self.mode, &self.timeouts);
         };
-        let done = body.finish().and_then(|()| {
+        let done = body.finish(self.size_bytes).and_then(|()| {
             let publish = self.folders.publish(&temporary, self.size_bytes, &self.name, self.mode);
-            within(self.timeouts.whole(0), publish)
+            // On some servers a move is a copy.
+            within(self.timeouts.whole(0) + Timeouts::copying(self.size_bytes) * 2, publish)
         });
         if done.is_err() {
             self.folders.discard(&temporary, &self.timeouts);

@@ -552,7 +552,7 @@ fn a_server_that_says_nothing_is_given_up() {
     for silent in ["MLST", "EPSV", "STOR", "RNTO"] {
         with(Pyftpdlib { silent, ..Pyftpdlib::new(Protection::Off) }, |place| {
             let second = Duration::from_millis(500);
-            let timeouts = Timeouts { connect: second, idle: second };
+            let timeouts = Timeouts { connect: second, idle: second, ..Timeouts::default() };
             let access = Access { timeouts, ..access(&[], Some(PASSWORD)) };
             let opened = open(&place.address("x"), &access, Intent::Create);
             let done = opened.and_then(|storage| storage.put(&name("a"), b"a", PutMode::Replace));

@@ -29,7 +29,11 @@ pub fn access(variables: &[(&str, &str)], password: Option<&str>) -> Access {
         home: None,
         user: Some("nobody".to_owned()),
         password: Arc::new(move || Ok(password.clone())),
-        timeouts: Timeouts { connect: Duration::from_secs(10), idle: Duration::from_secs(20) },
+        timeouts: Timeouts {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(20),
+            ..Timeouts::default()
+        },
         connections: 8,
         patience: Patience::none(),
         warn: Arc::new(|_| ()),

@@ -1,6 +1,6 @@
 //! S3: on moto, plain and checking signatures; and through proxies that do what some servers and lines do.
 
-mod proxy;
+pub mod proxy;
 
 use crate::{access, not_run};
 use icecore::error::Retry as Again;
@@ -466,6 +466,35 @@ fn a_lost_answer_to_the_last_step_is_no_failure() {
 }
 
 #[test]
+fn an_upload_whose_end_may_have_happened_is_not_aborted() {
+    let Some((moto, target, _folder)) = moto(Moto::start) else { return };
+    let direct = target.create("doubt");
+    let aborts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&aborts);
+    let proxy = Proxy::losing(moto.port, move |head| {
+        counted.fetch_add(usize::from(head.starts_with("DELETE")), Ordering::Relaxed);
+        head.starts_with("POST") && head.contains("uploadId")
+    });
+    let target = Target { endpoint: proxy.endpoint(), ..target };
+    let mut access = target.access();
+    let told = told(&mut access);
+    let storage = icecore_remote::open(&target.address("doubt?part-size=5"), &access, Intent::Open).unwrap();
+    let bytes = bytes_of(5, 12 << 20);
+    let mut writer = storage.writer(&name("long"), PutMode::Replace).unwrap();
+    writer.write(&bytes).unwrap();
+    assert_eq!(writer.finish().unwrap_err().retry(), Again::Later);
+    assert_eq!(aborts.load(Ordering::Relaxed), 0);
+    assert!(told.lock().unwrap().iter().any(|text| text.contains("is not known")), "{told:?}");
+    // It had happened.
+    assert!(direct.read(&name("long"), 0, bytes.len() + 1).unwrap() == bytes);
+    // One that did not come to its end is taken back.
+    let mut writer = storage.writer(&name("dropped"), PutMode::Replace).unwrap();
+    writer.write(&bytes).unwrap();
+    drop(writer);
+    assert_eq!(aborts.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn parts_whose_connection_broke_are_sent_again() {
     let Some((moto, target, _folder)) = moto(Moto::start) else { return };
     let direct = target.create("broken");
@@ -493,7 +522,8 @@ fn open_at(said: &'static [u8], hangs: bool) -> (Error, Duration) {
     let key = ("a".to_owned(), "b".to_owned());
     let target = Target { endpoint: format!("http://127.0.0.1:{port}"), region: "x".to_owned(), key };
     let mut access = target.access();
-    access.timeouts = Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) };
+    access.timeouts =
+        Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1), ..Timeouts::default() };
     let begun = Instant::now();
     let error = icecore_remote::open(&target.address("b"), &access, Intent::Open).err().unwrap();
     (error, begun.elapsed())

@@ -1,5 +1,6 @@
 //! OpenStack Swift, with its own login and with Keystone's.
 
+use crate::s3::proxy::Proxy;
 use crate::{access, not_run};
 use icecore::error::{Error, Kind, Result, Retry as Again};
 use icecore::name::ObjectName;
@@ -14,7 +15,7 @@ use icecore_testkit::servers::swift::{Options, Swift, USER};
 use reqwest::{Client, Method, StatusCode};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 
@@ -258,6 +259,39 @@ fn a_long_object_is_replaced_whole() {
         assert_eq!(storage.read(&name(object), 0, 100).unwrap(), b"short");
         storage.delete(&name(object)).unwrap();
     }
+}
+
+#[test]
+fn lost_answers_leave_no_segments_behind() {
+    let Some((_folder, swift)) = started(&Options::default()) else { return };
+    let raw = Raw::new(&swift);
+    raw.put("c", &[], b"");
+    let (puts, removals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let account = reqwest::Url::parse(&raw.url).unwrap();
+    // Of three requests to store or to remove the object itself, the first two are not answered.
+    let proxy = Proxy::losing(account.port().unwrap(), move |head| {
+        let first = head.split("\r\n").next().unwrap_or_default();
+        let count = match first.split(' ').next() {
+            _ if !first.contains("/c/long ") => return false,
+            Some("PUT") => &puts,
+            Some("DELETE") => &removals,
+            _ => return false,
+        };
+        count.fetch_add(1, Ordering::Relaxed) % 3 != 2
+    });
+    let url = format!("{}{}", proxy.endpoint(), account.path());
+    let variables = [("OS_STORAGE_URL", url), ("OS_AUTH_TOKEN", raw.token.clone())];
+    let mut access = access_to(&variables.map(|(name, value)| (name.to_owned(), value)));
+    access.patience = Patience::new(Policy { attempts: 4, ..Policy::default() }, Arc::new(|_| Ok(())));
+    let storage = at("swift://c?segment-size=1", &access, Intent::Open).unwrap();
+    let bytes = bytes_of(5 << 19);
+    write(storage.as_ref(), "long", &bytes, PutMode::Replace).unwrap();
+    assert_eq!(raw.names("c").len(), 4, "{:?}", raw.names("c"));
+    storage.put(&name("long"), b"short", PutMode::Replace).unwrap();
+    assert_eq!(raw.names("c"), ["long"]);
+    write(storage.as_ref(), "long", &bytes, PutMode::Replace).unwrap();
+    storage.delete(&name("long")).unwrap();
+    assert_eq!(raw.names("c"), [""; 0]);
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Session {
     /// The answer after a transfer that did not end as usual.
     fn answer_soon(&mut self, verb: &str) -> Result<Reply> {
         let (connect, idle) = (self.timeouts.connect.min(CUT_WAIT), self.timeouts.idle.min(CUT_WAIT));
-        self.deadline = Deadline::new(Timeouts { connect, idle });
+        self.deadline = Deadline::new(Timeouts { connect, idle, ..self.timeouts });
         self.answer(verb)
     }
 

@@ -102,7 +102,8 @@ fn a_long_object_whose_acknowledged_bytes_are_lost_is_not_finished() {
 #[test]
 fn a_server_that_stands_still_is_an_error_in_time() {
     let Some(place) = Place::new() else { return };
-    let timeouts = Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) };
+    let timeouts =
+        Timeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1), ..Timeouts::default() };
     let storage = place.open_as("x", &Access { timeouts, ..access(&[], None) });
     put(&*storage, "a", b"1").unwrap();
     let mut writer = storage.writer(&name("b"), PutMode::CreateNew).unwrap();
