@@ -27,6 +27,7 @@ use crate::mirror::Mirrors;
 use crate::profile::Environment;
 use crate::{exit, output, signals};
 use files::Job;
+use icecore::engine::rsync;
 use icecore::error::{Error, Kind, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -174,6 +175,8 @@ fn engine(values: &Values) -> Result<&'static str> {
     }
     match values.text("engine").as_deref() {
         Some("tar") => Ok("tar"),
+        // On a storage both of Freezer's are called so. What they have stored is restored; what is made is Icecore's own.
+        Some("rsync" | "rsyncv2") => Ok(rsync::NAME),
         other => {
             let name = other.unwrap_or_default();
             Err(Error::new(Kind::Unsupported, "not in this version:").on(format!("--engine {name}")))

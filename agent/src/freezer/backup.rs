@@ -8,6 +8,7 @@ use crate::progress::Terminal;
 use crate::{exit, output};
 use icecore::backup::Report;
 use icecore::checksum::{freezer, sound};
+use icecore::engine::rsync;
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::Repository;
 use icecore::storage::memory::Memory;
@@ -102,8 +103,14 @@ fn words(session: &Session<'_>, host: &str, name: &str, path: &Path) -> Result<V
     let values = session.values;
     let mut words = session.verb("backup")?;
     // Freezer never leaves the file system of the source.
-    for switch in ["--engine=tar", "--no-encryption", "--one-file-system"] {
-        words.push(switch.into());
+    words.push("--one-file-system".into());
+    words.push(word("--engine", engine(values)?));
+    match values.text("encrypt-pass-file") {
+        Some(file) => words.extend(["--encryption=freezer".into(), word("--password-file", expanded(&file))]),
+        None => words.push("--no-encryption".into()),
+    }
+    if engine(values)? == rsync::NAME && values.is_given("rsync-block-size") {
+        words.push(word("--block-size", values.text("rsync-block-size").unwrap_or_default()));
     }
     words.push(word("--host", host));
     words.push(word("--name", name));

@@ -77,6 +77,9 @@ fn words(
     if session.values.is_on("dry-run") {
         words.push("--dry-run".into());
     }
+    if let Some(file) = session.values.text("encrypt-pass-file") {
+        words.push(word("--password-file", expanded(&file)));
+    }
     words.push("latest".into());
     Ok(words)
 }

@@ -31,6 +31,11 @@ fn restores(case: &str, skip: &Skip) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/freezer").join(case);
     let (program, place) = (Program::new(), tempfile::tempdir().unwrap());
     copy(&corpus.join("storage"), &place.path().join("corpus").join(case).join("storage"));
+    if corpus.join("encrypt-pass-file").exists() {
+        fs::create_dir_all(place.path().join("scratch")).unwrap();
+        let password = place.path().join("scratch").join(format!("{case}.pass"));
+        fs::copy(corpus.join("encrypt-pass-file"), password).unwrap();
+    }
     let text = fs::read_to_string(corpus.join("command.txt")).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("$ freezer-agent "));
     let mut ran = 0;
@@ -75,6 +80,48 @@ fn a_single_file() {
 #[test]
 fn what_links_pointed_to() {
     restores("tar-gzip-deref-soft", &Skip { paths: vec!["docs/ln-up", "ln-dir", "ln-rel"], ..usual() });
+}
+
+#[test]
+fn encrypted_chains() {
+    for case in ["tar-enc-gzip-l0", "tar-enc-gzip-l2"] {
+        restores(case, &usual());
+    }
+}
+
+/// Which names are one file was never stored; the first engine leaves out links to directories, the second the top directory.
+#[test]
+fn chains_of_the_rsync_engines() {
+    let never_stored = || Skip { hard_links: true, ..usual() };
+    restores("patched-rsync-gzip-l2", &Skip { paths: vec!["ln-dir"], ..never_stored() });
+    restores("patched-rsyncv2-gzip-l2", &Skip { root: true, ..never_stored() });
+}
+
+/// Levels of both engines, encrypted by Freezer's option: they come back with the password, and nothing is written without it.
+#[test]
+fn what_is_made_with_a_pass_file_comes_back_with_it() {
+    for engine in ["tar", "rsync", "rsyncv2"] {
+        let agent = super::Agent::new();
+        let file = |name: &str| agent.place.path().join(name).display().to_string();
+        fs::write(file("right"), "correct horse\n").unwrap();
+        fs::write(file("wrong"), "another\n").unwrap();
+        for (level, text) in ["one", "two"].into_iter().enumerate() {
+            agent.place.write(&[("a", text)]);
+            agent.place.settle();
+            let words = ["--engine", engine, "--encrypt-pass-file", &file("right"), "--incremental"];
+            let said = agent.backup(&words).expect(0);
+            assert!(said.stderr.contains("warning: "), "no word of what it does not protect from: {said:?}");
+            assert_eq!(super::metadata(&said)["curr_backup_level"], level, "{engine}");
+        }
+        let wrong = ["--engine", engine, "--encrypt-pass-file", &file("wrong")];
+        let said = agent.restore("wrong", &wrong).expect(1).stderr;
+        assert!(said.contains("password"), "{said}");
+        let target = agent.place.target("wrong");
+        assert!(!target.exists() || entries(&target).is_empty(), "the target was touched");
+        let right = ["--engine", engine, "--encrypt-pass-file", &file("right")];
+        agent.restore("right", &right).expect(0);
+        assert_eq!(fs::read_to_string(agent.place.target("right").join("a")).unwrap(), "two", "{engine}");
+    }
 }
 
 /// Two copies of a container are one repository; a third place is brought up to them.

@@ -94,11 +94,10 @@ fn what_means_nothing_is_an_error_and_what_does_nothing_is_named() {
     }
     for (line, word) in [
         (&["--mode", "mysql"][..], "--mode mysql"),
-        (&["--engine", "rsync"], "--engine rsync"),
+        (&["--engine", "osbrick"], "--engine osbrick"),
         (&["--snapshot", "yes"], "--snapshot"),
         (&["--nova-inst-id", "x"], "--nova-inst-id"),
         (&["--dereference-symlink", "soft"], "--dereference-symlink"),
-        (&["--encrypt-pass-file", "/nowhere"], "--encrypt-pass-file"),
         (&["--max-level", "2"], "--incremental"),
         (&["--timeout", "0"], "--timeout"),
     ] {
