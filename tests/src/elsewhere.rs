@@ -243,6 +243,11 @@ fn every_verb_works_over_ftps() {
 }
 
 #[test]
+fn every_verb_works_on_vsftpd() {
+    every_verb_works_on(servers::vsftpd);
+}
+
+#[test]
 fn every_verb_works_over_webdav() {
     every_verb_works_on(servers::dav);
 }

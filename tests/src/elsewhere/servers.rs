@@ -123,6 +123,14 @@ pub fn ftps(folder: &Path) -> Result<Server, NotInstalled> {
     pyftpdlib(folder, "ftps", Protection::Explicit, "")
 }
 
+/// For anybody, as vsftpd has it; with encryption, which resumes its sessions.
+pub fn vsftpd(folder: &Path) -> Result<Server, NotInstalled> {
+    ftp::certificates(folder)?;
+    let (running, port) = ftp::vsftpd(folder, true)?;
+    let options = format!("?ca={}", folder.join("authority.pem").display());
+    Ok(server(format!("ftps://127.0.0.1:{port}/files"), &options, &[], vec![Box::new(running)]))
+}
+
 pub fn dav(folder: &Path) -> Result<Server, NotInstalled> {
     let nginx = WebDav::nginx(folder, None)?;
     let address = nginx.address("").trim_end_matches('/').to_owned();
