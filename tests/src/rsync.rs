@@ -296,8 +296,8 @@ fn a_chain_of_freezers_is_not_built_upon() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(object), content).unwrap();
     }
-    let outcome = place.restore("t", &["latest"]).expect(1).explained();
-    assert!(outcome.names("Freezer"), "{outcome:?}");
+    // What stands there is no stream of Freezer's either.
+    place.restore("t", &["latest"]).expect(1).explained();
     assert!(entries(&place.target("t")).is_empty());
     let summary = place.increment();
     assert_eq!(summary["level"], 0);

@@ -6,7 +6,7 @@
 //! never "no backups"; whatever does not belong is reported as a stray and passed over, never touched.
 //!
 //! [`listing`] says what there is, [`select`] picks from it, [`pending`] adds a backup, [`reading`] gets one back,
-//! [`removal`] removes chains and what killed runs left behind, [`copies`] says what a copy of all this is made of, [`old`] shows what
+//! [`removal`] removes chains and what killed runs left behind, [`copies`] says what a copy of all this is made of, `old` shows what
 //! Freezer 1 and 2 stored as the rest. [`document`] and [`location`] are the bytes and names.
 
 pub mod copies;

@@ -144,13 +144,23 @@ impl Both {
 
     /// A chain of backups; after each, the other one restores it, and in the end both do.
     fn take_turns(&self, name: &str, turns: &[Who], more: &[&str]) {
+        self.take_turns_with(name, turns, more, &[]);
+    }
+
+    /// The same, where restores need to be told something as well.
+    fn take_turns_with(&self, name: &str, turns: &[Who], more: &[&str], to_restore: &[&str]) {
         let series = ["--backup-name", name];
         for (number, who) in turns.iter().enumerate() {
             let expected = self.change(number);
             self.backup(*who, &[&series[..], &["--incremental"], more].concat());
             let is_last = number + 1 == turns.len();
             for reader in [Who::Ours, Who::Freezer].into_iter().filter(|reader| is_last || reader != who) {
-                self.compare(reader, &expected, &format!("{name} {number}"), &series);
+                self.compare(
+                    reader,
+                    &expected,
+                    &format!("{name} {number}"),
+                    &[&series[..], to_restore].concat(),
+                );
             }
         }
         fs::remove_dir_all(self.agent.place.source()).unwrap();
@@ -175,6 +185,19 @@ fn each_restores_what_the_other_has_stored() {
     ] {
         both.take_turns(name, turns, &["--compression", compression]);
     }
+}
+
+#[test]
+fn each_restores_what_the_other_has_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = match Both::on_folder(folder.path()) {
+        Ok(both) => both,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let file = folder.path().join("password");
+    fs::write(&file, "correct horse\n").unwrap();
+    let password = ["--encrypt-pass-file", file.to_str().unwrap()];
+    both.take_turns_with("encrypted", &[Ours, Theirs, Ours], &password, &password);
 }
 
 #[test]

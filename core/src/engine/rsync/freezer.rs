@@ -2,12 +2,12 @@
 //! name `rsync`; the first byte of a level's stream tells which engine wrote it.
 //!
 //! A level holds records: entries that were new or had changed, with their content or with blocks of it, and paths that were
-//! gone. [`read`] hands them out, whichever engine wrote them ([`first`], [`second`]). A restore reads all levels twice: first
-//! for a [`plan`] of what the last level comes to, then to write that ([`replay`]). So a stream that is not whole is known
+//! gone. [`read`] hands them out, whichever engine wrote them (`first`, `second`). A restore reads all levels twice: first
+//! for a `plan` of what the last level comes to, then to write that (`replay`). So a stream that is not whole is known
 //! before the target is touched, and nothing is written that a later level takes away.
 //!
 //! Invariants: whatever a stream says, nothing is written outside the target and no link is followed; bytes that were never
-//! stored are not made up: a file that lacks any, or is not what the engine's own [`record`](signatures) of it says, is told by
+//! stored are not made up: a file that lacks any, or is not what the engine's own `record` of it says, is told by
 //! name and does not stand in the target.
 
 mod first;

@@ -4,7 +4,7 @@
 //! the [`signature`] of every file. The next level needs the state alone. `docs/format/rsync.md` has the details.
 //!
 //! The pure parts: [`rolling`] is the weak sum, [`signature`] the sums of all blocks, [`blocks`] finds one of them, [`delta`]
-//! finds all that a newer content has. [`base`] and [`content`] are the level below and the files of the one that is made.
+//! finds all that a newer content has. `base` and `content` are the level below and the files of the one that is made.
 //!
 //! What Freezer's engines of that name have stored is of another form, and only read ([`freezer`]).
 

@@ -1,6 +1,6 @@
 //! The weak sum of a window of bytes, which moves on by a byte at the cost of one multiplication.
 //!
-//! A window x₀ … xₙ₋₁ has the sum x₀·Fⁿ + x₁·Fⁿ⁻¹ + … + xₙ₋₁·F modulo 2⁶⁴, F being [`FACTOR`]; what is stored of it is its
+//! A window x₀ … xₙ₋₁ has the sum x₀·Fⁿ + x₁·Fⁿ⁻¹ + … + xₙ₋₁·F modulo 2⁶⁴, F being `FACTOR`; what is stored of it is its
 //! upper half. Invariant: a sum that was rolled is the sum of the window it was rolled to.
 
 /// The factor.

@@ -154,7 +154,15 @@ impl Threshold {
     pub fn look(storage: &dyn Storage) -> Threshold {
         let looked = match storage.capabilities().parallel {
             true => pipe::together(|| Ok(read_config(storage)), || Ok(slots::read(storage))),
-            false => Ok((read_config(storage), slots::read(storage))),
+            false => {
+                let config = read_config(storage);
+                // Without a config nobody asks for them.
+                let slots = match &config {
+                    Ok(Some(_)) => slots::read(storage),
+                    _ => Ok(slots::Found::default()),
+                };
+                Ok((config, slots))
+            }
         };
         match looked {
             Ok((config, slots)) => Threshold { config, slots },
