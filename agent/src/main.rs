@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     if let Some(words) = freezer::words(&typed) {
         return freezer::run(words);
     }
+    let typed = profile::in_order(typed);
     let global = profile::guessed(&typed);
     let calls = match profile::calls(typed) {
         Ok(calls) => calls,

@@ -60,6 +60,14 @@ pub struct Used {
     pub notes: Vec<String>,
 }
 
+/// What was typed, with the command ahead of its options.
+pub fn in_order(words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word.as_bytes().starts_with(b"-")) {
+        return typed::command_first(words, Options::new().root());
+    }
+    words
+}
+
 /// The command lines that stand for what was typed: itself, or one for each profile that it names.
 ///
 /// # Errors

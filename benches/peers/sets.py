@@ -56,6 +56,8 @@ def make(name: str, data: Path) -> Path:
         unfinished.mkdir(parents=True)
         MAKERS[name](unfinished, data)
         unfinished.rename(place)
+    if name == "vm" and not vm_next(data).exists():
+        make_vm_next(place, data)
     return place
 
 
@@ -120,20 +122,25 @@ def make_database(path: Path) -> None:
 
 
 def make_vm(folder: Path, data: Path) -> None:
-    """The image, and beside it (out of the set, which is what a backup sees) its next version."""
     if os.geteuid() != 0:
         sys.exit("the set vm is made by mounting its image, which only root can do: leave it out with --sets")
     system = folder.with_suffix(".system")
     shutil.rmtree(system, ignore_errors=True)
     for package in packages([*VM_PACKAGES, kernel_package()], data):
         subprocess.run(["dpkg", "-x", package, system], check=True)
-    image, upgraded = folder / "disk.raw", vm_next(data)
+    image = folder / "disk.raw"
     with open(image, "wb") as file:
         file.truncate(VM_BYTES)
     options = ["-U", VM_UUID, "-E", f"hash_seed={VM_HASH_SEED},lazy_itable_init=0", "-d", system]
     subprocess.run(["mkfs.ext4", "-q", *options, image], check=True)
     shutil.rmtree(system)
-    subprocess.run(["cp", "--sparse=always", image, upgraded], check=True)
+
+
+def make_vm_next(folder: Path, data: Path) -> None:
+    """Its next version, out of the set, which is what a backup sees."""
+    print("making", vm_next(data), flush=True)
+    upgraded = vm_next(data).with_suffix(".unfinished")
+    subprocess.run(["cp", "--sparse=always", folder / "disk.raw", upgraded], check=True)
     mounted = folder.with_suffix(".mounted")
     mounted.mkdir(exist_ok=True)
     subprocess.run(["mount", "-o", "loop", upgraded, mounted], check=True)
@@ -142,6 +149,7 @@ def make_vm(folder: Path, data: Path) -> None:
     finally:
         subprocess.run(["umount", mounted], check=True)
     mounted.rmdir()
+    upgraded.rename(vm_next(data))
 
 
 def vm_next(data: Path) -> Path:

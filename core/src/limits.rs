@@ -372,7 +372,7 @@ pub const RESTORE_PATHS: usize = 1 << 26;
 /// Patterns of what to restore, or of what not to.
 pub const RESTORE_PATTERNS: usize = 4096;
 /// Files that are looked at ahead after one was not in the system's cache.
-pub const AHEAD_FILES: usize = 2048;
+pub const AHEAD_FILES: usize = 128;
 
 /// Files that are looked at ahead when nothing is known of the cache.
 pub const AHEAD_PROBES: usize = 128;

@@ -165,9 +165,7 @@ impl Bucket {
     }
 
     fn put_request(&self, key: &str, body: Bytes, mark: Option<&str>) -> Result<Request> {
-        let request = self.classed(Request::new(Method::PUT, Some(key)).body(body))?;
-        let checksum = request.checksum();
-        let request = checksummed(request, &checksum)?;
+        let request = self.classed(Request::new(Method::PUT, Some(key)).body(body))?.checksummed()?;
         match mark {
             Some(mark) => request.header(MARK, mark),
             None => Ok(request),
@@ -208,11 +206,6 @@ impl Seen {
     fn is(&self, mark: &str, size_bytes: u64) -> bool {
         self.mark.as_deref() == Some(mark) && self.size_bytes == size_bytes
     }
-}
-
-/// A request that says what its bytes come to. A bucket that locks what is put into it wants the algorithm besides.
-fn checksummed(request: Request, checksum: &str) -> Result<Request> {
-    request.header("x-amz-checksum-sha256", checksum)?.header("x-amz-sdk-checksum-algorithm", "SHA256")
 }
 
 fn taken() -> Error {

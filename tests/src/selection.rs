@@ -3,6 +3,7 @@
 use crate::place::{Place, assert_alike, assert_equal, entries, id};
 use icecore_testkit::manifest::{Manifest, Options};
 use icecore_testkit::tree::Features;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -188,4 +189,18 @@ fn a_name_or_host_without_backups_is_said() {
     let arguments = ["restore", "-r", repository.to_str().unwrap(), "--name", "nobody", "--json", "--target"];
     let outcome = place.program.run(&[&arguments[..], &[target.to_str().unwrap()]].concat()).expect(1);
     assert!(outcome.names("no backups of name nobody"), "{outcome:?}");
+}
+
+#[test]
+fn options_may_stand_ahead_of_the_command() {
+    let place = Place::new();
+    place.write(&[("file", "content")]);
+    place.backup(&[]).expect(0);
+    let repository = place.repository();
+    let ahead = [OsStr::new("-r"), repository.as_os_str(), OsStr::new("--json"), OsStr::new("list")];
+    let listed = place.program.run(&ahead).expect(0);
+    assert_eq!(listed.of_type("backup"), place.list());
+    assert_eq!(place.list().len(), 1);
+    let unknown = [OsStr::new("-r"), repository.as_os_str(), OsStr::new("lost")];
+    assert!(place.program.run(&unknown).expect(2).stderr.contains("'-r'"));
 }

@@ -73,6 +73,48 @@ pub fn take_apart(words: &[OsString], root: &Command) -> Typed {
     typed
 }
 
+/// The words with the command first, where options that only the command knows stand ahead of it: `-r REPO backup`, as users of
+/// other programs type it. Anything else stays as it is.
+pub fn command_first(words: Vec<OsString>, root: &Command) -> Vec<OsString> {
+    for at in 2..words.len() {
+        let Some((command, end)) = command_at(&words, at, root) else { continue };
+        if is_options_of(&words[1..at], command) {
+            if is_options_of(&words[1..at], root) {
+                break;
+            }
+            let parts = [&words[..1], &words[at..end], &words[1..at], &words[end..]];
+            return parts.concat();
+        }
+    }
+    words
+}
+
+/// The command that stands at a place, and where its name ends, which may be two words.
+fn command_at<'a>(words: &[OsString], at: usize, root: &'a Command) -> Option<(&'a Command, usize)> {
+    let command = root.find_subcommand(words.get(at)?)?;
+    let below = words.get(at + 1).and_then(|word| command.find_subcommand(word));
+    Some(below.map_or((command, at + 1), |below| (below, at + 2)))
+}
+
+/// Whether words are options of a command, each with its value, and nothing else.
+fn is_options_of(words: &[OsString], command: &Command) -> bool {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        let given = if bytes.len() > 1 && bytes[0] == b'-' { options_in(bytes, command) } else { Vec::new() };
+        let Some((last, value)) = given.last() else { return false };
+        let is_long = bytes.starts_with(b"--");
+        // A letter that the command does not know ends what is known of the word.
+        if !is_long && value.is_none() && given.len() != bytes.len() - 1 {
+            return false;
+        }
+        if value.is_none() && takes_value(last) && words.next().is_none() {
+            return false;
+        }
+    }
+    true
+}
+
 /// `config show @NAME` is about a profile, and not done with its settings.
 pub fn takes_profiles(typed: &Typed) -> bool {
     !matches!(typed.command.first().map(String::as_str), Some("config" | "help"))
@@ -166,6 +208,30 @@ mod tests {
             let typed = typed(line);
             assert_eq!(typed.options, options, "{line}");
             assert_eq!((typed.has_words, typed.is_over), (has_words, is_over), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_command_may_stand_ahead_of_it() {
+        for (line, ordered) in [
+            ("icecore -r R backup /x", "icecore backup -r R /x"),
+            ("icecore -rR --json backup -q /x", "icecore backup -rR --json -q /x"),
+            ("icecore --repository=R -q key list", "icecore key list --repository=R -q"),
+            ("icecore -r list list --name a", "icecore list -r list --name a"),
+            ("icecore -qr R -r S check", "icecore check -qr R -r S"),
+            // As they were: the command is no one's value, the options are everybody's, or there is no command that knows them.
+            ("icecore backup -r R list", "icecore backup -r R list"),
+            ("icecore -q --json list -r R", "icecore -q --json list -r R"),
+            ("icecore -r list", "icecore -r list"),
+            ("icecore -r R word backup", "icecore -r R word backup"),
+            ("icecore --nonsense -r R backup", "icecore --nonsense -r R backup"),
+            ("icecore -qX -r R backup", "icecore -qX -r R backup"),
+            ("icecore -- -r R backup", "icecore -- -r R backup"),
+            ("icecore", "icecore"),
+        ] {
+            let words = line.split(' ').map(OsString::from).collect();
+            let words = command_first(words, Options::new().root());
+            assert_eq!(words.join(OsStr::new(" ")), ordered, "{line}");
         }
     }
 

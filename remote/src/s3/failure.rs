@@ -32,6 +32,11 @@ impl Fault {
         self.status == StatusCode::NOT_IMPLEMENTED || self.code == "NotImplemented"
     }
 
+    /// Whether the server refuses a request because of one of these headers.
+    pub(super) fn is_about(&self, headers: [&str; 2]) -> bool {
+        self.is_refusal() && headers.iter().any(|header| self.message.contains(header))
+    }
+
     /// Whether the server has surely not done what it was asked for.
     pub(super) fn is_refusal(&self) -> bool {
         let is_late = self.status == StatusCode::REQUEST_TIMEOUT;

@@ -14,12 +14,17 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use icecore::error::{Error, Kind, Result};
 use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES};
+use md5::{Digest, Md5};
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// The checksum that the server keeps, and the word for its algorithm, without which a bucket that locks objects takes none.
+const CHECKSUM: [&str; 2] = ["x-amz-checksum-sha256", "x-amz-sdk-checksum-algorithm"];
 
 /// What is asked of the server.
 #[derive(Clone)]
@@ -79,6 +84,25 @@ impl Request {
         self.digest = digest::digest(&digest::SHA256, &body);
         self.body = body;
         self
+    }
+
+    /// Saying what its bytes come to.
+    ///
+    /// # Errors
+    /// None that is to be expected.
+    pub(super) fn checksummed(self) -> Result<Request> {
+        let checksum = self.checksum();
+        self.header(CHECKSUM[0], &checksum)?.header(CHECKSUM[1], "SHA256")
+    }
+
+    /// The same with the checksum that every server knows, and a bucket that locks objects takes as well; itself when it has none.
+    fn with_older_checksum(&self) -> Result<Request> {
+        let mut older = self.clone();
+        if older.headers.remove(CHECKSUM[0]).is_none() {
+            return Ok(older);
+        }
+        older.headers.remove(CHECKSUM[1]);
+        older.header("content-md5", &BASE64.encode(&Md5::digest(&self.body)))
     }
 
     /// The SHA-256 of its bytes, as the server keeps it.
@@ -150,6 +174,8 @@ pub(super) struct Client {
     http: Http,
     source: Source,
     timeouts: Timeouts,
+    /// Whether the server has refused a checksum that it does not know (Backblaze B2).
+    wants_older_checksum: AtomicBool,
     /// Where the bucket is.
     pub(super) place: Place,
 }
@@ -174,7 +200,13 @@ impl Client {
             }
             Ok(builder)
         })?;
-        Ok(Client { http, source, timeouts: access.timeouts, place })
+        Ok(Client {
+            http,
+            source,
+            timeouts: access.timeouts,
+            wants_older_checksum: AtomicBool::new(false),
+            place,
+        })
     }
 
     /// Sends a request and waits for the answer, whatever the server thinks of it.
@@ -191,6 +223,19 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
+        if self.wants_older_checksum.load(Ordering::Relaxed) {
+            return self.in_time(&request.with_older_checksum()?).await;
+        }
+        let answer = self.in_time(request).await?;
+        let has_one = request.headers.contains_key(CHECKSUM[0]);
+        if answer.status.is_success() || !has_one || !answer.fault().is_about(CHECKSUM) {
+            return Ok(answer);
+        }
+        self.wants_older_checksum.store(true, Ordering::Relaxed);
+        self.in_time(&request.with_older_checksum()?).await
+    }
+
+    async fn in_time(&self, request: &Request) -> Result<Answer> {
         let answer = self.attempt(request).await?;
         // The signature may have grown old on the way. What was refused has not been done.
         match answer.status == StatusCode::FORBIDDEN && answer.fault().is_skewed() {

@@ -8,7 +8,7 @@
 use super::answer::Element;
 use super::failure::Fault;
 use super::request::{Answer, Request};
-use super::{Bucket, MARK, checksummed, taken, unexpected};
+use super::{Bucket, MARK, taken, unexpected};
 use crate::bridge;
 use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
@@ -116,8 +116,7 @@ impl Writer {
             .query("uploadId", id)
             .body(body);
         if self.bucket.client.place.is_aws() {
-            let checksum = request.checksum();
-            request = checksummed(request, &checksum)?;
+            request = request.checksummed()?;
         }
         let (bucket, sent) = (Arc::clone(&self.bucket), request.clone());
         let task = bridge::runtime()?.spawn(async move { bucket.client.answer(&sent).await?.success() });

@@ -13,8 +13,9 @@ use icecore_remote::{Access, Address, Intent, Timeouts};
 use icecore_testkit::conformance;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::rgw::Gateway;
+use icecore_testkit::wire::{Action, Answer, HttpProxy, Rule};
 use proxy::{Proxy, exchange};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -425,6 +426,31 @@ fn a_server_that_ignores_conditions_is_found_out() {
     }
     assert!(!storage.capabilities().create_new_is_atomic);
     assert_eq!(told.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_server_that_does_not_know_the_checksum_is_sent_one_that_it_knows() {
+    let Some((moto, target, _folder)) = moto(Moto::start) else { return };
+    let direct = target.create("older");
+    let proxy = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], moto.port)));
+    let refusal = |header: &str| {
+        let words = format!("Unsupported header '{header}' received for this API call.");
+        let body = format!("<Error><Code>InvalidArgument</Code><Message>{words}</Message></Error>");
+        let header = header.to_owned();
+        let answer = Answer::status(400).saying(body);
+        Rule::new(Action::Answer(answer)).when(move |request| request.header(&header).is_some())
+    };
+    proxy.add(refusal("x-amz-sdk-checksum-algorithm"));
+    proxy.add(refusal("x-amz-checksum-sha256"));
+    let none = Rule::new(Action::status(400)).on("PUT", "*");
+    proxy.add(none.when(|request| request.header("content-md5").is_none()));
+    let target = Target { endpoint: format!("http://{}", proxy.address()), ..target };
+    let storage = target.open("older", Intent::Open).unwrap();
+    for (text, bytes) in [("first", b"1"), ("second", b"2")] {
+        storage.put(&name(text), bytes, PutMode::CreateNew).unwrap();
+        assert_eq!(direct.read(&name(text), 0, 9).unwrap(), bytes);
+    }
+    assert_eq!(proxy.struck(), 1, "it is not tried again");
 }
 
 /// Tries a second and a third time, without waiting.
