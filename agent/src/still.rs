@@ -9,7 +9,7 @@ use crate::mode::{ModeArguments, Prepared, Reading};
 use crate::output;
 use crate::volume::{Snapshot, VolumeArguments};
 use clap::Args;
-use icecore::error::{Error, Result};
+use icecore::error::{Error, Kind, Result};
 use icecore::time::FileTime;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -99,6 +99,15 @@ impl Still {
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         prepared.as_mut().map_or(Ok(()), |prepared| prepared.confirm())?;
         self.snapshot.as_ref().map_or(Ok(()), Snapshot::confirm)
+    }
+
+    /// The failure of a run, which may be that of the snapshot that it read: then it is said so.
+    pub fn explained(&self, error: Error) -> Error {
+        let snapshot = self.snapshot.as_ref().filter(|_| error.kind() != Kind::Interrupted);
+        match snapshot.map(Snapshot::confirm) {
+            Some(Err(cause)) if cause.kind() == Kind::NoSpace => cause,
+            _ => error,
+        }
     }
 
     /// Undoes all of it.

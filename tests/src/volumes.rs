@@ -14,7 +14,7 @@ use std::process::Command;
 
 const GROUP: &str = "icecore-test";
 
-/// A volume group on the disk, with one volume that is mounted in a place whose name has a space.
+/// A volume group on the disk, with one volume that is mounted.
 struct Disk {
     place: Place,
     mounted: PathBuf,
@@ -30,11 +30,11 @@ fn system(line: &[&str]) -> String {
 }
 
 impl Disk {
-    fn new(kind: &str) -> Disk {
+    fn new(kind: &str, name: &str) -> Disk {
         let disk = std::env::var("ICECORE_TEST_DISK").expect("it names a disk that can be overwritten");
         let mut place = Place::new();
         place.engine = "tar";
-        let mounted = place.path().join("a volume");
+        let mounted = place.path().join(name);
         fs::create_dir(&mounted).unwrap();
         system(&["vgcreate", "--yes", GROUP, &disk]);
         system(&["lvcreate", "--yes", "--size", "400M", "--name", "data-1", GROUP]);
@@ -88,7 +88,7 @@ impl Disk {
     /// A backup that is held while it reads from the snapshot.
     fn held(&self, more: &[&str]) -> Running {
         let mut running = Running::start(self.place.program.command(&self.words(more)));
-        assert!(running.hold_when_open(&self.folder()), "{:?}", running.wait());
+        assert!(running.hold_when_open(&self.folder().join("source")), "{:?}", running.wait());
         running
     }
 
@@ -113,6 +113,8 @@ impl Drop for Disk {
             Command::new("umount").arg(path).output().map(drop).unwrap_or(());
         }
         Command::new("/sbin/vgremove").args(["--force", "--yes", GROUP]).output().map(drop).unwrap_or(());
+        // Nobody else removes names that were left there.
+        fs::remove_dir_all(Path::new("/dev").join(GROUP)).unwrap_or(());
     }
 }
 
@@ -132,7 +134,7 @@ fn what_is_read_is_what_the_volume_held_when_the_snapshot_was_taken() {
         ("xfs", &[]),
         ("xfs", &["--lvm-snap-perm", "rw"]),
     ] {
-        let disk = Disk::new(kind);
+        let disk = Disk::new(kind, "a volume");
         let running = disk.held(&[&["--incremental"], more].concat());
         for number in 0..50 {
             disk.write(&format!("files/{number}"), b"new");
@@ -168,7 +170,7 @@ fn what_is_read_is_what_the_volume_held_when_the_snapshot_was_taken() {
 #[test]
 #[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
 fn snapshots_are_removed_however_it_ends() {
-    let mut disk = Disk::new("ext4");
+    let mut disk = Disk::new("ext4", "a volume");
     for engine in ["tar", "dedup"] {
         disk.place.engine = engine;
         // The wish to stop.
@@ -216,7 +218,7 @@ fn snapshots_are_removed_however_it_ends() {
 #[test]
 #[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
 fn what_a_snapshot_would_not_hold_is_refused() {
-    let disk = Disk::new("ext4");
+    let disk = Disk::new("ext4", "a volume");
     let refused = |more: &[&str], status: i32, word: &str| {
         let outcome = disk.backup(more).expect(status);
         assert!(format!("{outcome:?}").contains(word), "{word}: {outcome:?}");
@@ -273,7 +275,7 @@ fn what_a_snapshot_would_not_hold_is_refused() {
 #[test]
 #[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
 fn freezers_agent_takes_them_as_its_options_say() {
-    let disk = Disk::new("ext4");
+    let disk = Disk::new("ext4", "a volume");
     let (repository, source, folder) = (disk.place.repository(), disk.mounted.join("source"), disk.folder());
     let words = |more: &[&str]| {
         let words = [
@@ -328,7 +330,7 @@ fn freezers_agent_takes_them_as_its_options_say() {
 #[test]
 #[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
 fn a_lock_is_held_until_the_snapshot_is_mounted_and_no_longer() {
-    let disk = Disk::new("ext4");
+    let disk = Disk::new("ext4", "volume");
     let folder = disk.mounted.join("source");
     let mariadb = Mariadb::start(&folder).unwrap_or_else(|missing| panic!("{}", missing.0));
     mariadb.query(

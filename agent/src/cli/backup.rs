@@ -213,6 +213,7 @@ pub fn make(
         false => arguments.still.prepare(context)?,
     };
     let outcome = read(context, arguments, repository, filter, &mut still, look);
+    let outcome = outcome.map_err(|error| still.explained(error));
     let (report, left) = still::settled(outcome, still.end())?;
     Ok(Made { report, left })
 }

@@ -362,14 +362,24 @@ impl Snapshot {
             .lvs()
             .map_err(|error| error.while_doing("cannot tell whether the snapshot is whole,", self.shown()))?;
         match usable(&said) {
-            Some(true) => Ok(()),
-            Some(false) => Err(Error::new(
-                Kind::NoSpace,
-                "the snapshot of the volume ran out of room while it was read:",
-            )
-            .on(self.shown())
-            .hint("nothing was kept; give it more with --lvm-snapsize")),
-            None => Err(Error::damaged("not understood of what lvs says:", said.trim())),
+            Some(true) => {}
+            Some(false) => {
+                return Err(Error::new(
+                    Kind::NoSpace,
+                    "the snapshot of the volume ran out of room while it was read:",
+                )
+                .on(self.shown())
+                .hint("nothing was kept; give it more with --lvm-snapsize"));
+            }
+            None => return Err(Error::damaged("not understood of what lvs says:", said.trim())),
+        }
+        let shown = self.folder.display().to_string();
+        let found = fs::metadata(&self.folder).map_err(|e| Error::io("cannot look at", &shown, e))?;
+        match found.dev() == self.device {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Changed, "the snapshot of the volume is not mounted any more on")
+                .on(shown)
+                .hint("nothing was kept")),
         }
     }
 
@@ -400,8 +410,10 @@ impl Snapshot {
         let (shown, unmount) = (self.shown(), [OsString::from(&self.folder)]);
         let by_hand = command::shown("lvremove", &["--force".into(), shown.clone().into()]);
         let left = "the snapshot of the volume is still there:";
+        // LVM itself takes an invalid one away from where it is mounted.
         if std::mem::take(&mut self.is_mounted)
             && let Err(error) = several_times(|| command::run("umount", MOUNT, &unmount))
+            && is_mount_point(&self.folder)
         {
             self.is_gone = true;
             let by_hand = format!("{}; {by_hand}", command::shown("umount", &unmount));
@@ -432,6 +444,11 @@ impl Drop for Snapshot {
     }
 }
 
+/// Whether anything is mounted there; when nobody can tell, it is.
+fn is_mount_point(folder: &Path) -> bool {
+    mounts::all().map_or(true, |mounts| mounts.iter().any(|mount| mount.point == folder))
+}
+
 /// What fails while somebody else looks at it goes well a little later.
 fn several_times(mut work: impl FnMut() -> Result<String>) -> Result<String> {
     let mut outcome = work();
@@ -449,9 +466,11 @@ fn several_times(mut work: impl FnMut() -> Result<String>) -> Result<String> {
 fn usable(said: &str) -> Option<bool> {
     let (attributes, used) = said.trim().split_once(',')?;
     let state = attributes.chars().nth(4)?;
-    let used: f64 = used.trim().parse().ok()?;
     // Invalid, suspended and invalid, failed to merge, unknown.
-    Some(!"ISmMX".contains(state) && used < 100.0)
+    if "ISmMX".contains(state) {
+        return Some(false);
+    }
+    used.trim().parse::<f64>().ok().map(|used| used < 100.0)
 }
 
 #[cfg(test)]
@@ -485,7 +504,7 @@ mod tests {
             ("  swi-aos---,99.98\n", Some(true)),
             ("  sri-I-s---,100.00\n", Some(false)),
             ("  sri-aos---,100.00\n", Some(false)),
-            ("  Swi-S-s---,\n", None),
+            ("  Swi-S-s---,\n", Some(false)),
             ("  sri-aos---,\n", None),
             ("", None),
         ] {
