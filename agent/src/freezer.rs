@@ -12,7 +12,6 @@ mod dates;
 mod files;
 mod help;
 mod info;
-mod ini;
 mod line;
 mod options;
 mod pipeline;
@@ -24,6 +23,7 @@ mod values;
 
 use crate::cli::{Context, Global};
 use crate::mirror::Mirrors;
+use crate::mode::MODES;
 use crate::profile::Environment;
 use crate::{exit, output, signals};
 use files::Job;
@@ -169,10 +169,6 @@ fn act(global: &Global, values: &Values, job: &Job) -> Result<ExitCode> {
 
 /// The engine of this program for that which is asked for: the one place that knows which there are, and of what.
 fn engine(values: &Values) -> Result<&'static str> {
-    let mode = values.text("mode").unwrap_or_default();
-    if mode != "fs" {
-        return Err(Error::new(Kind::Unsupported, "not in this version:").on(format!("--mode {mode}")));
-    }
     match values.text("engine").as_deref() {
         Some("tar") => Ok("tar"),
         // On a storage both of Freezer's are called so. What they have stored is restored; what is made is Icecore's own.
@@ -182,6 +178,21 @@ fn engine(values: &Values) -> Result<&'static str> {
             Err(Error::new(Kind::Unsupported, "not in this version:").on(format!("--engine {name}")))
         }
     }
+}
+
+/// The mode that is asked for, if this program has it.
+fn mode(values: &Values) -> Result<&'static str> {
+    let wanted = values.text("mode").unwrap_or_default();
+    let found = MODES.iter().map(|mode| mode.name()).find(|name| *name == wanted);
+    found.ok_or_else(|| {
+        let error = Error::new(Kind::Unsupported, "not in this version:").on(format!("--mode {wanted}"));
+        match wanted.as_str() {
+            "mongo" => error.hint(
+                "back up what mongodump prints: icecore backup --stdin-from-command -- mongodump --archive",
+            ),
+            _ => error,
+        }
+    })
 }
 
 /// Opens the log: the file that is named, or that of Freezer's agent. Without one it goes on, and says so.

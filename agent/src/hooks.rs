@@ -139,8 +139,11 @@ fn run(context: &Context<'_>, hooks: &HookArguments, line: &OsString, told: &Tol
     }
 }
 
-/// Waits for its end, and ends it when its time is over.
-fn wait(child: &mut Child, limit: Duration, stop: Option<&AtomicBool>) -> Result<ExitStatus> {
+/// Waits for the end of a command that leads a group, and ends it when its time is over, or somebody wishes to stop.
+///
+/// # Errors
+/// `Interrupted`; when it took too long.
+pub fn wait(child: &mut Child, limit: Duration, stop: Option<&AtomicBool>) -> Result<ExitStatus> {
     let failed = |e| Error::io("cannot wait for", "it", e);
     let begun = Instant::now();
     loop {

@@ -28,6 +28,8 @@ pub struct Options<'a> {
     pub name: String,
     /// What is read.
     pub input: Input<'a>,
+    /// What is known of the source besides.
+    pub standing: Standing<'a>,
     /// What is left out.
     pub filter: &'a Filter,
     /// Whether to stay on the file systems of the paths.
@@ -46,6 +48,29 @@ pub struct Options<'a> {
     pub levels: levels::Settings<'a>,
     /// What engines that make snapshots need to know.
     pub snapshots: snapshot::Settings,
+}
+
+/// What is known of a source that somebody keeps still while it is read: a volume snapshot, or a database that was told to wait.
+#[derive(Default)]
+pub struct Standing<'a> {
+    /// The paths that the backup is of, where it is read from others; empty when those that are read are meant.
+    pub stands_for: Vec<PathBuf>,
+    /// Since when nothing changes in what is read. Whatever happens to the source later belongs to the next backup, so that no
+    /// comparison of times may reach beyond this moment.
+    pub since: Option<FileTime>,
+    /// Asked when everything is stored and nothing is committed: whether it was still all the time.
+    pub confirm: Option<&'a (dyn Fn() -> Result<()> + Sync)>,
+}
+
+impl Standing<'_> {
+    fn confirm(&self) -> Result<()> {
+        self.confirm.map_or(Ok(()), |confirm| confirm())
+    }
+
+    /// What time it is for whoever asks whether an entry may still have been changed after it was read.
+    fn at_most(&self, now: FileTime) -> FileTime {
+        self.since.map_or(now, |since| now.min(since))
+    }
 }
 
 /// What a backup came to.
@@ -87,7 +112,7 @@ pub struct Report {
 ///
 /// # Errors
 /// `Invalid` options, a source that is not there, trouble with the storage (`NoSpace`, `Denied` …), `Busy`, `Interrupted`,
-/// `NoRepository` when the engine needs a vault and there is none. On any error no backup exists.
+/// `NoRepository` when the engine needs a vault and there is none; what [`Standing::confirm`] answers. On any error no backup exists.
 pub fn run(
     repository: &Repository,
     options: Options<'_>,
@@ -132,8 +157,11 @@ pub fn roots(paths: &[PathBuf]) -> Result<Vec<Root<'_>>> {
 }
 
 /// The paths of an input, as a backup's own record has them.
-fn paths(input: &Input<'_>) -> Vec<Vec<u8>> {
-    match input {
+fn paths(options: &Options<'_>) -> Vec<Vec<u8>> {
+    if !options.standing.stands_for.is_empty() {
+        return options.standing.stands_for.iter().map(|path| path_bytes(path).to_vec()).collect();
+    }
+    match &options.input {
         Input::Trees(roots) => roots.iter().map(|root| path_bytes(root.path).to_vec()).collect(),
         Input::Stream { name, .. } => vec![name.clone()],
     }

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod freezer;
 pub mod ftp;
 pub mod keystone;
+pub mod mariadb;
 pub mod moto;
 pub mod rgw;
 pub mod sshd;

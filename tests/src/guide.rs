@@ -6,15 +6,39 @@
 use crate::elsewhere::Server;
 use crate::elsewhere::servers::{SERVERS, Start};
 use crate::program::{Program, not_run};
+use icecore_testkit::servers::mariadb::{Mariadb, PASSWORD, USER};
+use icecore_testkit::servers::program as installed;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Programs that a page runs beside ours.
-const WITNESSES: [(&str, &str); 2] = [("encryption.md", "age"), ("encryption.md", "openssl")];
+const WITNESSES: [(&str, &str); 4] = [
+    ("encryption.md", "age"),
+    ("encryption.md", "openssl"),
+    ("databases.md", "mariadbd"),
+    ("databases.md", "mariadb-dump"),
+];
 
 fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    installed(program).is_ok()
+}
+
+/// The page on which there is a database server, in the folder `$DATADIR`, with its login in `$CONF` and `$DUMP_CONF`.
+const WITH_DATABASE: &str = "databases.md";
+
+fn database(place: &Path) -> Mariadb {
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = place.join("mariadb");
+    fs::create_dir(&folder).unwrap();
+    let server = Mariadb::start(&folder).unwrap_or_else(|missing| panic!("{}", missing.0));
+    server.query(&format!("GRANT ALL ON *.* TO {USER}@'%'"));
+    let port = server.port();
+    let login =
+        |password: &str| format!("host = 127.0.0.1\nport = {port}\nuser = {USER}\npassword = {password}\n");
+    fs::write(place.join("db.conf"), login(&PASSWORD.replace('%', "%%"))).unwrap();
+    fs::write(place.join("dump.conf"), format!("[client]\n{}", login(&format!("'{PASSWORD}'")))).unwrap();
+    server
 }
 
 struct Block {
@@ -83,6 +107,9 @@ fn run(program: &Program, place: &Path, block: &Block, server: Option<&Server>) 
         .env("REPO", place.join("repository"))
         .env("DOCS", place.join("documents"))
         .env("BACK", place.join("back"))
+        .env("DATADIR", place.join("mariadb/data"))
+        .env("CONF", place.join("db.conf"))
+        .env("DUMP_CONF", place.join("dump.conf"))
         .env("ICECORE_PASSWORD", "as the guide says");
     if let Some(server) = server {
         shell.env("REPO", server.place("guide")).envs(server.variables.clone());
@@ -131,6 +158,7 @@ fn server_of(page: &str) -> Option<Start> {
 fn try_out(name: &str, page: &str, server: Option<&Server>) -> usize {
     let (program, place) = (Program::new(), tempfile::tempdir().unwrap());
     lay_out(place.path());
+    let _database = (name == WITH_DATABASE).then(|| database(place.path()));
     let blocks = blocks(page);
     for block in &blocks {
         if let Err(failure) = run(&program, place.path(), block, server) {

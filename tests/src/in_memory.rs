@@ -175,6 +175,7 @@ impl World {
             host: HOST.to_owned(),
             name: NAME.to_owned(),
             input: Input::Trees(vec![Root { path: &source, name: Vec::new() }]),
+            standing: backup::Standing::default(),
             filter: &Filter::none(),
             one_file_system: false,
             tags: Vec::new(),

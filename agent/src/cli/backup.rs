@@ -6,13 +6,14 @@ use crate::hooks::HookArguments;
 use crate::keys::{self, IdentityArguments};
 use crate::progress::Terminal;
 use crate::states::StateFolder;
+use crate::still::{self, Still, StillArguments};
 use crate::{exit, machine, output, seen};
 use clap::{Args, ValueEnum};
 use icecore::backup::levels::{Encryption, Settings as Levels, States};
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
 use icecore::codec::Compression;
-use icecore::engine::{self, Input, Way, dedup, rsync};
+use icecore::engine::{self, Input, Root, Way, dedup, rsync};
 use icecore::error::{Error, Kind, Result};
 use icecore::keyring::Keyring;
 use icecore::level::Policy;
@@ -115,6 +116,8 @@ pub struct Arguments {
     #[command(flatten)]
     levels: LevelArguments,
     #[command(flatten)]
+    still: StillArguments,
+    #[command(flatten)]
     pub(super) hooks: HookArguments,
 }
 
@@ -168,10 +171,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let is_levels = arguments.is_levels()?;
     let identities = IdentityArguments::default();
     arguments.settings(is_levels, &arguments.repository.keyring(context, &identities)?)?;
-    arguments.paths.check()?;
+    arguments.check()?;
     let filter = arguments.filter()?;
     let repository = arguments.open(context, is_levels)?;
-    let mut report = make(context, arguments, &repository, filter)?;
+    let Made { mut report, left } = make(context, arguments, &repository, filter, &mut |_, _| Ok(()))?;
     print(context, &report);
     if !arguments.dry_run {
         if let (Some(vault), Some(state)) = (repository.vault(), report.state.take()) {
@@ -180,15 +183,49 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         seen::look(context, &repository, seen::Strictness::Warn)?;
         machine::end_what_is_over(context, &repository);
     }
-    Ok(ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 }))
+    let code = ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 });
+    left.map_or(Ok(code), |error| Err(error.while_doing("the backup is made, but", "")))
 }
 
-/// Makes the backup in a repository that is open, of what `filter` does not leave out.
+/// A backup that was made.
+pub struct Made {
+    /// What it came to.
+    pub report: Report,
+    /// What was done to the source for it, and could not be undone.
+    pub left: Option<Error>,
+}
+
+/// Makes the backup in a repository that is open, of what `filter` does not leave out. `look` is shown what is going to be read, when
+/// that stands still.
 pub fn make(
     context: &Context<'_>,
     arguments: &Arguments,
     repository: &Repository,
     filter: Filter,
+    look: &mut dyn FnMut(&[PathBuf], &Filter) -> Result<()>,
+) -> Result<Made> {
+    if !arguments.dry_run {
+        arguments.repository.heal(context, repository)?;
+    }
+    // Nothing is held still for a rehearsal.
+    let mut still = match arguments.dry_run {
+        true => Still::default(),
+        false => arguments.still.prepare(context)?,
+    };
+    let outcome = read(context, arguments, repository, filter, &mut still, look);
+    let outcome = outcome.map_err(|error| still.explained(error));
+    let (report, left) = still::settled(outcome, still.end())?;
+    Ok(Made { report, left })
+}
+
+/// Reads what has been prepared, and stores it.
+fn read(
+    context: &Context<'_>,
+    arguments: &Arguments,
+    repository: &Repository,
+    filter: Filter,
+    still: &mut Still,
+    look: &mut dyn FnMut(&[PathBuf], &Filter) -> Result<()>,
 ) -> Result<Report> {
     let identities = IdentityArguments::default();
     let keys = arguments.repository.keyring(context, &identities)?;
@@ -197,19 +234,18 @@ pub fn make(
     levels.states = states.as_ref().map(|states| states as &dyn States);
     let mut filter = filter;
     let places = arguments.repository.folders()?;
-    if !arguments.dry_run {
-        arguments.repository.heal(context, repository)?;
-    }
     // A command is not started before the repository is known to be there.
     let mut wanted = arguments.paths.wanted()?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => arguments.paths.default_name(&wanted)?,
     };
-    for metadata in places.iter().flat_map(std::fs::metadata) {
-        filter = filter.without_repository(metadata.dev(), metadata.ino());
-    }
+    let begun = now();
+    let (mut stands_for, mut paths_read) = (Vec::new(), Vec::new());
     let input = match &mut wanted {
+        Wanted::Stream(_) if arguments.still.wants_snapshot() => {
+            return Err(Error::invalid("a stream is on no volume:", "--snapshot"));
+        }
         Wanted::Stream(content) => {
             Input::Stream { name: arguments.paths.stream_name()?, content: content.as_mut() }
         }
@@ -221,18 +257,36 @@ pub fn make(
                     return Err(Error::invalid("the source is the repository, or a part of it:", shown));
                 }
             }
-            Input::Trees(backup::roots(paths)?)
+            let roots = backup::roots(paths)?;
+            paths_read = paths.clone();
+            if !arguments.dry_run {
+                paths_read = still.take(context, &arguments.still, paths, arguments.one_file_system)?;
+                stands_for.clone_from(paths);
+            }
+            Input::Trees(
+                roots.into_iter().zip(&paths_read).map(|(root, path)| Root { path, ..root }).collect(),
+            )
         }
     };
+    for metadata in places.iter().flat_map(std::fs::metadata) {
+        filter = filter.without_repository(metadata.dev(), metadata.ino());
+        if let Some(device) = still.device_for(metadata.dev()) {
+            filter = filter.without_repository(device, metadata.ino());
+        }
+    }
+    look(&paths_read, &filter)?;
+    let still = &*still;
+    let confirm = || still.confirm();
     let options = backup::Options {
         engine: arguments.engine.clone(),
         host: arguments.host.clone().unwrap_or_else(host_name),
         name,
         input,
+        standing: backup::Standing { stands_for, since: still.since(), confirm: Some(&confirm) },
         filter: &filter,
         one_file_system: arguments.one_file_system,
         tags: arguments.tag.clone(),
-        now: now(),
+        now: begun,
         workers: arguments.jobs.unwrap_or_else(cores).max(1),
         process: machine::this_process(),
         dry_run: arguments.dry_run,
@@ -248,6 +302,15 @@ pub fn make(
 impl Arguments {
     fn is_levels(&self) -> Result<bool> {
         Ok(matches!(engine::by_name(&self.engine)?.way(), Way::Levels(_)))
+    }
+
+    /// Looks whether the words go together, before anything is opened or made.
+    ///
+    /// # Errors
+    /// `Invalid` when they do not.
+    pub fn check(&self) -> Result<()> {
+        self.paths.check()?;
+        self.still.check()
     }
 
     /// Where the repository is.

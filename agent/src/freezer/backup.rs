@@ -2,7 +2,8 @@
 
 use super::series::Series;
 use super::values::{Values, expanded};
-use super::{Session, admin, answer, engine, storage, word};
+use super::{Session, admin, answer, engine, mode, storage, word};
+use crate::cli::backup::Made;
 use crate::cli::{self, absolute, now};
 use crate::progress::Terminal;
 use crate::{exit, output};
@@ -20,6 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// What was read for the backup.
+struct Seen {
+    /// Where it was read: where it is, or in a snapshot of the volume.
+    path: PathBuf,
+    checksums: Option<Checksums>,
+}
+
 /// Checksums of the source, before it was read for the backup.
 struct Checksums {
     freezer: String,
@@ -33,14 +41,12 @@ pub fn run(session: &Session<'_>) -> Result<ExitCode> {
     let removal = admin::Cutoff::of(values, Timestamp(now().seconds))?;
     let path = source(values)?;
     let series = Series::of(values);
-    if values.is_on("sync") {
-        rustix::fs::sync();
-    }
     let mut filter = Filter::none();
     if let Some(pattern) = values.text("exclude") {
         filter = filter.exclude_as_tar(pattern.as_bytes())?;
     }
     let mut arguments = cli::backup_of(words(session, &series.host, &series.name, &path)?)?;
+    arguments.check()?;
     arguments.repository_mut().put_at(storage::places(values, session.job)?);
     let repository = open(session, arguments.repository_mut())?;
     let engine = engine(values)?;
@@ -53,13 +59,23 @@ pub fn run(session: &Session<'_>) -> Result<ExitCode> {
         arguments = cli::backup_of(words(session, &series.host, &name, &path)?)?;
         arguments.repository_mut().put_at(storage::places(values, session.job)?);
     }
-    let checksums = match values.is_on("consistency-check") {
-        true => Some(checksums(session, &path, &filter)?),
-        false => None,
+    let mut seen = Seen { path, checksums: None };
+    let mut look = |paths: &[PathBuf], filter: &Filter| {
+        if let [path] = paths {
+            seen.path.clone_from(path);
+        }
+        if values.is_on("consistency-check") {
+            seen.checksums = Some(checksums(session, &seen.path, filter)?);
+        }
+        Ok(())
     };
-    let report = cli::backup::make(session.context, &arguments, &repository, filter)?;
+    let Made { report, left } =
+        cli::backup::make(session.context, &arguments, &repository, filter, &mut look)?;
     tell(session, &report);
-    answer::metadata(values, &fields(values, &series, &report, checksums.as_ref()))?;
+    answer::metadata(values, &fields(values, &series, &report, &seen))?;
+    if let Some(error) = left {
+        return Err(error.while_doing("the backup is made, but", ""));
+    }
     if let Some(cutoff) = removal {
         admin::remove(session, &repository, &series, engine, cutoff)?;
     }
@@ -130,8 +146,31 @@ fn words(session: &Session<'_>, host: &str, name: &str, path: &Path) -> Result<V
     if values.is_on("dry-run") {
         words.push("--dry-run".into());
     }
+    words.extend(standing_still(values)?);
     words.push("--".into());
     words.push(path.into());
+    Ok(words)
+}
+
+/// How the source is made to stand still, in options of `icecore backup`.
+fn standing_still(values: &Values) -> Result<Vec<OsString>> {
+    let mut words = Vec::new();
+    match mode(values)? {
+        "fs" if !values.is_on("sync") => {}
+        mode => words.push(word("--mode", mode)),
+    }
+    if mode(values)? == "mysql" {
+        words.extend(values.text("mysql-conf").map(|file| word("--mysql-conf", expanded(&file))));
+        words.extend(values.text("timeout").map(|seconds| word("--lock-timeout", seconds)));
+    }
+    if values.text("snapshot").is_some() {
+        // Any word means it there, where there is one kind on this system.
+        words.push("--snapshot=lvm".into());
+        for option in ["srcvol", "volgroup", "snapname", "snapsize", "snap-perm", "dirmount"] {
+            let value = values.text(&format!("lvm-{option}"));
+            words.extend(value.map(|value| word(&format!("--lvm-{option}"), value)));
+        }
+    }
     Ok(words)
 }
 
@@ -177,12 +216,8 @@ fn tell(session: &Session<'_>, report: &Report) {
 }
 
 /// What the backup came to, in Freezer's keys.
-fn fields(
-    values: &Values,
-    series: &Series,
-    report: &Report,
-    checksums: Option<&Checksums>,
-) -> Map<String, Value> {
+fn fields(values: &Values, series: &Series, report: &Report, seen: &Seen) -> Map<String, Value> {
+    let checksums = seen.checksums.as_ref();
     let text = |name: &str| Value::from(values.text(name).unwrap_or_default());
     // What is nothing, or off, is an empty text there.
     let number = |name: &str| match values.whole(name) {
@@ -190,6 +225,10 @@ fn fields(
         Some(number) => Value::from(number),
     };
     let path = text("path-to-backup");
+    let snapshot = match values.text("snapshot") {
+        Some(_) => Value::from(seen.path.display().to_string()),
+        None => path.clone(),
+    };
     let checksum =
         checksums.map_or_else(|| text("consistency-checksum"), |both| Value::from(both.freezer.clone()));
     let log = super::log_path(values).map(|path| path.display().to_string()).unwrap_or_default();
@@ -198,7 +237,7 @@ fn fields(
     let pairs = [
         ("curr_backup_level", Value::from(report.level)),
         ("fs_real_path", path.clone()),
-        ("vol_snap_path", path.clone()),
+        ("vol_snap_path", snapshot),
         ("client_os", Value::from("linux")),
         ("client_version", Value::from(env!("CARGO_PKG_VERSION"))),
         ("time_stamp", Value::from(report.timestamp)),

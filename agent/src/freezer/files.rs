@@ -4,9 +4,9 @@
 //! Keys of oslo's files that are no options of the agent are other programs' and are passed over, as oslo does, and named in the log.
 //! In a job each key means something, or is an error.
 
-use super::ini::{self, Entry};
 use super::options::{self, Kind, OPTIONS, Opt};
 use super::values::{Source, Values, expanded};
+use crate::ini::{self, Entry};
 use crate::output;
 use icecore::error::{Error, Result};
 use std::collections::BTreeMap;

@@ -19,7 +19,6 @@ use crate::repository::pending::{Claimant, Contents, DataWriter};
 use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
 use crate::spool::{Scratch, Spool};
 use crate::time::{FileTime, Timestamp};
-use crate::tree::directory::path_bytes;
 use sealing::{Base, Seal};
 use std::io::Write;
 use std::path::Path;
@@ -137,7 +136,7 @@ impl Run<'_> {
                 one_file_system: self.options.one_file_system,
             },
             base,
-            now: self.options.now,
+            now: self.options.standing.at_most(self.options.now),
             block_bytes: self.options.levels.block_bytes,
             scratch: self.scratch,
             monitor: self.monitor,
@@ -181,6 +180,7 @@ impl Run<'_> {
             None => pending.engine_metadata(&mut state)?,
         };
         self.monitor.check()?;
+        self.options.standing.confirm()?;
         let location = pending.location().clone();
         pending.commit(data, engine_metadata, self.contents(Timestamp(clock().seconds), seal.scheme()))?;
         self.keep(&location, &engine_metadata, &mut state);
@@ -216,7 +216,7 @@ impl Run<'_> {
                 finished,
                 host: options.host.clone(),
                 name: options.name.clone(),
-                paths: vec![path_bytes(self.path).to_vec()],
+                paths: super::paths(options),
                 files: self.monitor.entries(),
                 bytes: self.monitor.bytes(),
                 errors: self.monitor.lost(),

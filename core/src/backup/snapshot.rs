@@ -89,7 +89,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn carry_out(&self, options: Options<'_>, mut state: Option<State>, index: Index) -> Result<Report> {
-        let paths = paths(&options.input);
+        let paths = paths(&options);
         let parent = state.as_ref().map(|state| self.parent(&options, &paths, &state.snapshots));
         let parent = parent.transpose()?.flatten();
         let time = options.snapshots.time.unwrap_or(options.now);
@@ -111,13 +111,15 @@ impl Run<'_> {
             session: self.session.map_or(ObjectId([0; ID_BYTES]), Session::id),
             program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
+        let standing = options.standing;
+        let clock = || standing.at_most((self.clock)());
         let job = ObjectBackup {
             input: options.input,
             filter: options.filter,
             one_file_system: options.one_file_system,
             parent: parent.as_ref().map(|parent| parent.root),
             index: Arc::new(index),
-            clock: self.clock,
+            clock: &clock,
             effort: options.snapshots.effort,
             verify_compression: options.snapshots.verify_compression,
             jobs: options.workers,
@@ -129,6 +131,7 @@ impl Run<'_> {
         draft.encode()?;
         let made = self.engine.backup(job, self.vault)?;
         self.monitor.check()?;
+        standing.confirm()?;
         let mut id = None;
         if self.session.is_some() {
             let snapshot = Snapshot {

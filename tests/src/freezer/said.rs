@@ -2,6 +2,7 @@
 
 use super::{Agent, metadata};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_job_does_not_turn_a_restore_into_a_backup() {
@@ -93,9 +94,10 @@ fn what_means_nothing_is_an_error_and_what_does_nothing_is_named() {
         assert!(said.contains(word), "{line:?}: {said}");
     }
     for (line, word) in [
-        (&["--mode", "mysql"][..], "--mode mysql"),
+        (&["--mode", "mongo"][..], "--mode mongo"),
+        (&["--mode", "mysql"], "--mysql-conf"),
         (&["--engine", "osbrick"], "--engine osbrick"),
-        (&["--snapshot", "yes"], "--snapshot"),
+        (&["--snapshot", "yes", "--lvm-snapsize", "much"], "much"),
         (&["--nova-inst-id", "x"], "--nova-inst-id"),
         (&["--dereference-symlink", "soft"], "--dereference-symlink"),
         (&["--max-level", "2"], "--incremental"),
@@ -112,6 +114,9 @@ fn what_means_nothing_is_an_error_and_what_does_nothing_is_named() {
     let quiet = agent.backup(&["--quiet", "--debug"]).expect(0);
     assert_eq!(quiet.stderr, "");
     assert_eq!(agent.backup(&["--quiet", "--mode", "mysql"]).expect(1).stderr, "");
+    // What is on no logical volume is on none; a snapshot on one is tested where there are any.
+    let said = agent.backup_of(Path::new("/proc/sys/kernel/random"), &["--snapshot", "yes"]).expect(1).stderr;
+    assert!(said.contains("not on a logical volume: /proc"), "{said}");
 }
 
 #[test]

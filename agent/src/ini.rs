@@ -1,6 +1,7 @@
-//! Files of `[section]`s and `key = value`, as Python's configparser reads jobs and oslo.config reads configurations.
+//! Files of `[section]`s and `key = value`, as Python's configparser reads jobs and the logins of databases, and oslo.config reads
+//! configurations.
 //!
-//! The two differ: a job is interpolated (`%(key)s`, `%%`), has a section `DEFAULT` that every section inherits, and its keys are
+//! They differ: a job is interpolated (`%(key)s`, `%%`), has a section `DEFAULT` that every section inherits, and its keys are
 //! lower-cased; oslo takes quotes off values. Both join lines that are indented to the one before.
 
 use icecore::error::{Error, Result};
@@ -48,8 +49,16 @@ pub fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// `Invalid` for a line that is none of these.
 pub fn parse(text: &str, shown: &str) -> Result<Vec<Entry>> {
+    parse_from(None, text, shown)
+}
+
+/// The same, of a text whose first lines may stand below no section: then they are in `section`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from(section: Option<&str>, text: &str, shown: &str) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
-    let mut section: Option<String> = None;
+    let mut section = section.map(str::to_owned);
     // Whether an indented line belongs to the entry above.
     let mut is_open = false;
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
