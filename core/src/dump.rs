@@ -6,6 +6,7 @@ mod zip;
 
 use crate::engine::dedup::tree::Entry;
 use crate::error::{Error, Kind, Result};
+use crate::keyring::Keyring;
 use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
 use crate::select::place::Place;
@@ -13,7 +14,8 @@ use crate::spool::Scratch;
 use crate::tree::attributes::FileKind;
 use crate::tree::directory::lossy;
 use crate::view::content::{self, Contents, Piece, ZEROS};
-use crate::view::{self, Backup, View, Which};
+use crate::view::levels::{Level, Means};
+use crate::view::{self, Backup, Either, Named, View, Which, tell_unless_whole};
 use std::io::Write;
 
 /// How what was asked for is written.
@@ -26,7 +28,7 @@ pub enum Form {
 }
 
 /// What to write, and how.
-pub struct Options {
+pub struct Options<'a> {
     /// Which backups count.
     pub which: Which,
     /// Which one, and where in it.
@@ -39,15 +41,17 @@ pub struct Options {
     pub archives: bool,
     /// Threads that read.
     pub workers: usize,
-    /// Where the directory of a zip archive waits.
-    pub scratch: Scratch,
+    /// Where the directory of a zip archive waits, and a file of a chain while it is made.
+    pub scratch: &'a Scratch,
+    /// What opens encrypted levels.
+    pub keys: &'a Keyring<'a>,
 }
 
 /// What was written.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The backup.
-    pub backup: Backup,
+    pub backup: Named,
     /// Entries.
     pub entries: u64,
     /// Bytes of their content.
@@ -59,15 +63,22 @@ pub struct Report {
 /// Writes to `out`. After an error what was written is not the whole.
 ///
 /// # Errors
-/// `NotFound`, `Invalid` (which backup? what has no bytes), `Unsupported` for a backup that is not deduplicated; `Damaged`, or as the
-/// storage and `out` have it.
+/// `NotFound`, `Invalid` (which backup? what has no bytes), `Unsupported` for anything but a file of a backup that is not deduplicated;
+/// `Damaged`, or as the storage and `out` have it.
 pub fn run(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     monitor: &dyn Monitor,
     out: &mut dyn Write,
 ) -> Result<Report> {
-    let backup = view::choose_at(repository, &options.which, &options.place, monitor)?;
+    let backup = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
+        Either::Snapshot(backup) => *backup,
+        Either::Level { chain, entry } => {
+            let means = Means { keys: options.keys, scratch: options.scratch, workers: options.workers };
+            let mut level = Level::open(repository, &chain, entry, means, monitor)?;
+            return of_level(&mut level, options, out);
+        }
+    };
     let view = View::open(repository, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
@@ -80,7 +91,7 @@ pub fn run(
         let mut contents = Contents::new(&view, options.workers, monitor);
         contents.read(&top, &mut |piece| write(piece, out))?;
         monitor.event(Event::Entry { path, bytes: top.size_bytes });
-        return Ok(Report { backup, entries: 1, bytes: top.size_bytes, left_out: 0 });
+        return Ok(Report { backup: backup.named(), entries: 1, bytes: top.size_bytes, left_out: 0 });
     }
     if options.form.is_none() && top.kind != FileKind::Directory {
         return Err(Error::invalid("neither a file nor a directory:", lossy(path))
@@ -94,9 +105,21 @@ pub fn run(
     let part = Part { view: &view, backup: &backup, top: path, workers: options.workers, monitor };
     let Written { entries, bytes, left_out } = match options.form.unwrap_or(options.directory_form) {
         Form::Tar => tar::write(&part, out)?,
-        Form::Zip => zip::write(&part, &options.scratch, out)?,
+        Form::Zip => zip::write(&part, options.scratch, out)?,
     };
-    Ok(Report { backup, entries, bytes, left_out })
+    Ok(Report { backup: backup.named(), entries, bytes, left_out })
+}
+
+/// Writes a file of a level.
+fn of_level(level: &mut Level<'_>, options: &Options<'_>, out: &mut dyn Write) -> Result<Report> {
+    let path = options.place.path.as_slice();
+    if options.form.is_some() {
+        return Err(Error::new(Kind::Unsupported, "archives are made of deduplicated backups only, not of")
+            .on(level.named().id.short())
+            .hint("restore it to a folder: icecore restore --target FOLDER BACKUP:PATH"));
+    }
+    let bytes = level.write_file(path, out)?;
+    Ok(Report { backup: level.named().clone(), entries: 1, bytes, left_out: 0 })
 }
 
 /// What goes into an archive: the entry at `top` of a backup, and everything below it.
@@ -157,15 +180,4 @@ fn write_zeros(mut bytes: u64, out: &mut dyn Write) -> std::io::Result<()> {
         bytes -= now as u64;
     }
     Ok(())
-}
-
-fn tell_unless_whole(path: &[u8], entry: &Entry, monitor: &dyn Monitor) {
-    if !entry.whole {
-        let why = match entry.kind {
-            FileKind::Directory => "since what was in it could not be read, or was left out",
-            _ => "as it changed while it was read",
-        };
-        let text = format!("not whole in this backup, {why}: {}", lossy(path));
-        monitor.event(Event::Warning(&text));
-    }
 }

@@ -1,7 +1,9 @@
 //! The verb `find`: entries by name, type, time and size, in one backup or in all of them.
 //!
-//! Through all backups, the first of a series is read whole and every later one by what differs from the one before it, so
-//! that a series of backups costs little more than one.
+//! Through all deduplicated backups, the first of a series is read whole and every later one by what differs from the one before it,
+//! so that a series of backups costs little more than one. Each backup of a chain is gone through by itself ([`levels`]).
+
+mod levels;
 
 use crate::engine::dedup::tree::{self, Change, Content, Entry, Kept, Key, Known};
 use crate::error::{Error, Kind, Result};
@@ -14,11 +16,12 @@ use crate::select::place::Place;
 use crate::time::FileTime;
 use crate::tree::attributes::FileKind;
 use crate::tree::filter::Filter;
-use crate::view::{self, Backup, View, Which};
+use crate::view::levels::{Level, Means};
+use crate::view::{self, Backup, Either, Named, View, Which};
 use std::collections::BTreeMap;
 
 /// What to look for, and where.
-pub struct Options {
+pub struct Options<'a> {
     /// Which backups count.
     pub which: Which,
     /// Which one (only without `all`), and where in it.
@@ -27,6 +30,8 @@ pub struct Options {
     pub all: bool,
     /// What to look for.
     pub wanted: Wanted,
+    /// What levels of chains are read with.
+    pub means: Means<'a>,
 }
 
 /// What to look for: all of it must be so. What is `None` or empty is not looked at. An entry of which only the name is known has
@@ -91,9 +96,9 @@ pub struct Match<'a> {
     /// The entry, without its content, attributes and holes.
     pub entry: &'a Entry,
     /// The oldest backup that holds this version.
-    pub first: &'a Backup,
+    pub first: &'a Named,
     /// The newest one.
-    pub last: &'a Backup,
+    pub last: &'a Named,
     /// How many there are from the one to the other; they all hold it.
     pub backups: u64,
 }
@@ -112,18 +117,28 @@ pub struct Report {
 /// Hands out what was found: in one backup in the order of its tree; in all of them series by series, by path and time.
 ///
 /// # Errors
-/// `NotFound`, `Invalid` (which backup?), `Unsupported` for one that is not deduplicated, `Limit` when too much is found in all
-/// backups, what `found` fails with; `Damaged`, or as the storage has it.
+/// `NotFound`, `Invalid` (which backup?), `Limit` when too much is found in all backups, what `found` fails with; of a level as its
+/// engine has it; `Damaged`, or as the storage has it.
 pub fn run(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(&Match<'_>) -> Result<()>,
 ) -> Result<Report> {
     if options.all {
-        return in_all(repository, options, monitor, found);
+        let mut report = Report::default();
+        in_all(repository, options, &mut report, monitor, found)?;
+        levels::in_all(repository, options, &mut report, monitor, found)?;
+        return Ok(report);
     }
-    let backup = view::choose_at(repository, &options.which, &options.place, monitor)?;
+    let backup = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
+        Either::Snapshot(backup) => *backup,
+        Either::Level { chain, entry } => {
+            let mut level = Level::open(repository, &chain, entry, options.means, monitor)?;
+            return levels::in_one(&mut level, options, found);
+        }
+    };
+    let named = backup.named();
     let view = View::open(repository, monitor)?;
     let mut report = Report { backups: 1, ..Report::default() };
     view::walk(view.chunks(), &backup.snapshot, &options.place.path, monitor, &mut |key, entry| {
@@ -134,35 +149,41 @@ pub fn run(
         found(&Match {
             path: &view::path_of(key),
             entry: &described(entry),
-            first: &backup,
-            last: &backup,
+            first: &named,
+            last: &named,
             backups: 1,
         })
     })?;
     Ok(report)
 }
 
+/// Looks into all deduplicated backups, if the repository has a place for them.
 fn in_all(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
+    report: &mut Report,
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(&Match<'_>) -> Result<()>,
-) -> Result<Report> {
+) -> Result<()> {
+    if repository.vault().is_none() {
+        return Ok(());
+    }
     let view = View::open(repository, monitor)?;
     let snapshots = select::snapshots(repository, &options.which.filter)?;
     for (id, error) in &snapshots.damaged {
         monitor.event(Event::Warning(&format!("cannot look into the damaged backup {id}: {error}")));
     }
-    let mut report = Report { damaged: snapshots.damaged.len() as u64, ..Report::default() };
+    report.damaged += snapshots.damaged.len() as u64;
     for backups in by_series(snapshots.found, options.which.at) {
         report.backups += backups.len() as u64;
         let mut search = Search { options, versions: BTreeMap::new(), count: 0 };
         for number in 0..backups.len() {
             search.look_into(&view, &backups, number, monitor)?;
         }
-        report.matches += search.hand_out(&backups, found)?;
+        let named: Vec<Named> = backups.iter().map(Backup::named).collect();
+        report.matches += search.hand_out(&named, found)?;
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Backups of one host and name each, oldest first.
@@ -189,7 +210,7 @@ struct Version {
 }
 
 struct Search<'a> {
-    options: &'a Options,
+    options: &'a Options<'a>,
     versions: BTreeMap<Vec<u8>, Vec<Version>>,
     count: usize,
 }
@@ -249,11 +270,6 @@ impl Search<'_> {
         if old.is_none() && new.is_none() {
             return Ok(());
         }
-        if self.count >= FOUND_VERSIONS {
-            return Err(Error::new(Kind::Limit, "more is found than can be remembered:")
-                .on(format!("{FOUND_VERSIONS} versions of files"))
-                .hint("look for less: a longer pattern, a path below which to look, or one backup"));
-        }
         let versions = self.versions.entry(view::path_of(key)).or_default();
         if old.is_some()
             && let Some(last) = versions.iter_mut().rfind(|version| version.last.is_none())
@@ -264,10 +280,19 @@ impl Search<'_> {
             versions.push(Version { entry: described(new), first: number, last: None });
             self.count += 1;
         }
-        Ok(())
+        self.check_number_of(self.count)
     }
 
-    fn hand_out(self, backups: &[Backup], found: &mut dyn FnMut(&Match<'_>) -> Result<()>) -> Result<u64> {
+    fn check_number_of(&self, versions: usize) -> Result<()> {
+        if versions <= FOUND_VERSIONS {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Limit, "more is found than can be remembered:")
+            .on(format!("{FOUND_VERSIONS} versions of files"))
+            .hint("look for less: a longer pattern, a path below which to look, or one backup"))
+    }
+
+    fn hand_out(self, backups: &[Named], found: &mut dyn FnMut(&Match<'_>) -> Result<()>) -> Result<u64> {
         let mut matches = 0;
         for (path, versions) in &self.versions {
             for version in versions {

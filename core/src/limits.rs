@@ -172,6 +172,9 @@ pub const VIEW_CACHE_BYTES: usize = 64 << 20;
 /// How many they are at most.
 pub const VIEW_CACHE_CHUNKS: usize = 64;
 
+/// Entries that are remembered to tell what is in a chain whose levels have no list of it.
+pub const CHAIN_TREE_ENTRIES: usize = 1 << 20;
+
 /// Versions of files that a search through all backups remembers.
 pub const FOUND_VERSIONS: usize = 1 << 20;
 

@@ -1,14 +1,17 @@
-//! Looking into deduplicated backups: which one is meant, its tree below a path, and (in [`content`]) the bytes of its files.
+//! Looking into backups: which one is meant, its tree below a path, and (in [`content`]) the bytes of its files; of levels of chains
+//! in [`levels`].
 //!
-//! What the verbs that look into a backup have in common. Nothing here writes.
+//! What the verbs that look into a backup have in common. Nothing here writes, but for temporary files.
 
 pub mod content;
+pub mod levels;
 
 use crate::engine::dedup::tree::{self, Chunks, Cursor, Entry, Key};
 use crate::error::{Error, Kind, Result};
+use crate::level::BackupEntry;
 use crate::monitor::{Event, Monitor};
 use crate::repository::vault::{Index, ObjectId, Reader, Snapshot, Vault};
-use crate::repository::{BackupId, Repository};
+use crate::repository::{BackupId, Chain, Repository};
 use crate::select::place::Place;
 use crate::select::{self, Chosen, Filter};
 use crate::time::Timestamp;
@@ -27,7 +30,20 @@ pub struct Which {
     pub at: Option<Timestamp>,
 }
 
-/// A backup that was chosen.
+/// What a backup is called, whatever engine made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: BackupId,
+    /// The host; `None` where it is not known apart from the name.
+    pub host: Option<String>,
+    /// The name, with the host where the two are not known apart.
+    pub name: String,
+    /// When it was begun: seconds since 1970.
+    pub seconds: i64,
+}
+
+/// A deduplicated backup that was chosen.
 #[derive(Debug, Clone)]
 pub struct Backup {
     /// What it is called.
@@ -41,28 +57,34 @@ impl Backup {
     pub fn new(id: ObjectId, snapshot: Snapshot) -> Backup {
         Backup { id: BackupId::of_snapshot(id), snapshot }
     }
+
+    /// What it is called.
+    pub fn named(&self) -> Named {
+        let Snapshot { host, name, time, .. } = &self.snapshot;
+        Named { id: self.id.clone(), host: Some(host.clone()), name: name.clone(), seconds: time.seconds }
+    }
 }
 
-/// Finds the backup that is meant by `text`.
+/// A backup that was chosen, however it is kept.
+pub enum Either {
+    /// A deduplicated one.
+    Snapshot(Box<Backup>),
+    /// A level of a chain.
+    Level {
+        /// The chain it is in.
+        chain: Chain,
+        /// Which backup of the chain.
+        entry: BackupEntry,
+    },
+}
+
+/// Finds the deduplicated backup that is meant by `text`.
 ///
 /// # Errors
 /// `NotFound`, `Invalid` when it is not clear which one is meant, `Unsupported` for one that is not deduplicated; as the
 /// storage has it.
 pub fn choose(repository: &Repository, which: &Which, text: &str, monitor: &dyn Monitor) -> Result<Backup> {
-    let selected = select::one(repository, &which.filter, &which.this_host, text, which.at)?;
-    for stray in &selected.strays {
-        monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
-    }
-    match selected.backup {
-        Chosen::Snapshot { id, snapshot } => Ok(Backup::new(id, *snapshot)),
-        Chosen::Level { chain, entry } => {
-            let location = chain.location(entry);
-            let what = format!("only deduplicated backups can be looked into; {} was made by", text);
-            Err(Error::new(Kind::Unsupported, what)
-                .on(format!("the engine {}", location.engine))
-                .hint("restore it to look into it, or name a deduplicated one with --engine dedup"))
-        }
-    }
+    deduplicated(choose_either(repository, which, text, monitor)?, text)
 }
 
 /// As [`choose`], for a place in a backup. Who names a path only is told how that is done.
@@ -75,7 +97,48 @@ pub fn choose_at(
     place: &Place,
     monitor: &dyn Monitor,
 ) -> Result<Backup> {
-    choose(repository, which, &place.backup, monitor).map_err(|error| {
+    deduplicated(choose_either_at(repository, which, place, monitor)?, &place.backup)
+}
+
+fn deduplicated(chosen: Either, text: &str) -> Result<Backup> {
+    match chosen {
+        Either::Snapshot(backup) => Ok(*backup),
+        Either::Level { chain, entry } => {
+            let what = format!("this works with deduplicated backups only; {text} was made by");
+            Err(Error::new(Kind::Unsupported, what)
+                .on(format!("the engine {}", chain.location(entry).engine))
+                .hint("restore it to compare it, or name a deduplicated one with --engine dedup"))
+        }
+    }
+}
+
+fn choose_either(
+    repository: &Repository,
+    which: &Which,
+    text: &str,
+    monitor: &dyn Monitor,
+) -> Result<Either> {
+    let selected = select::one(repository, &which.filter, &which.this_host, text, which.at)?;
+    for stray in &selected.strays {
+        monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
+    }
+    Ok(match selected.backup {
+        Chosen::Snapshot { id, snapshot } => Either::Snapshot(Box::new(Backup::new(id, *snapshot))),
+        Chosen::Level { chain, entry } => Either::Level { chain, entry },
+    })
+}
+
+/// As [`choose_at`], of any engine.
+///
+/// # Errors
+/// As [`choose`], but that every backup can be chosen.
+pub fn choose_either_at(
+    repository: &Repository,
+    which: &Which,
+    place: &Place,
+    monitor: &dyn Monitor,
+) -> Result<Either> {
+    choose_either(repository, which, &place.backup, monitor).map_err(|error| {
         let is_no_id = !place.backup.bytes().all(|byte| byte.is_ascii_hexdigit());
         if error.kind() != Kind::NotFound
             || !place.path.is_empty()
@@ -141,11 +204,25 @@ impl<'r> View<'r> {
 /// # Errors
 /// `NotFound`; `Damaged`, or as the storage has it.
 pub fn entry(chunks: &dyn Chunks, snapshot: &Snapshot, path: &[u8]) -> Result<Entry> {
-    tree::find(chunks, &snapshot.root, path)?.ok_or_else(|| {
-        Error::new(Kind::NotFound, "the backup has no")
-            .on(if path.is_empty() { "root directory".to_owned() } else { lossy(path) })
-            .hint("paths are relative to what was backed up; icecore ls shows them")
-    })
+    tree::find(chunks, &snapshot.root, path)?.ok_or_else(|| not_there(path))
+}
+
+fn not_there(path: &[u8]) -> Error {
+    Error::new(Kind::NotFound, "the backup has no")
+        .on(if path.is_empty() { "root directory".to_owned() } else { lossy(path) })
+        .hint("paths are relative to what was backed up; icecore ls shows them")
+}
+
+/// Tells of an entry that is not all there.
+pub fn tell_unless_whole(path: &[u8], entry: &Entry, monitor: &dyn Monitor) {
+    if !entry.whole {
+        let why = match entry.kind {
+            FileKind::Directory => "since what was in it could not be read, or was left out",
+            _ => "as it changed while it was read, or is as an earlier backup has it",
+        };
+        let text = format!("not whole in this backup, {why}: {}", lossy(path));
+        monitor.event(Event::Warning(&text));
+    }
 }
 
 /// Hands out the entry at `path` and everything below it, in the order of the tree.

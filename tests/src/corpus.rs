@@ -8,6 +8,7 @@ use icecore_testkit::freezer::{Skip, verify};
 use icecore_testkit::tree::is_root;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -58,6 +59,40 @@ impl Case {
         let manifest = self.expected.join(format!("level{number}.jsonl"));
         let outcome = verify(&target, &manifest, skip).unwrap();
         assert!(outcome.failed.is_empty() && outcome.passed > 0, "backup {number}: {outcome:#?}");
+        self.tells(backup["id"].as_str().unwrap(), &target);
+    }
+
+    /// What a listing of the backup tells is what was restored of it; but for what it says was not read.
+    fn tells(&self, backup: &str, target: &Path) {
+        let lines = self.run("ls", &["--recursive", backup]).expect(0).of_type("entry");
+        let mut told: Vec<String> = lines
+            .iter()
+            .filter(|line| line["unreadable"] == false)
+            .map(|line| {
+                let kind = line["kind"].as_str().unwrap();
+                let size = if kind == "file" { line["size"].as_u64().unwrap() } else { 0 };
+                format!("{} {kind} {size}", line["path"].as_str().unwrap())
+            })
+            .collect();
+        let (mut there, mut left) = (Vec::new(), entries(target));
+        while let Some(path) = left.pop() {
+            let found = fs::symlink_metadata(&path).unwrap();
+            let (kind, size) = match found.file_type() {
+                kind if kind.is_file() => ("file", found.len()),
+                kind if kind.is_dir() => ("directory", 0),
+                kind if kind.is_symlink() => ("symlink", 0),
+                kind if kind.is_fifo() => ("fifo", 0),
+                kind if kind.is_char_device() => ("char_device", 0),
+                _ => ("another", 0),
+            };
+            if kind == "directory" {
+                left.extend(entries(&path));
+            }
+            there.push(format!("{} {kind} {size}", path.strip_prefix(target).unwrap().to_string_lossy()));
+        }
+        told.sort();
+        there.sort();
+        assert_eq!(told, there, "backup {backup}");
     }
 
     /// Asks for every backup, and for the latest: each must fail in words, and leave the target as it was.

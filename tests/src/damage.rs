@@ -35,6 +35,11 @@ impl Damage {
     }
 }
 
+/// Every damage to chains of every engine.
+fn each_of_each() -> impl Iterator<Item = (&'static str, Damage)> {
+    ["tar", "rsync"].into_iter().flat_map(|engine| ALL.map(|damage| (engine, damage)))
+}
+
 struct Chain {
     place: Place,
     ids: Vec<String>,
@@ -42,7 +47,11 @@ struct Chain {
 
 /// Three levels of a small tree.
 fn chain() -> Chain {
-    let place = Place::new();
+    chain_of("tar")
+}
+
+fn chain_of(engine: &'static str) -> Chain {
+    let place = Place::of(engine);
     let features = Features { large_files: false, ..Features::all() };
     let mut tree = place.tree(21, features);
     let mut ids = vec![id(&place.increment())];
@@ -87,8 +96,8 @@ impl Chain {
 
 #[test]
 fn damaged_data_is_named_and_refused() {
-    for damage in ALL {
-        let chain = chain();
+    for (engine, damage) in each_of_each() {
+        let chain = chain_of(engine);
         damage.on(&chain.object(1, "data"));
         let level = chain.object(1, "data");
         let name = level.strip_prefix(chain.place.repository()).unwrap().to_str().unwrap();
@@ -102,10 +111,14 @@ fn damaged_data_is_named_and_refused() {
 
 #[test]
 fn a_damaged_snapshot_file_is_named() {
-    for damage in ALL {
-        let chain = chain();
+    for (engine, damage) in each_of_each() {
+        let chain = chain_of(engine);
         damage.on(&chain.object(2, "engine_metadata"));
         chain.check(&["--read-data"], damage, "engine_metadata");
+        if engine == "rsync" {
+            // The whole tree is in it.
+            chain.is_refused_from(2, damage);
+        }
         // The next run must not build on it: a new full backup, or a refusal in words; never a level with holes.
         let outcome = chain.place.backup(&["--incremental"]);
         match outcome.status {
@@ -203,9 +216,9 @@ fn a_temporary_file_of_a_killed_run_is_cleaned_up_once_it_is_old() {
 /// A backup that builds on what cannot be restored cannot be restored either, and would never be missed until then.
 #[test]
 fn nothing_is_built_on_a_level_whose_data_is_gone_or_cut() {
-    for level in [0, 1, 2] {
+    for (engine, level) in [("tar", 0), ("tar", 1), ("tar", 2), ("rsync", 0), ("rsync", 2)] {
         for damage in [Damage::Missing, Damage::Truncated] {
-            let chain = chain();
+            let chain = chain_of(engine);
             damage.on(&chain.object(level, "data"));
             let outcome = chain.place.backup(&["--incremental"]).expect(0);
             assert_eq!(outcome.summary()["level"], 0, "{damage:?} of level {level}");

@@ -155,10 +155,16 @@ fn a_file_growing_while_it_is_read_is_named() {
 
 #[test]
 fn a_full_repository_leaves_no_backup_and_room_heals_it() {
-    let place = Place::new();
-    let Some(mount) = Mount::new(&place.repository(), "8m") else {
-        return not_run("needs root and the right to mount a tmpfs");
-    };
+    for engine in ["tar", "rsync"] {
+        let place = Place::of(engine);
+        let Some(mount) = Mount::new(&place.repository(), "8m") else {
+            return not_run("needs root and the right to mount a tmpfs");
+        };
+        full_repository(&place, &mount);
+    }
+}
+
+fn full_repository(place: &Place, mount: &Mount) {
     place.write(&[("a", "1")]);
     place.increment();
     noise(&place.source().join("large"), 16);
@@ -176,14 +182,16 @@ fn a_full_repository_leaves_no_backup_and_room_heals_it() {
 
 #[test]
 fn a_full_target_fails_the_restore() {
-    let place = Place::new();
-    let Some(_mount) = Mount::new(&place.path().join("targets"), "8m") else {
-        return not_run("needs root and the right to mount a tmpfs");
-    };
-    noise(&place.source().join("large"), 16);
-    place.increment();
-    let outcome = place.restore("t", &["latest"]).expect(1).explained();
-    assert!(outcome.names("space"), "the cause is not named: {outcome:?}");
+    for engine in ["tar", "rsync"] {
+        let place = Place::of(engine);
+        let Some(_mount) = Mount::new(&place.path().join("targets"), "8m") else {
+            return not_run("needs root and the right to mount a tmpfs");
+        };
+        noise(&place.source().join("large"), 16);
+        place.increment();
+        let outcome = place.restore("t", &["latest"]).expect(1).explained();
+        assert!(outcome.names("space"), "the cause is not named: {outcome:?}");
+    }
 }
 
 #[test]

@@ -18,12 +18,15 @@ use icecore::repository::vault::kdf::Parameters;
 use icecore::repository::vault::{CompressionLevel, Password, Process, Protection, Vault};
 use icecore::retention::Keep;
 use icecore::select::Filter as Series;
+use icecore::select::place::Place;
 use icecore::spool::Scratch;
 use icecore::storage::memory::Memory;
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::filter::Filter;
-use icecore::{Kind, Result, backup, check, forget, list, restore};
+use icecore::view::Which;
+use icecore::view::levels::Means;
+use icecore::{Kind, Result, backup, check, dump, forget, list, ls, restore};
 use icecore_testkit::manifest::Manifest;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -36,6 +39,9 @@ use tempfile::TempDir;
 /// Every backup is an increment to the one before.
 pub const INCREMENTS: Policy =
     Policy { incremental: true, max_level: None, always_level: None, restart_after_days: None };
+
+/// The engines that make chains.
+pub const CHAINS: [&str; 2] = ["tar", "rsync"];
 
 /// What `check` found: the sort of thing, the object, and what is wrong with it.
 pub type Found = Vec<check::Finding>;
@@ -404,6 +410,36 @@ pub fn forget_all_but_the_newest(storage: Arc<dyn Storage>) -> Result<forget::Re
         dry_run: false,
     };
     forget::run(&open(storage)?, &options, &Quiet, &mut |_| ())
+}
+
+/// The paths that a backup tells, with sizes; and the content of one of its files.
+pub type Seen = (Vec<(Vec<u8>, u64)>, Vec<u8>);
+
+/// Looks into the latest backup.
+pub fn looked_into(storage: Arc<dyn Storage>, path: &str) -> Result<Seen> {
+    let (repository, scratch) = (open(storage)?, scratch());
+    let which = || Which { this_host: HOST.to_owned(), ..Which::default() };
+    let place = |path: &str| Place { backup: "latest".to_owned(), path: path.as_bytes().to_vec() };
+    let means = Means { keys: &Keyring::none(), scratch: &scratch, workers: 1 };
+    let options = ls::Options { which: which(), place: place(""), recursive: true, means };
+    let mut entries = Vec::new();
+    ls::run(&repository, &options, &Quiet, &mut |path, entry| {
+        entries.push((path.to_vec(), entry.size_bytes));
+        Ok(())
+    })?;
+    let options = dump::Options {
+        which: which(),
+        place: place(path),
+        form: None,
+        directory_form: dump::Form::Tar,
+        archives: true,
+        workers: 1,
+        scratch: &scratch,
+        keys: &Keyring::none(),
+    };
+    let mut content = Vec::new();
+    dump::run(&repository, &options, &Quiet, &mut content)?;
+    Ok((entries, content))
 }
 
 pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {

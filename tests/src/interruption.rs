@@ -9,6 +9,7 @@ use icecore_testkit::random::Random;
 use icecore_testkit::tree::Features;
 use rustix::process::Signal;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -29,17 +30,25 @@ fn kill_at_random(times: usize, seed: u64, start: impl Fn() -> Running) {
     }
 }
 
+/// How often runs of the engines that make chains are killed.
+const KILLS: [(&str, usize); 2] = [("tar", 20), ("rsync", 10)];
+
 #[test]
 fn a_backup_killed_at_any_moment_needs_nobody() {
-    let place = Place::new();
+    for (engine, times) in KILLS {
+        backup_is_killed(&Place::of(engine), times);
+    }
+}
+
+fn backup_is_killed(place: &Place, times: usize) {
     let mut tree = place.tree(31, Features::all());
     let arguments = place.backup_arguments(&["--incremental", "--max-level", "3"]);
-    kill_at_random(30, 1, || Running::start(place.program.command(&arguments)));
+    kill_at_random(times, 1, || Running::start(place.program.command(&arguments)));
     tree.mutate(1).unwrap();
     let expected = Manifest::of(tree.root()).unwrap();
     let last = place.backup(&["--incremental", "--max-level", "3"]).expect(0).summary();
     place.check_is_clean();
-    assert_equal(&expected, &place.restored("last", &id(&last)), "after thirty kills");
+    assert_equal(&expected, &place.restored("last", &id(&last)), "after all those kills");
     // Whatever counts is whole.
     for (number, id) in place.ids().iter().enumerate() {
         place.restore(&number.to_string(), &[id]).expect(0);
@@ -48,11 +57,16 @@ fn a_backup_killed_at_any_moment_needs_nobody() {
 
 #[test]
 fn full_backups_killed_at_any_moment_leave_none_that_counts() {
-    let place = Place::new();
+    for (engine, times) in KILLS {
+        full_backup_is_killed(&Place::of(engine), times);
+    }
+}
+
+fn full_backup_is_killed(place: &Place, times: usize) {
     place.tree(32, Features::all());
     let expected = Manifest::of(&place.source()).unwrap();
     let arguments = place.backup_arguments(&[]);
-    kill_at_random(20, 2, || Running::start(place.program.command(&arguments)));
+    kill_at_random(times, 2, || Running::start(place.program.command(&arguments)));
     for (number, id) in place.ids().iter().enumerate() {
         assert_equal(&expected, &place.restored(&number.to_string(), id), id);
     }
@@ -62,8 +76,16 @@ fn full_backups_killed_at_any_moment_leave_none_that_counts() {
 
 #[test]
 fn a_restore_killed_at_any_moment_can_be_run_again() {
-    let place = Place::new();
-    let tree = place.tree(33, Features::all());
+    for engine in ["tar", "rsync"] {
+        restore_is_killed(&Place::of(engine));
+    }
+}
+
+fn restore_is_killed(place: &Place) {
+    let mut tree = place.tree(33, Features::all());
+    // Of rsync, a content that is made from one of a level below.
+    place.increment();
+    tree.mutate(1).unwrap();
     let expected = Manifest::of(tree.root()).unwrap();
     place.increment();
     fs::create_dir(place.path().join("targets")).unwrap();
@@ -77,13 +99,18 @@ fn a_restore_killed_at_any_moment_can_be_run_again() {
 
 #[test]
 fn a_restore_into_nothing_killed_at_any_moment_is_finished_by_another() {
-    let place = Place::new();
+    for engine in ["tar", "rsync"] {
+        restore_into_nothing_is_killed(&Place::of(engine));
+    }
+}
+
+fn restore_into_nothing_is_killed(place: &Place) {
     let tree = place.tree(36, Features::all());
     let expected = Manifest::of(tree.root()).unwrap();
     place.increment();
     fs::create_dir(place.path().join("targets")).unwrap();
     let fresh = Cell::new(0);
-    kill_at_random(8, 4, || {
+    kill_at_random(6, 4, || {
         fresh.set(fresh.get() + 1);
         let target = place.target(&fresh.get().to_string());
         Running::start(place.program.command(&place.restore_arguments(&target, &["latest"])))
@@ -96,10 +123,54 @@ fn a_restore_into_nothing_killed_at_any_moment_is_finished_by_another() {
     }
 }
 
+/// A restore over what a user has: whenever it is killed, each file of his is as it was or as a level of the backup has it, and whole.
+#[test]
+fn a_restore_killed_at_any_moment_leaves_no_half_of_a_file_in_the_place_of_one() {
+    for engine in ["tar", "rsync"] {
+        let place = Place::of(engine);
+        let mut random = Random::new(37);
+        let names: Vec<String> = (0..24).map(|number| format!("file{number}")).collect();
+        let mut versions: Vec<HashSet<Vec<u8>>> = vec![HashSet::new(); names.len()];
+        for level in 0..3 {
+            for (number, name) in names.iter().enumerate() {
+                let path = place.source().join(name);
+                let mut content = if level == 0 { random.bytes(200_000) } else { fs::read(&path).unwrap() };
+                content[level * 30_000] ^= 1;
+                fs::write(&path, &content).unwrap();
+                versions[number].insert(content);
+            }
+            place.settle();
+            place.increment();
+        }
+        let expected = Manifest::of(&place.source()).unwrap();
+        let target = place.target("t");
+        fs::create_dir_all(&target).unwrap();
+        for (number, name) in names.iter().enumerate() {
+            fs::write(target.join(name), "the user's").unwrap();
+            versions[number].insert(b"the user's".to_vec());
+        }
+        let arguments = place.restore_arguments(&target, &["--overwrite", "always", "latest"]);
+        for _ in 0..6 {
+            kill_at_random(1, random.below(1 << 30), || Running::start(place.program.command(&arguments)));
+            for (number, name) in names.iter().enumerate() {
+                let content = fs::read(target.join(name)).unwrap();
+                assert!(versions[number].contains(&content), "{engine}: {name} is of no version");
+            }
+        }
+        let arguments = place.restore_arguments(&target, &["--overwrite", "always", "--delete", "latest"]);
+        place.program.run(&arguments).expect(0);
+        assert_equal(&expected, &Manifest::of(&target).unwrap(), engine);
+    }
+}
+
 /// Holds a backup that is reading a large file and ends it with `signal`.
 fn end_midway(signal: Signal, status: i32) {
+    ["tar", "rsync"].into_iter().for_each(|engine| end_midway_of(engine, signal, status));
+}
+
+fn end_midway_of(engine: &'static str, signal: Signal, status: i32) {
     for mebibytes in [64, 256, 1024] {
-        let place = Place::new();
+        let place = Place::of(engine);
         place.write(&[("a", "1")]);
         place.increment();
         let large = place.source().join("large");

@@ -28,6 +28,11 @@ impl Place {
         Place::with(Program::new())
     }
 
+    /// A place whose backups an engine makes.
+    pub fn of(engine: &'static str) -> Place {
+        Place { engine, ..Place::new() }
+    }
+
     /// A place whose program may not read everything, and owns all that is here.
     pub fn unprivileged() -> Place {
         let place = Place::with(Program::unprivileged());

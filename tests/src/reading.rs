@@ -1,4 +1,6 @@
-//! Looking into deduplicated backups: ls, find, diff, cat, dump, stats; and that nothing damaged is ever handed out.
+//! Looking into backups: ls, find, diff, cat, dump, stats; and that nothing damaged is ever handed out.
+
+mod chains;
 
 use crate::dedup::{backup, objects, place, verb};
 use crate::place::{Place, assert_alike, id};
@@ -94,23 +96,6 @@ fn what_is_not_there_is_an_error_that_says_so() {
     }
     verb(&place, "ls", &["latest:a/../b"]).expect(2).explained();
     verb(&place, "find", &["[a"]).expect(2).explained();
-}
-
-#[test]
-fn a_backup_by_tar_is_not_looked_into_and_that_is_said() {
-    let place = Place::new();
-    place.write(&[("a", "1")]);
-    place.increment();
-    for (name, arguments) in [
-        ("ls", &["latest"][..]),
-        ("find", &["a"]),
-        ("cat", &["latest:a"]),
-        ("diff", &["latest"]),
-        ("stats", &["latest"]),
-    ] {
-        let outcome = place.run(name, arguments).expect(1);
-        assert!(outcome.stderr.contains("only deduplicated backups"), "{name}: {outcome:?}");
-    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What rots on storage: every change for the worse × every object × every compression.
+//! What rots on storage: every change for the worse × every object × every compression × every engine of chains.
 //!
 //! `check` names it, a restore refuses it before the target is touched, what does not depend on it restores, and the next
 //! backup does not build on what a look at names and sizes shows to be damaged. ([`crate::damage`] has what the program says.)
 
 mod dedup;
 
-use crate::in_memory::{INCREMENTS, World, check, check_and_clean, copy_of, ids, listing, objects};
+use crate::in_memory::{CHAINS, INCREMENTS, World, check, check_and_clean, copy_of, ids, listing, objects};
 use icecore::codec::Compression;
 use icecore::level::Policy;
 use icecore::name::ObjectName;
@@ -23,6 +23,14 @@ use std::sync::Arc;
 /// Backups 0 and 1 are one chain, 2 to 4 another.
 const FIRST_OF_NEWER: usize = 2;
 
+/// What chains are made of: by `tar` with every compression, by `rsync` with the one that vouches for each part of a stream and the one
+/// that vouches for nothing.
+fn engines_and_compressions() -> impl Iterator<Item = (&'static str, Compression)> {
+    let of_rsync = [Compression::Zstd, Compression::None];
+    let of_tar = Compression::ALL.into_iter().map(|compression| ("tar", compression));
+    of_tar.chain(of_rsync.map(|compression| ("rsync", compression)))
+}
+
 struct Rot {
     world: World,
     places: Vec<String>,
@@ -36,8 +44,10 @@ struct Victim {
 }
 
 impl Rot {
-    fn new(compression: Compression) -> Rot {
-        let mut world = World::with_backups(2, INCREMENTS, compression);
+    fn new(engine: &'static str, compression: Compression) -> Rot {
+        let mut world = World::chains(engine);
+        world.compression = compression;
+        let mut world = world.after(2);
         let mut reports = Vec::new();
         world.policy = Policy::default();
         for step in 3..6 {
@@ -47,7 +57,7 @@ impl Rot {
         }
         assert_eq!(reports.iter().map(|report| report.level).collect::<Vec<_>>(), [0, 1, 2]);
         let place = |report: &backup::Report| {
-            format!("tar/{}/{}/{}_{}", report.series, report.chain, report.level, report.timestamp)
+            format!("{engine}/{}/{}/{}_{}", report.series, report.chain, report.level, report.timestamp)
         };
         Rot { places: reports.iter().map(place).collect(), world }
     }
@@ -119,7 +129,11 @@ impl Rot {
             }
             let restored = self.world.restore(Arc::new(memory.clone()), id);
             let what = format!("{what}: backup {number}");
-            let depends = number >= victim.backup && victim.object != "engine_metadata";
+            // A state of `tar` is of use to the next backup alone; one of `rsync` to a restore of its level too.
+            let depends = match victim.object {
+                "engine_metadata" => self.world.engine == "rsync" && number == victim.backup,
+                _ => number >= victim.backup,
+            };
             match &restored.outcome {
                 Ok(_) => {
                     assert!(!depends || !seen, "{what} was restored");
@@ -152,8 +166,8 @@ impl Rot {
 
 #[test]
 fn whatever_happens_to_a_stream_is_noticed() {
-    for compression in Compression::ALL {
-        let rot = Rot::new(compression);
+    for (engine, compression) in engines_and_compressions() {
+        let rot = Rot::new(engine, compression);
         // The place in the chain matters with one of them, the compression at any place.
         let levels = if compression == Compression::Zstd { 0..3 } else { 1..2 };
         for level in levels {
@@ -165,26 +179,30 @@ fn whatever_happens_to_a_stream_is_noticed() {
 
 #[test]
 fn whatever_happens_to_a_state_is_noticed() {
-    let rot = Rot::new(Compression::Zstd);
-    for level in 0..3 {
-        let victim = rot.victim(level, "engine_metadata");
-        rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+    for engine in CHAINS {
+        let rot = Rot::new(engine, Compression::Zstd);
+        for level in 0..3 {
+            let victim = rot.victim(level, "engine_metadata");
+            rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+        }
     }
 }
 
 #[test]
 fn whatever_happens_to_a_document_is_noticed() {
-    let rot = Rot::new(Compression::Gzip);
-    for level in 0..3 {
-        let victim = rot.victim(level, "metadata");
-        rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+    for engine in CHAINS {
+        let rot = Rot::new(engine, Compression::Gzip);
+        for level in 0..3 {
+            let victim = rot.victim(level, "metadata");
+            rot.damages(&victim).iter().for_each(|damage| rot.assert_is_noticed(&victim, damage));
+        }
     }
 }
 
 /// Wherever a bit turns in a document, its backup is refused, and `check` and `list` see why without reading data.
 #[test]
 fn every_bit_of_a_document_is_watched() {
-    let rot = Rot::new(Compression::None);
+    let rot = Rot::new("tar", Compression::None);
     let victim = rot.victim(1, "metadata");
     let (id, _) = &rot.world.made[victim.backup];
     for (offset, byte) in rot.bytes(&victim.name).into_iter().enumerate() {
@@ -208,7 +226,7 @@ fn every_bit_of_a_document_is_watched() {
 
 #[test]
 fn the_marker_is_right_or_refused() {
-    let rot = Rot::new(Compression::Zstd);
+    let rot = Rot::new("tar", Compression::Zstd);
     let marker = ObjectName::new("icecore").unwrap();
     let length = rot.bytes(&marker).len() as u64;
     let flips = (0..length).map(Damage::Flip);
@@ -234,13 +252,13 @@ fn the_marker_is_right_or_refused() {
 
 #[test]
 fn objects_that_changed_places_are_noticed() {
-    for compression in Compression::ALL {
-        let rot = Rot::new(compression);
+    for (engine, compression) in engines_and_compressions() {
+        let rot = Rot::new(engine, compression);
         for object in ["data", "engine_metadata", "metadata"] {
             let (one, other) = (rot.victim(1, object), rot.victim(2, object));
             let memory = copy_of(&rot.world.memory);
             swap(&memory, &one.name, &other.name).unwrap();
-            let what = format!("{compression}: {object}");
+            let what = format!("{engine}, {compression}: {object}");
             let (report, found) = check(Arc::new(memory.clone()), true, false).unwrap();
             assert!(report.problems >= 2, "{what}: {found:#?}");
             rot.restores(&memory, &one, true, &what);
@@ -290,8 +308,8 @@ fn a_level_whose_parent_is_gone_is_a_gap_though_another_has_its_level() {
 /// A restore of a part does not read every level to its end, so the hash of the whole does not vouch for what it read.
 #[test]
 fn a_part_of_a_damaged_stream_is_right_or_refused() {
-    for compression in Compression::ALL {
-        let mut world = World::new();
+    for (engine, compression) in engines_and_compressions() {
+        let mut world = World::chains(engine);
         world.compression = compression;
         let at = |path: &str| world.source().join(path);
         fs::create_dir(at("a")).unwrap();
@@ -299,18 +317,44 @@ fn a_part_of_a_damaged_stream_is_right_or_refused() {
         fs::write(at("a/wanted"), Random::new(1).bytes(100_000)).unwrap();
         fs::write(at("z/rest"), vec![0; 28 << 20]).unwrap();
         let report = world.back_up();
-        let data = format!("data/tar/{}/{}/0_{}/data", report.series, report.chain, report.timestamp);
+        let data = format!("data/{engine}/{}/{}/0_{}/data", report.series, report.chain, report.timestamp);
         let data = ObjectName::new(data).unwrap();
         for offset in (2_000..100_000).step_by(30_000) {
             let memory = copy_of(&world.memory);
             Damage::Flip(offset).apply(&memory, &data).unwrap();
             let restored = world.restore_part(Arc::new(memory), "latest", &["a/wanted"]);
-            let what = format!("{compression}: bit at {offset}");
+            let what = format!("{engine}, {compression}: bit at {offset}");
             restored.has_or_refused(&world.source(), "a/wanted", &what);
             assert!(restored.outcome.is_err(), "{what} was not noticed");
         }
         let whole = world.restore_part(Arc::new(world.memory.clone()), "latest", &["a/wanted"]);
         assert!(whole.outcome.is_ok());
         whole.has_or_refused(&world.source(), "a/wanted", "without damage");
+    }
+}
+
+/// The same wherever the bit turns, of a content that is made by two levels.
+#[test]
+fn a_part_of_a_chain_of_rsync_is_right_or_refused_wherever_a_bit_turns() {
+    let mut world = World::chains("rsync");
+    world.compression = Compression::None;
+    let path = world.source().join("wanted");
+    let mut content = Random::new(2).bytes(20_000);
+    for level in 0..2 {
+        fs::write(&path, &content).unwrap();
+        fs::write(world.source().join("rest"), [level; 2_000]).unwrap();
+        world.settle();
+        world.back_up();
+        content[7_000] ^= 1;
+    }
+    let stored = objects(&world.memory);
+    let streams = stored.iter().filter(|(name, _)| name.as_str().ends_with("/data"));
+    for (name, bytes) in streams {
+        for offset in (0..bytes.len() as u64).step_by(bytes.len() / 60 + 1) {
+            let memory = copy_of(&world.memory);
+            Damage::Flip(offset).apply(&memory, name).unwrap();
+            let restored = world.restore_part(Arc::new(memory), "latest", &["wanted"]);
+            restored.has_or_refused(&world.source(), "wanted", &format!("{name}: bit at {offset}"));
+        }
     }
 }

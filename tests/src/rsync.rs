@@ -11,9 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 fn place() -> Place {
-    let mut place = Place::new();
-    place.engine = "rsync";
-    place
+    Place::of("rsync")
 }
 
 fn unprivileged() -> Place {

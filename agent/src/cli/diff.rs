@@ -155,8 +155,8 @@ fn summarize(context: &Context<'_>, arguments: &Arguments, report: &Report) {
     if context.global.json {
         output::json(&json!({
             "type": "summary",
-            "old": entry::backup_fields(&report.old),
-            "new": report.new.as_ref().map(entry::backup_fields),
+            "old": entry::backup_fields(&report.old.named()),
+            "new": report.new.as_ref().map(|new| entry::backup_fields(&new.named())),
             "added": counts.added,
             "removed": counts.removed,
             "changed": counts.changed,

@@ -3,6 +3,7 @@
 use super::which::WhichArguments;
 use super::{Context, RepositoryArguments, absolute, entry, scratch};
 use crate::exit;
+use crate::keys::IdentityArguments;
 use crate::output;
 use crate::progress::Terminal;
 use crate::seen;
@@ -30,6 +31,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// names relative to it, or as a zip archive. What there is to say, with --json
 /// too, goes to standard error.
 ///
+/// Of backups by the engines tar and rsync single files are printed; each is
+/// restored into the temporary folder first.
+///
 /// Zip has no place for pipes and devices, which are left out by name (status
 /// 3), nor for extended attributes, hard links, the names of owners and parts of
 /// a second.
@@ -45,6 +49,8 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     which: WhichArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Which backup, and after a colon what in it: BACKUP is an id (or the head of one), `latest`, or `latest~N`
     #[arg(value_name = "BACKUP:PATH")]
     place: OsString,
@@ -85,6 +91,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let which = arguments.which.which();
     let repository = arguments.repository.open_for(context, &which.filter)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
+    let keys = arguments.repository.keyring(context, &arguments.identities)?;
+    let scratch = scratch();
     let options = Options {
         which,
         place: Place::parse(arguments.place.as_bytes())?,
@@ -92,7 +100,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         directory_form: if is_zip(arguments.output.as_deref()) { Form::Zip } else { Form::Tar },
         archives: arguments.output.is_some() || !std::io::stdout().is_terminal(),
         workers: arguments.repository.workers(&repository),
-        scratch: scratch(),
+        scratch: &scratch,
+        keys: &keys,
     };
     let left_out = match &arguments.output {
         Some(path) => {
@@ -117,7 +126,7 @@ fn is_zip(path: Option<&Path>) -> bool {
 }
 
 /// Gives back how many entries were left out.
-fn to_output(repository: &Repository, options: &Options, monitor: &dyn Monitor) -> Result<u64> {
+fn to_output(repository: &Repository, options: &Options<'_>, monitor: &dyn Monitor) -> Result<u64> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, output::Bytes::default());
     let written = dump::run(repository, options, monitor, &mut out).and_then(|report| {
         out.flush().map_err(|e| Error::io("cannot write to", "standard output", e)).map(|()| report.left_out)
@@ -135,7 +144,7 @@ fn to_output(repository: &Repository, options: &Options, monitor: &dyn Monitor) 
 
 fn to_file(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     monitor: &dyn Monitor,
     path: &Path,
     overwrite: bool,
@@ -167,7 +176,7 @@ fn to_file(
 
 fn write_beside(
     repository: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     monitor: &dyn Monitor,
     file: File,
     beside: &Path,

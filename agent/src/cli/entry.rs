@@ -4,7 +4,7 @@ use crate::output;
 use icecore::engine::dedup::tree::{Entry, Known};
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::attributes::FileKind;
-use icecore::view::Backup;
+use icecore::view::Named;
 use serde_json::{Map, Value, json};
 
 /// The stable name of a type in JSON and on the command line.
@@ -89,8 +89,8 @@ pub fn time(time: FileTime) -> String {
 }
 
 /// A backup in a few words.
-pub fn backup(backup: &Backup) -> String {
-    format!("{} ({})", backup.id.short(), time(backup.snapshot.time))
+pub fn backup(backup: &Named) -> String {
+    format!("{} ({})", backup.id.short(), Timestamp(backup.seconds).rfc3339())
 }
 
 fn mode(entry: &Entry) -> String {
@@ -138,7 +138,8 @@ pub fn fields(entry: &Entry) -> Map<String, Value> {
     put("time", time(entry.mtime).into());
     put("timestamp", entry.mtime.seconds.into());
     put("nanoseconds", entry.mtime.nanoseconds.into());
-    put("inode", entry.inode.into());
+    // Archives have no numbers of inodes, and no inode has this one.
+    put("inode", Some(entry.inode).filter(|inode| *inode != 0).into());
     put("links", entry.names.map_or(1, |names| names.links).into());
     fields.insert("whole".to_owned(), entry.whole.into());
     if entry.is_unread() {
@@ -172,12 +173,12 @@ pub fn line(what: &str, path: &[u8]) -> Map<String, Value> {
 }
 
 /// A backup in JSON.
-pub fn backup_fields(backup: &Backup) -> Value {
+pub fn backup_fields(backup: &Named) -> Value {
     json!({
         "id": backup.id.as_str(),
-        "host": backup.snapshot.host,
-        "name": backup.snapshot.name,
-        "timestamp": backup.snapshot.time.seconds,
-        "time": time(backup.snapshot.time),
+        "host": backup.host,
+        "name": backup.name,
+        "timestamp": backup.seconds,
+        "time": Timestamp(backup.seconds).rfc3339(),
     })
 }

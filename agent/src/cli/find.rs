@@ -1,7 +1,8 @@
 //! `icecore find`: entries by name, type, time and size, in one backup or in all.
 
 use super::which::WhichArguments;
-use super::{Context, RepositoryArguments, entry, parse_time};
+use super::{Context, RepositoryArguments, entry, parse_time, scratch};
+use crate::keys::IdentityArguments;
 use crate::output::{self, Lines};
 use crate::progress::Terminal;
 use crate::seen;
@@ -12,6 +13,7 @@ use icecore::find::{self, Match, Wanted};
 use icecore::select::place::Place;
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::attributes::FileKind;
+use icecore::view::levels::Means;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +24,8 @@ use std::process::ExitCode;
 /// A pattern is as in .gitignore: without a slash it is compared with names,
 /// with one with paths from the root of what was backed up. With --all every
 /// version of what is found is listed once, with the first and the last of the
-/// backups in a row that hold it.
+/// backups in a row that hold it. Of backups by the engine tar, the archives of
+/// a level and of all below it are read to see what is in it.
 ///
 ///   icecore find -r /srv/backups '*.odt'
 ///   icecore find -r /srv/backups --all letters/a.txt
@@ -34,6 +37,8 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     which: WhichArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// What to look for, as in .gitignore; several find what any of them does, none finds everything
     pattern: Vec<String>,
     /// Where to look: BACKUP is an id (or the head of one), `latest`, or `latest~N`; with --all only :PATH
@@ -117,7 +122,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     };
     let repository = arguments.repository.open_for(context, &which.filter)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
-    let options = find::Options { which, place, all: arguments.all, wanted };
+    let keys = arguments.repository.keyring(context, &arguments.identities)?;
+    let (scratch, workers) = (scratch(), arguments.repository.workers(&repository));
+    let means = Means { keys: &keys, scratch: &scratch, workers };
+    let options = find::Options { which, place, all: arguments.all, wanted, means };
     let monitor = Terminal::without_line(context.global, context.stop.clone());
     let mut lines = Lines::default();
     let mut heading: Option<Vec<u8>> = None;

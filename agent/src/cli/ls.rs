@@ -1,7 +1,8 @@
 //! `icecore ls`: what is in a directory of a backup.
 
 use super::which::WhichArguments;
-use super::{Context, RepositoryArguments, entry};
+use super::{Context, RepositoryArguments, entry, scratch};
+use crate::keys::IdentityArguments;
 use crate::output::{self, Lines};
 use crate::progress::Terminal;
 use crate::seen;
@@ -9,6 +10,7 @@ use clap::Args;
 use icecore::error::Result;
 use icecore::ls;
 use icecore::select::place::Place;
+use icecore::view::levels::Means;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -16,8 +18,8 @@ use std::process::ExitCode;
 
 /// List what a backup holds
 ///
-/// Paths are relative to what was backed up. Only deduplicated backups can be
-/// looked into.
+/// Paths are relative to what was backed up. Of a backup by the engine tar, the
+/// archives of its level and of all below it are read for that.
 ///
 ///   icecore ls -r /srv/backups
 ///   icecore ls -r /srv/backups -l latest~1:docs
@@ -29,6 +31,8 @@ pub struct Arguments {
     repository: RepositoryArguments,
     #[command(flatten)]
     which: WhichArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Which backup, and after a colon where in it: BACKUP is an id (or the head of one), `latest`, or `latest~N`
     #[arg(value_name = "BACKUP[:PATH]", default_value = "latest")]
     place: OsString,
@@ -46,7 +50,10 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let repository = arguments.repository.open_for(context, &which.filter)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let place = Place::parse(arguments.place.as_bytes())?;
-    let options = ls::Options { which, place, recursive: arguments.recursive };
+    let keys = arguments.repository.keyring(context, &arguments.identities)?;
+    let (scratch, workers) = (scratch(), arguments.repository.workers(&repository));
+    let means = Means { keys: &keys, scratch: &scratch, workers };
+    let options = ls::Options { which, place, recursive: arguments.recursive, means };
     let monitor = Terminal::without_line(context.global, context.stop.clone());
     let mut lines = Lines::default();
     let report = ls::run(&repository, &options, &monitor, &mut |path, found| {

@@ -125,7 +125,7 @@ fn json_objects(objects: Objects) -> Value {
 fn json_share(share: &Share) -> Value {
     json!({
         "type": "backup",
-        "backup": entry::backup_fields(&share.backup),
+        "backup": entry::backup_fields(&share.backup.named()),
         "entries": share.backup.snapshot.entries,
         "files": share.backup.snapshot.files,
         "bytes": share.backup.snapshot.bytes,

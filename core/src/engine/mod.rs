@@ -5,6 +5,7 @@
 //! no levels. The verbs ([`crate::backup`], [`crate::restore`], [`crate::check`]) join both ends: they alone begin and commit.
 
 pub mod dedup;
+mod described;
 mod overwrite;
 mod paths;
 pub mod rsync;
@@ -129,6 +130,9 @@ pub trait Chain {
     ) -> Result<()>;
 }
 
+/// Takes the entries of a tree with their paths.
+pub type Found<'f> = &'f mut dyn FnMut(&[u8], &dedup::tree::Entry) -> Result<()>;
+
 /// A way of making backups.
 pub trait Engine: Send + Sync {
     /// The name on the command line and in object names.
@@ -171,6 +175,20 @@ pub trait StreamEngine: Send + Sync {
     /// # Errors
     /// `Damaged`, `Unsupported`.
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+
+    /// Hands out the tree of the last level of `chain` without its contents: every entry with its path, the root first; of each
+    /// directory itself, its other entries by their names, then what is in its sub-directories one after the other. What could not be
+    /// read when it was backed up is known by name. Nothing is written.
+    ///
+    /// # Errors
+    /// `Damaged`; `Limit` where it is more than can be remembered, with what to do instead; what `found` fails with; `Interrupted`; as the chain has it.
+    fn tree(
+        &self,
+        chain: &mut dyn Chain,
+        scratch: &Scratch,
+        monitor: &dyn Monitor,
+        found: Found<'_>,
+    ) -> Result<()>;
 
     /// Whether it makes increments to what Freezer wrote.
     fn continues_foreign(&self) -> bool {

@@ -3,6 +3,7 @@
 //! A resolver may sit behind a network (LDAP, SSSD), and a tree has millions of entries of a few owners, so every answer is
 //! remembered; "unknown" is an answer. What the resolver fails at is unknown too: the number is stored in any case.
 
+use super::attributes::{Attributes, Metadata, Xattrs};
 use crate::limits::OWNERS_REMEMBERED;
 use nix::unistd::{Gid, Group, Uid, User};
 use std::borrow::Borrow;
@@ -39,6 +40,21 @@ impl Owners {
             let group = Group::from_gid(Gid::from_raw(*gid)).ok().flatten();
             group.map(|group| group.name.into_bytes()).unwrap_or_default()
         })
+    }
+
+    /// What a backup keeps of an entry besides its content.
+    pub fn attributes(&self, metadata: &Metadata, xattrs: Xattrs) -> Attributes {
+        Attributes {
+            mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+            user: self.user_name(metadata.uid),
+            group: self.group_name(metadata.gid),
+            mtime: metadata.mtime,
+            atime: Some(metadata.atime),
+            ctime: Some(metadata.ctime),
+            xattrs,
+        }
     }
 
     /// The number of a user on this system; `None` when there is none of that name.

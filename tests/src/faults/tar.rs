@@ -2,10 +2,11 @@
 
 use super::{
     Ended, a_rehearsal_writes_nothing, backed_up_at_another_try, in_every_way, is_whole_or_not_there,
-    no_restore_believes_a_lie, no_restore_ends_well,
+    no_restore_believes_a_lie, no_restore_ends_well, told_every_lie,
 };
 use crate::in_memory::{
-    INCREMENTS, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
+    CHAINS, INCREMENTS, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing,
+    looked_into, objects,
 };
 use icecore::check::FindingKind;
 use icecore::codec::Compression;
@@ -13,9 +14,6 @@ use icecore::level::Policy;
 use icecore::storage::memory::Memory;
 use icecore_testkit::manifest::Manifest;
 use std::sync::Arc;
-
-/// The engines that make chains.
-const CHAINS: [&str; 2] = ["tar", "rsync"];
 
 /// Nothing is left but the objects of backups, and the marker.
 #[track_caller]
@@ -63,23 +61,24 @@ fn an_increment_fails_at_any_call() {
 
 #[test]
 fn failures_that_pass_are_tried_again_and_the_backup_is_right() {
-    let world = World::with_backups(1, INCREMENTS, Compression::Zstd);
-    let expected = Manifest::of(&world.source()).unwrap();
-    let mut ended_well = 0;
-    for Ended { what, memory, outcome, .. } in backed_up_at_another_try(&world) {
-        let listed = world.all_restore(&memory, &expected, &what);
-        assert_eq!(listed.len(), world.made.len() + usize::from(outcome.is_ok()), "{what}: {outcome:?}");
-        check_is_clean(&memory, &what);
-        ended_well += usize::from(outcome.is_ok());
+    for engine in CHAINS {
+        let world = World::chains(engine).after(1);
+        let expected = Manifest::of(&world.source()).unwrap();
+        let mut ended_well = 0;
+        for Ended { what, memory, outcome, .. } in backed_up_at_another_try(&world) {
+            let listed = world.all_restore(&memory, &expected, &what);
+            assert_eq!(listed.len(), world.made.len() + usize::from(outcome.is_ok()), "{what}: {outcome:?}");
+            check_is_clean(&memory, &what);
+            ended_well += usize::from(outcome.is_ok());
+        }
+        // All but those in the middle of a stream, whose bytes are gone.
+        assert!(ended_well > 30, "{engine}: {ended_well}");
     }
-    // All but those in the middle of a stream, whose bytes are gone.
-    assert!(ended_well > 30, "{ended_well}");
 }
 
 #[test]
 fn a_rehearsal_writes_nothing_whatever_fails() {
-    let world = World::with_backups(1, INCREMENTS, Compression::Zstd);
-    a_rehearsal_writes_nothing(&world);
+    CHAINS.into_iter().for_each(|engine| a_rehearsal_writes_nothing(&World::chains(engine).after(1)));
 }
 
 #[test]
@@ -116,6 +115,23 @@ fn a_restore_never_believes_a_read_that_lies() {
     no_restore_believes_a_lie(&World::chains("rsync").after(3), "rsync");
 }
 
+/// Whoever looks into a backup of a chain sees all of it, or learns that he does not.
+#[test]
+fn a_look_into_a_chain_fails_or_sees_the_whole() {
+    for engine in CHAINS {
+        let world = World::chains(engine).after(2);
+        let look = |storage| looked_into(storage, "linked");
+        let whole = look(Arc::new(world.memory.clone())).unwrap();
+        assert_eq!(whole.1, "kept since the first".repeat(50).into_bytes(), "{engine}");
+        for Ended { what, outcome, .. } in in_every_way(&world, look) {
+            assert!(outcome.is_err(), "{engine}, {what}: a failure was passed over");
+        }
+        told_every_lie(&world, look, |what, _, outcome| {
+            assert!(outcome.is_err() || outcome.unwrap() == whole, "{engine}, {what}");
+        });
+    }
+}
+
 /// What is said of an object that could not be looked at. A list that fails is never one.
 fn says_what_failed(error: &str) -> bool {
     ["read", "stat"].iter().any(|call| error.contains(&format!("planned failure of {call}")))
@@ -150,10 +166,13 @@ fn a_list_fails_or_is_whole() {
 
 #[test]
 fn a_check_fails_or_names_what_it_could_not_read() {
-    let world = World::with_backups(2, INCREMENTS, Compression::Zstd);
+    CHAINS.into_iter().for_each(|engine| check_with_faults(&World::chains(engine).after(2)));
+}
+
+fn check_with_faults(world: &World) {
     for read_data in [false, true] {
         let (mut ended, mut told) = (0, 0);
-        for Ended { plan, outcome, .. } in in_every_way(&world, |storage| check(storage, read_data, false)) {
+        for Ended { plan, outcome, .. } in in_every_way(world, |storage| check(storage, read_data, false)) {
             let Ok((report, found)) = outcome else {
                 ended += 1;
                 continue;
@@ -163,7 +182,7 @@ fn a_check_fails_or_names_what_it_could_not_read() {
             assert_eq!((report.backups, report.problems, found.len()), (2, 1, 1), "{plan:?}: {found:#?}");
             assert_eq!(found[0].kind, FindingKind::Unreadable, "{plan:?}: {found:#?}");
             assert!(says_what_failed(&found[0].error), "{plan:?}: {found:#?}");
-            assert!(found[0].object.contains("tar/"), "{plan:?}: {found:#?}");
+            assert!(found[0].object.contains(&format!("{}/", world.engine)), "{plan:?}: {found:#?}");
         }
         assert!(ended > 10 && told > 10, "{ended} ended, {told} told");
     }

@@ -237,17 +237,7 @@ impl LevelWriter<'_, '_> {
     }
 
     fn attributes(&mut self, metadata: &Metadata, xattrs: Xattrs) -> Attributes {
-        Attributes {
-            mode: metadata.mode,
-            uid: metadata.uid,
-            gid: metadata.gid,
-            user: self.owners.user_name(metadata.uid),
-            group: self.owners.group_name(metadata.gid),
-            mtime: metadata.mtime,
-            atime: Some(metadata.atime),
-            ctime: Some(metadata.ctime),
-            xattrs,
-        }
+        self.owners.attributes(metadata, xattrs)
     }
 
     /// What the level below has of a file. A file that was moved has its inode, length and time; another inode under the same name

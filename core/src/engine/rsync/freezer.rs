@@ -20,11 +20,12 @@ mod stored;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use stored::{Blocks, Content, Entry, Record, What};
 pub use stream::{Dialect, Level, read, survey};
 
-use crate::engine::{Chain, RestoreJob};
+use crate::engine::{Chain, Found, RestoreJob};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::tree::target::Target;
@@ -36,6 +37,14 @@ use std::io::Read;
 /// `Damaged` streams, a full target, `Interrupted`. What concerns one path is a problem told to the monitor.
 pub fn restore(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
     replay::run(job, chain, target)
+}
+
+/// Hands out the tree of the last level of a chain of Freezer's ([`crate::engine::StreamEngine::tree`]).
+///
+/// # Errors
+/// As there.
+pub fn tree(chain: &mut dyn Chain, monitor: &dyn Monitor, found: Found<'_>) -> Result<()> {
+    tree::run(chain, monitor, found)
 }
 
 /// Reads one decoded level to its end and checks its syntax.

@@ -21,12 +21,13 @@ pub mod state;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+mod tree;
 
-use super::{BackupJob, Chain, Engine, RestoreJob, StreamEngine, Way};
+use super::{BackupJob, Chain, Engine, Found, RestoreJob, StreamEngine, Way};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
-use crate::spool::Spool;
+use crate::spool::{Scratch, Spool};
 use crate::tree::target::Target;
 use std::io::Read;
 
@@ -57,12 +58,7 @@ impl StreamEngine for Rsync {
         chain: &mut dyn Chain,
         target: Option<&mut Target<'_>>,
     ) -> Result<()> {
-        let ours = (0..chain.levels()).filter(|level| chain.by_icecore(*level)).count();
-        match ours {
-            0 => freezer::restore(job, chain, target),
-            _ if ours == chain.levels() => restore::run(job, chain, target),
-            _ => Err(Error::damaged("levels of Icecore's and of Freezer's rsync engines in one", "chain")),
-        }
+        if is_ours(chain)? { restore::run(job, chain, target) } else { freezer::restore(job, chain, target) }
     }
 
     fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
@@ -74,7 +70,37 @@ impl StreamEngine for Rsync {
         if is_ours { stream::verify(whole, monitor) } else { freezer::verify(whole, monitor) }
     }
 
+    fn tree(
+        &self,
+        chain: &mut dyn Chain,
+        scratch: &Scratch,
+        monitor: &dyn Monitor,
+        found: Found<'_>,
+    ) -> Result<()> {
+        match is_ours(chain)? {
+            true => tree::run(chain, scratch, monitor, found),
+            false => freezer::tree(chain, monitor, found),
+        }
+    }
+
     fn continues_foreign(&self) -> bool {
         false
     }
+}
+
+/// Whether Icecore has made the levels, and not Freezer.
+///
+/// # Errors
+/// `Damaged` where both have.
+fn is_ours(chain: &dyn Chain) -> Result<bool> {
+    match (0..chain.levels()).filter(|level| chain.by_icecore(*level)).count() {
+        0 => Ok(false),
+        ours if ours == chain.levels() => Ok(true),
+        _ => Err(Error::damaged("levels of Icecore's and of Freezer's rsync engines in one", "chain")),
+    }
+}
+
+/// The path of an entry.
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }

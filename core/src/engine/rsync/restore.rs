@@ -12,7 +12,9 @@ mod content;
 mod plan;
 mod verification;
 
+use super::join;
 use super::state::{Item, Row, RowKind, State};
+use super::tree::last_state;
 use crate::engine::wanted::Chosen;
 use crate::engine::{Chain, RestoreJob};
 use crate::error::{Error, Kind, Result};
@@ -23,13 +25,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Restores the last level of `chain`.
 pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
-    let Some(last) = chain.levels().checked_sub(1) else {
-        return Err(Error::invalid("no levels in", "the chain"));
-    };
-    let mut state = State::load(chain.engine_metadata(last)?, job.scratch)?;
-    if state.level() as usize != last {
-        return Err(Error::damaged("of another level:", "the state of a level"));
-    }
+    let mut state = last_state(chain, job.scratch)?;
     let chosen = choice::choose(job.wanted, &mut state)?;
     let mut target = target;
     if let Some(target) = target.as_deref_mut() {
@@ -163,11 +159,6 @@ fn concerns_one(error: &Error) -> bool {
         error.kind(),
         Kind::NoSpace | Kind::Interrupted | Kind::Stopped | Kind::Damaged | Kind::Limit | Kind::Unsupported
     )
-}
-
-/// The path of an entry.
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// Whether `path` is `above` or lies below it.

@@ -238,17 +238,7 @@ impl LevelWriter<'_, '_> {
     }
 
     fn attributes(&mut self, metadata: &Metadata, xattrs: Xattrs) -> Attributes {
-        Attributes {
-            mode: metadata.mode,
-            uid: metadata.uid,
-            gid: metadata.gid,
-            user: self.owners.user_name(metadata.uid),
-            group: self.owners.group_name(metadata.gid),
-            mtime: metadata.mtime,
-            atime: Some(metadata.atime),
-            ctime: Some(metadata.ctime),
-            xattrs,
-        }
+        self.owners.attributes(metadata, xattrs)
     }
 
     /// Stores one entry that is not a directory. Trouble with the entry is told to the monitor; an error is trouble with the

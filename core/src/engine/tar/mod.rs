@@ -23,13 +23,14 @@ pub(super) mod restore;
 mod selection;
 pub mod snapshot;
 pub mod sparse;
+mod tree;
 pub mod writer;
 
-use super::{BackupJob, Chain, Engine, RestoreJob, StreamEngine, Way};
+use super::{BackupJob, Chain, Engine, Found, RestoreJob, StreamEngine, Way};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
-use crate::spool::Spool;
+use crate::spool::{Scratch, Spool};
 use crate::tree::acl;
 use crate::tree::owner::Owners;
 use crate::tree::target::Target;
@@ -70,6 +71,16 @@ impl StreamEngine for Tar {
             while archive.read(&mut buffer)? > 0 {}
         }
         Ok(())
+    }
+
+    fn tree(
+        &self,
+        chain: &mut dyn Chain,
+        _scratch: &Scratch,
+        monitor: &dyn Monitor,
+        found: Found<'_>,
+    ) -> Result<()> {
+        tree::run(chain, monitor, found)
     }
 }
 

@@ -360,7 +360,7 @@ impl Replay<'_, '_, '_> {
 }
 
 /// The renames of a level, which its first member holds. Level 0 has nothing to rename.
-fn first_renames(chain: &mut dyn Chain, level: usize) -> Result<Renames> {
+pub(super) fn first_renames(chain: &mut dyn Chain, level: usize) -> Result<Renames> {
     let mut renames = Renames::default();
     if level == 0 {
         return Ok(renames);
