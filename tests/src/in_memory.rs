@@ -177,6 +177,7 @@ impl World {
             input: Input::Trees(vec![Root { path: &source, name: Vec::new() }]),
             filter: &Filter::none(),
             one_file_system: false,
+            dereference: icecore::tree::dereference::Dereference::default(),
             tags: Vec::new(),
             now: clock(),
             workers: self.workers,

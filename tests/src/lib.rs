@@ -15,6 +15,7 @@ mod copying;
 mod corpus;
 mod damage;
 mod dedup;
+mod dereference;
 mod elsewhere;
 mod encryption;
 mod exclude;

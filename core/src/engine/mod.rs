@@ -20,6 +20,7 @@ use crate::pipe::BlockWriter;
 use crate::repository::vault::{ChunkId, CompressionLevel, Index, PackRef, Vault};
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
+use crate::tree::dereference::Dereference;
 use crate::tree::filter::Filter;
 use crate::tree::target::Target;
 use std::collections::HashSet;
@@ -52,6 +53,8 @@ pub struct Source<'a> {
     pub filter: &'a Filter,
     /// Whether to stay on the file system of `path`.
     pub one_file_system: bool,
+    /// What is stored in place of links.
+    pub dereference: Dereference,
 }
 
 /// A level to make.
@@ -112,6 +115,11 @@ pub trait Chain {
         false
     }
 
+    /// Whether the stream of such a level was found to lack its end when it was last read to where it ends.
+    fn lacks_end(&self, _level: usize) -> bool {
+        false
+    }
+
     /// The engine metadata of a level.
     ///
     /// # Errors
@@ -166,11 +174,19 @@ pub trait StreamEngine: Send + Sync {
         target: Option<&mut Target<'_>>,
     ) -> Result<()>;
 
-    /// Reads one decoded level to its end and checks its syntax.
+    /// Reads the one level of `chain` to its end and checks its syntax.
     ///
     /// # Errors
-    /// `Damaged`, `Unsupported`.
-    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+    /// `Damaged`, `Unsupported`; as the chain has it.
+    fn verify(&self, chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<()>;
+
+    /// Names what a chain lacks because the ends of its levels were never stored ([`Chain::lacks_end`]).
+    ///
+    /// # Errors
+    /// As [`StreamEngine::restore`].
+    fn never_stored(&self, _chain: &mut dyn Chain, _monitor: &dyn Monitor) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Whether it makes increments to what Freezer wrote.
     fn continues_foreign(&self) -> bool {
