@@ -114,7 +114,7 @@ impl Chain {
         assert!(said.contains("password") || said.contains("encrypt"), "{said}");
         let target = self.agent.place.target("wrong");
         assert!(!target.exists() || entries(&target).is_empty(), "the target was touched");
-        self.check("wrong").expect(1);
+        self.check("wrong").expect(12);
         let (container, file) = (self.file("repository"), self.file("wrong"));
         let target = target.display().to_string();
         let words = ["restore", "-r", &container, "--target", &target, "--password-file", &file];
