@@ -83,8 +83,20 @@ fn rows(app: &'static str, file: &'static str) -> Vec<(&'static str, &'static st
         ("via", app),
         ("loop", "-> ."),
     ];
-    rows.extend([("p", "directory"), ("p/x", "x"), ("p/q", "directory"), ("p/q/y", "y"), ("p/q/s", "-> ../p")]);
-    rows.extend([("r", "directory"), ("r/y", "y"), ("r/s", "directory"), ("r/s/x", "x"), ("r/s/q", "-> ../r")]);
+    rows.extend([
+        ("p", "directory"),
+        ("p/x", "x"),
+        ("p/q", "directory"),
+        ("p/q/y", "y"),
+        ("p/q/s", "-> ../p"),
+    ]);
+    rows.extend([
+        ("r", "directory"),
+        ("r/y", "y"),
+        ("r/s", "directory"),
+        ("r/s/x", "x"),
+        ("r/s/q", "-> ../r"),
+    ]);
     rows
 }
 

@@ -84,7 +84,9 @@ impl Levels<'_, '_> {
             self.check.monitor,
         );
         let mut chain = match opened {
-            Err(error) if error.kind() == Kind::Invalid && has_hash => return self.hash_alone(&step, &error).map(|()| Ends::AllThere),
+            Err(error) if error.kind() == Kind::Invalid && has_hash => {
+                return self.hash_alone(&step, &error).map(|()| Ends::AllThere);
+            }
             Err(error) if error.kind() == Kind::Invalid => {
                 let object = step.location.data()?.to_string();
                 return Err(Error::new(Kind::Unsupported, "cannot be checked:").on(object).because(error));
@@ -114,7 +116,8 @@ impl Levels<'_, '_> {
         let object = chain.location(entry).data()?.to_string();
         let what = "Freezer never stored the last bytes of it, up to 15 of each level";
         if lost.is_empty() {
-            let text = format!("{object}: {what}; going by its record of files none of them is lacking by that");
+            let text =
+                format!("{object}: {what}; going by its record of files none of them is lacking by that");
             monitor.event(Event::Warning(&text));
             return Ok(());
         }

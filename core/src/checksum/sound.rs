@@ -42,7 +42,12 @@ pub fn checksum(path: &Path, options: &Options<'_>, monitor: &dyn Monitor) -> Re
         run.directory(path, root.dev())?;
     } else {
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        let place = Place { path: std::fs::canonicalize(path).map_err(failed)?, shown: name, above: Above::default(), device: root.dev() };
+        let place = Place {
+            path: std::fs::canonicalize(path).map_err(failed)?,
+            shown: name,
+            above: Above::default(),
+            device: root.dev(),
+        };
         run.entry(&place)?;
     }
     Ok(format!("{PREFIX}{}", run.hash.finalize().to_hex()))
@@ -169,7 +174,8 @@ mod tests {
     use std::fs;
 
     fn of(path: &Path) -> String {
-        checksum(path, &Options { filter: &Filter::none(), one_file_system: true, follow: false }, &Quiet).unwrap()
+        checksum(path, &Options { filter: &Filter::none(), one_file_system: true, follow: false }, &Quiet)
+            .unwrap()
     }
 
     fn tree(names: &[&str]) -> tempfile::TempDir {

@@ -57,7 +57,8 @@ pub fn leads_nowhere(cause: Error) -> Error {
 pub fn since(directory: &Directory, name: &[u8]) -> Result<FileTime> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let failed = |error| Error::io("cannot follow", lossy(name), error);
-    let open = |path: &[u8]| rustix::fs::open(path, flags, Mode::empty()).map(Directory::from).map_err(failed);
+    let open =
+        |path: &[u8]| rustix::fs::open(path, flags, Mode::empty()).map(Directory::from).map_err(failed);
     let mut here = directory.duplicate()?;
     let mut newest = FileTime::new(i64::MIN, 0);
     // What is still to be walked, the next name last.
@@ -81,7 +82,8 @@ pub fn since(directory: &Directory, name: &[u8]) -> Result<FileTime> {
             }
             _ if ahead.is_empty() => {}
             _ => {
-                let opened = rustix::fs::openat(&here, next.as_slice(), flags | OFlags::NOFOLLOW, Mode::empty());
+                let opened =
+                    rustix::fs::openat(&here, next.as_slice(), flags | OFlags::NOFOLLOW, Mode::empty());
                 here = Directory::from(opened.map_err(failed)?);
             }
         }

@@ -184,7 +184,11 @@ impl Walk<'_> {
         }
         self.options.filter.apply(&directory, &self.path, &mut listing);
         for (name, error, lost) in refused.iter().filter(|(name, ..)| listing.find(name).is_some()) {
-            let path = if self.path.is_empty() { lossy(name) } else { lossy(&[&self.path, &b"/"[..], name].concat()) };
+            let path = if self.path.is_empty() {
+                lossy(name)
+            } else {
+                lossy(&[&self.path, &b"/"[..], name].concat())
+            };
             self.monitor.event(Event::Problem { path: &path, error, lost: *lost });
         }
         Ok(Found { directory, metadata, listing, mount_point, closed: false, file_system })
@@ -199,7 +203,8 @@ impl Walk<'_> {
         name: &[u8],
         refused: &mut Vec<(Vec<u8>, Error, bool)>,
     ) -> Option<FileKind> {
-        let target = directory.stat_followed(name).ok().filter(|target| target.kind == FileKind::Directory)?;
+        let target =
+            directory.stat_followed(name).ok().filter(|target| target.kind == FileKind::Directory)?;
         let is_here = (target.device, target.inode) == (metadata.device, metadata.inode);
         if is_here || self.ancestors.hold(&target) {
             refused.push((name.to_vec(), within_itself(), false));

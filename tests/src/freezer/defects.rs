@@ -250,7 +250,10 @@ fn what_is_moved_within_a_file_is_not_lost() {
         assert_eq!(agent.level(&rsync)["curr_backup_level"], number);
         let target = format!("back-{number}");
         agent.restore(&target, &["--engine", "rsync"]).expect(0);
-        assert!(fs::read_to_string(agent.place.target(&target).join("image")).unwrap() == *content, "{number}");
+        assert!(
+            fs::read_to_string(agent.place.target(&target).join("image")).unwrap() == *content,
+            "{number}"
+        );
     }
 }
 

@@ -92,7 +92,16 @@ impl Chain {
         let (target, container) = (self.agent.place.target(target), self.agent.place.repository());
         let (target, container) = (target.to_str().unwrap(), container.to_str().unwrap());
         let words = [
-            &["--action", "restore", "--storage", "local", "--container", container, "--restore-abs-path", target][..],
+            &[
+                "--action",
+                "restore",
+                "--storage",
+                "local",
+                "--container",
+                container,
+                "--restore-abs-path",
+                target,
+            ][..],
             &["--hostname", "alpha.example.org", "--backup-name", "nightly", "--engine", engine],
             more,
         ];
@@ -108,7 +117,8 @@ impl Chain {
 
     /// A wrong password is told, and nothing is written.
     fn wrong_password(&self, engine: &str) {
-        let said = self.restore("wrong", engine, &["--encrypt-pass-file", &self.file("wrong")]).expect(1).stderr;
+        let said =
+            self.restore("wrong", engine, &["--encrypt-pass-file", &self.file("wrong")]).expect(1).stderr;
         assert!(said.contains("Critical Error") && said.contains("password"), "{said}");
         let said = self.restore("wrong", engine, &[]).expect(1).stderr;
         assert!(said.contains("password") || said.contains("encrypt"), "{said}");
@@ -131,7 +141,10 @@ impl Chain {
 }
 
 fn can_run() -> bool {
-    let missing = [(has("openssl"), "openssl is needed"), (is_root(), "only root can restore the owners in the corpus")];
+    let missing = [
+        (has("openssl"), "openssl is needed"),
+        (is_root(), "only root can restore the owners in the corpus"),
+    ];
     missing.into_iter().all(|(is_there, why)| {
         if !is_there {
             not_run(why);
@@ -179,7 +192,7 @@ fn the_first_engines_lack_their_last_bytes_and_what_was_in_them_is_named() {
         chain.verify(&target, level, &skip);
     }
     let said = chain.check("right").expect(1);
-    let findings = said.of_type("finding");
+    let findings = said.of_type("problem");
     assert!(!findings.is_empty(), "{said:?}");
     for finding in findings {
         assert_eq!(finding["kind"], "never stored", "{said:?}");
@@ -192,5 +205,5 @@ fn the_first_engines_lack_their_last_bytes_and_what_was_in_them_is_named() {
     let said = chain.restore("cut", "rsync", &["--encrypt-pass-file", &file]).expect(1).stderr;
     assert!(said.contains("too early"), "{said}");
     let said = chain.check("right").expect(1);
-    assert!(said.of_type("finding").iter().any(|finding| finding["kind"] == "damaged"), "{said:?}");
+    assert!(said.of_type("problem").iter().any(|finding| finding["kind"] == "damaged"), "{said:?}");
 }

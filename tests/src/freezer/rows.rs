@@ -21,7 +21,15 @@ fn rows(heading: &str, mark: &str) -> Vec<(&'static str, &'static str)> {
 
 /// The words of an option, with a value that is one.
 fn words(name: &str) -> Vec<String> {
-    let switches = ["cindernative-freezer-only", "insecure", "debug", "use-syslog", "use-journal", "use-json", "use-stderr"];
+    let switches = [
+        "cindernative-freezer-only",
+        "insecure",
+        "debug",
+        "use-syslog",
+        "use-journal",
+        "use-json",
+        "use-stderr",
+    ];
     let value = match name {
         "lvm-snap-perm" => "rw",
         "fullbackup-rotation" => "3",
@@ -72,10 +80,14 @@ fn every_option_does_what_its_row_says() {
                 let off = format!("--no{name}");
                 words.clone().any(|word| word == option || word == off) || {
                     // A line of a job.
-                    keys.iter().any(|key| text.contains(&format!("{key} = ")) || text.contains(&format!("{key}=")))
+                    keys.iter()
+                        .any(|key| text.contains(&format!("{key} = ")) || text.contains(&format!("{key}=")))
                 }
             };
-            assert!(is_said(&tests) || is_said(commands), "no test says {option}, of which the page says: {effect}");
+            assert!(
+                is_said(&tests) || is_said(commands),
+                "no test says {option}, of which the page says: {effect}"
+            );
         }
     }
     assert!(!agent.place.repository().exists(), "nothing was to be made");

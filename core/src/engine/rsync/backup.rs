@@ -194,7 +194,11 @@ impl LevelWriter<'_, '_> {
     fn remember_names(&mut self, mut row: Row, metadata: &Metadata, is_stored: bool) -> Row {
         row.link = 0;
         // What is kept of the level below is not what has these names now.
-        if metadata.links > 1 && !self.dereference.hard && row.inode == metadata.inode && !matches!(row.kind, RowKind::Unread) {
+        if metadata.links > 1
+            && !self.dereference.hard
+            && row.inode == metadata.inode
+            && !matches!(row.kind, RowKind::Unread)
+        {
             self.links += 1;
             row.link = self.links;
             let names = Names { row: row.clone(), left: metadata.links - 1, is_stored };

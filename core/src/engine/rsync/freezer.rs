@@ -63,7 +63,9 @@ pub fn never_stored(chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<Vec<
     let mut lost: Vec<String> = plan.cut().map(lossy).collect();
     match ends::Ends::find(chain, &mut plan)? {
         ends::Ends::AllThere => {}
-        ends::Ends::Unknown => lost.push("what nothing tells, since engine_metadata cannot be read".to_owned()),
+        ends::Ends::Unknown => {
+            lost.push("what nothing tells, since engine_metadata cannot be read".to_owned())
+        }
         ends::Ends::Lacking(paths) => lost.extend(paths.iter().map(|path| lossy(path))),
     }
     Ok(lost)

@@ -181,7 +181,9 @@ impl LevelWriter<'_, '_> {
                     None
                 }
                 _ if known.code(entry.name)?.is_none_or(|code| code == Code::Directory) => Some(Code::Stored),
-                Some(FileKind::Symlink) if self.dereference.symbolic => self.compare_followed(visit, entry.name),
+                Some(FileKind::Symlink) if self.dereference.symbolic => {
+                    self.compare_followed(visit, entry.name)
+                }
                 _ => self.compare(visit, entry.name, monitor),
             });
         }

@@ -580,9 +580,14 @@ fn walk_following(root: &Path) -> (Recorder<'static>, Vec<String>) {
 fn links_to_directories_are_followed_but_not_into_a_directory_that_they_are_in() {
     let folder = tree(&["root/a/b", "root/c", "other/d"]);
     let root = folder.path().join("root");
-    for (target, link) in
-        [("..", "a/b/up"), (".", "here"), ("../c", "a/to-c"), ("../a", "c/to-a"), ("../other", "other"), ("nowhere", "x")]
-    {
+    for (target, link) in [
+        ("..", "a/b/up"),
+        (".", "here"),
+        ("../c", "a/to-c"),
+        ("../a", "c/to-a"),
+        ("../other", "other"),
+        ("nowhere", "x"),
+    ] {
         symlink(target, root.join(link)).unwrap();
     }
     let (found, told) = walk_following(&root);

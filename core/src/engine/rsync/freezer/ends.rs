@@ -41,7 +41,9 @@ impl Ends {
         let read = chain.engine_metadata(last).and_then(plain).and_then(|mut plain| {
             let mut json = serde_json::Deserializer::from_reader(Bounded::new(&mut plain));
             // The plan is changed only by a record that was read to its end.
-            let visit = Manifest(&mut |path, is_directory, inode| noted.extend(plan.differs(path, is_directory, inode)));
+            let visit = Manifest(&mut |path, is_directory, inode| {
+                noted.extend(plan.differs(path, is_directory, inode))
+            });
             visit.deserialize(&mut json).map_err(of_json)
         });
         match read {
@@ -126,7 +128,9 @@ impl<'de> Visitor<'de> for Manifest<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "files" => map.next_value_seed(ByPath { visit: &mut *self.0, are_directories: false })?,
-                "directories" => map.next_value_seed(ByPath { visit: &mut *self.0, are_directories: true })?,
+                "directories" => {
+                    map.next_value_seed(ByPath { visit: &mut *self.0, are_directories: true })?
+                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }

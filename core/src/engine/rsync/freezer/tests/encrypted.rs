@@ -1,8 +1,8 @@
 //! Streams as Freezer has encrypted them: there is no real one left, so these are made after the description, in both of its ways.
 
+use super::super::never_stored;
 use super::history::bytes;
 use super::writer::{first, second, time_of, without_times};
-use super::super::never_stored;
 use super::{Heard, How, Levels, Node, restore_to, tree_of};
 use crate::codec::openssl::{
     Digest, Encryptor, MAGIC, evp_bytes_to_key, password_of_file, password_with_line_end,
@@ -97,7 +97,8 @@ fn the_first_engine_lost_its_last_bytes_and_what_was_in_them_is_named() {
         let history = [below, above];
         for level in 0..2 {
             let plain = first(&history[..=level]);
-            let levels = Levels { may_lack_end: true, ..encrypted(&plain, |stream| in_blocks(stream, false)) };
+            let levels =
+                Levels { may_lack_end: true, ..encrypted(&plain, |stream| in_blocks(stream, false)) };
             let folder = tempfile::tempdir().unwrap();
             let outcome = restore_to(folder.path(), &levels, &How::default());
             outcome.result.unwrap();
@@ -106,7 +107,12 @@ fn the_first_engine_lost_its_last_bytes_and_what_was_in_them_is_named() {
                 let is_lost = outcome.lost.contains(path);
                 assert_eq!(found.get(path), Some(node).filter(|_| !is_lost), "{files} {level} {path}");
             }
-            assert_eq!(found.len() + outcome.lost.len(), expected.len(), "{files} {level}: {:?}", outcome.lost);
+            assert_eq!(
+                found.len() + outcome.lost.len(),
+                expected.len(),
+                "{files} {level}: {:?}",
+                outcome.lost
+            );
             named += outcome.lost.len();
             nothing_lost += usize::from(outcome.warnings.contains("none of them is lacking"));
             let mut chain = levels.clone();
@@ -123,7 +129,8 @@ fn the_first_engine_lost_its_last_bytes_and_what_was_in_them_is_named() {
 fn without_the_record_of_files_what_was_in_the_last_bytes_is_not_known() {
     for manifest in [Vec::new(), zlib(b"{\"files\": {\"f0\": {\"inode\": {\"size\": 1}}}}")] {
         let plain = first(&trees());
-        let mut levels = Levels { may_lack_end: true, ..encrypted(&plain, |stream| in_blocks(stream, false)) };
+        let mut levels =
+            Levels { may_lack_end: true, ..encrypted(&plain, |stream| in_blocks(stream, false)) };
         levels.manifests = vec![manifest; 2];
         let folder = tempfile::tempdir().unwrap();
         let outcome = restore_to(folder.path(), &levels, &How::default());

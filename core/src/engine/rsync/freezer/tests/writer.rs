@@ -174,7 +174,10 @@ pub(super) fn first(history: &[BTreeMap<String, (Node, u64)>]) -> Levels {
                     None => ("r", "1111"),
                 };
                 let inode = noted(kind, content.len(), *time, deleted);
-                (path.clone(), serde_json::json!({"inode": inode, "signature": [sums, digests], "file_data_len": 1}))
+                (
+                    path.clone(),
+                    serde_json::json!({"inode": inode, "signature": [sums, digests], "file_data_len": 1}),
+                )
             })
             .collect();
         let directories: serde_json::Map<String, serde_json::Value> = tree
