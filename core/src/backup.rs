@@ -12,6 +12,7 @@ use crate::repository::vault::{Process, State};
 use crate::repository::{BackupId, Repository};
 use crate::spool::Scratch;
 use crate::time::FileTime;
+use crate::tree::dereference::Dereference;
 use crate::tree::directory::path_bytes;
 use crate::tree::filter::Filter;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub struct Options<'a> {
     pub filter: &'a Filter,
     /// Whether to stay on the file systems of the paths.
     pub one_file_system: bool,
+    /// What is stored in place of links; only engines that make levels know of it.
+    pub dereference: Dereference,
     /// What the user calls this backup besides.
     pub tags: Vec<String>,
     /// The time now.

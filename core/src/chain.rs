@@ -15,6 +15,7 @@ use crate::repository::Repository;
 use crate::repository::document::Scheme;
 use crate::repository::reading::{ObjectReader, Step};
 use crate::spool::{Scratch, Spool};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 /// The levels of one backup, lowest first.
@@ -26,6 +27,8 @@ pub struct StoredChain<'a> {
     scratch: &'a Scratch,
     workers: usize,
     monitor: &'a dyn Monitor,
+    /// The levels that were found to lack their end.
+    lacking: BTreeSet<usize>,
 }
 
 impl<'a> StoredChain<'a> {
@@ -87,7 +90,7 @@ impl<'a> StoredChain<'a> {
     ) -> Result<Self> {
         let key = |step| keyring.key_of(repository, step, compression(step)?);
         let keys = steps.iter().map(key).collect::<Result<_>>()?;
-        Ok(StoredChain { repository, steps, keys, scratch, workers, monitor })
+        Ok(StoredChain { repository, steps, keys, scratch, workers, monitor, lacking: BTreeSet::new() })
     }
 
     /// The levels.
@@ -182,6 +185,10 @@ impl engine::Chain for StoredChain<'_> {
         document.encryption && document.details.is_none() && document.engine_name == "rsync"
     }
 
+    fn lacks_end(&self, level: usize) -> bool {
+        self.lacking.contains(&level)
+    }
+
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
         engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
     }
@@ -209,7 +216,11 @@ impl engine::Chain for StoredChain<'_> {
             Ok(())
         };
         let result = if self.may_lack_end(level) {
-            codec::decode_blocks(compression, source, consumer)
+            codec::decode_blocks(compression, source, consumer).map(|((), lacks_end)| {
+                if lacks_end {
+                    self.lacking.insert(level);
+                }
+            })
         } else {
             codec::decode(compression, self.workers, source, Rest::Skip, consumer)
         };

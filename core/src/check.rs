@@ -47,6 +47,8 @@ pub enum FindingKind {
     Gap,
     /// Encrypted, or of a newer version, or the storage does not give it: it cannot be checked.
     Unreadable,
+    /// Freezer did not store it, so that it was lost when the backup was made.
+    NeverStored,
     /// What a killed run left behind (or a running one is writing).
     Orphan,
     /// A run that was announced long ago, and of which nobody here knows whether it goes on.
@@ -63,6 +65,7 @@ impl FindingKind {
             FindingKind::Missing => "missing",
             FindingKind::Gap => "gap",
             FindingKind::Unreadable => "unreadable",
+            FindingKind::NeverStored => "never stored",
             FindingKind::Orphan => "orphan",
             FindingKind::Session => "session",
             FindingKind::Stray => "stray",

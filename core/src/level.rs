@@ -2,7 +2,7 @@
 //!
 //! The outcomes are those of Freezer's agent (`max_level`, `always_level`, `restart_always_level`), so that both programs can
 //! take turns on one series. Where Freezer depends on the order of a listing, the newest of several backups of one level
-//! counts; where Freezer crashes or builds on sand (a level is missing, the clock was set back), a new full backup is made
+//! counts; where it never restarts a chain that is added to, this does; where Freezer crashes or builds on sand (a level is missing, the clock was set back), a new full backup is made
 //! and the reason is given. Invariant: a parent is always a backup of the chain that a restore can reach without a gap.
 
 use crate::error::{Error, Result};
@@ -43,7 +43,8 @@ pub struct Policy {
     pub max_level: Option<u32>,
     /// Once reached, this level is made again and again: with 2 the levels are 0, 1, 2, 2, 2 …
     pub always_level: Option<u32>,
-    /// A full backup when the newest backup of the highest level is older than this many days.
+    /// A full backup when the chain's is older than this many days. (Freezer counts from the newest increment, so that a series that
+    /// is added to more often than that never begins anew.)
     pub restart_after_days: Option<f64>,
 }
 
@@ -75,7 +76,7 @@ pub enum Reason {
     MaxLevel(u32),
     /// The chain is higher than `always_level`.
     AboveAlwaysLevel(u32),
-    /// The newest backup of the highest level is older than this many days.
+    /// The chain's full backup is older than this many days.
     Restart(f64),
     /// The chain cannot be restored up to its top, since this level is missing.
     Gap(Level),
@@ -100,7 +101,7 @@ impl fmt::Display for Reason {
             Reason::FirstBackup => f.write_str("there is no earlier backup"),
             Reason::MaxLevel(level) => write!(f, "the highest level wanted, {level}, is reached"),
             Reason::AboveAlwaysLevel(level) => write!(f, "the chain is above the level to stay at, {level}"),
-            Reason::Restart(days) => write!(f, "the newest increment is older than {days} days"),
+            Reason::Restart(days) => write!(f, "the full backup of the chain is older than {days} days"),
             Reason::Gap(level) => write!(f, "level {level} of the chain is missing"),
             Reason::ClockSetBack(then) => {
                 write!(f, "the clock is behind the last backup ({}); was it set back?", then.rfc3339())
@@ -164,17 +165,17 @@ pub fn decide(policy: &Policy, newest_chain: Option<ChainView<'_>>, now: Timesta
     }
     let Some(chain) = newest_chain else { return Ok(Decision::Full(Reason::FirstBackup)) };
     let Some(top) = chain.backups.iter().max() else { return Ok(Decision::Full(Reason::FirstBackup)) };
-    let decision = match reason_to_restart(policy, *top, now) {
+    let decision = match reason_to_restart(policy, chain.start, *top, now) {
         Some(reason) => Decision::Full(reason),
         None => build_on(&chain, parent_level(policy, *top), now),
     };
     Ok(decision)
 }
 
-/// Freezer's rules, in Freezer's order. `top` is the newest backup of the highest level.
-fn reason_to_restart(policy: &Policy, top: BackupEntry, now: Timestamp) -> Option<Reason> {
+/// Freezer's rules, in Freezer's order. `start` is the time of the chain's full backup, `top` the newest backup of the highest level.
+fn reason_to_restart(policy: &Policy, start: Timestamp, top: BackupEntry, now: Timestamp) -> Option<Reason> {
     let highest = top.level.number();
-    let age_seconds = now.0.saturating_sub(top.timestamp.0) as f64;
+    let age_seconds = now.0.saturating_sub(start.0) as f64;
     if let Some(max) = policy.max_level().filter(|&max| max <= highest) {
         return Some(Reason::MaxLevel(max));
     }

@@ -567,6 +567,12 @@ pub const AGE_WORK_FACTOR_MAX: u8 = 18;
 /// Bytes of a key under a password, as a backup's document holds it.
 pub const LOCKED_KEY_BYTES: usize = 4 << 10;
 
+/// Symbolic links behind one another until what the last one points to, as Linux has it.
+pub const LINKS_ON_A_WAY: usize = 40;
+
+/// Directories that a backup enters by symbolic links. Links between a few directories lead to more paths than can be walked.
+pub const FOLLOWED_DIRECTORIES: u64 = 1 << 20;
+
 const _: () = assert!(AGE_WORK_FACTOR <= AGE_WORK_FACTOR_MAX && LOCKED_KEY_BYTES < AGE_HEADER_BYTES);
 // A recipient of OpenSSH with a key of 4096 bits takes some 750 bytes.
 const _: () = assert!(AGE_RECIPIENTS * 1000 < AGE_HEADER_BYTES);

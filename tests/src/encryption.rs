@@ -84,7 +84,7 @@ fn tar_restores(place: &Place, compression: &str, expected: &[Manifest], open: i
 }
 
 /// Whether a program is installed.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let ran = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     ran.is_ok()
 }

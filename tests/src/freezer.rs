@@ -4,6 +4,8 @@ mod actions;
 mod beside;
 mod corpus;
 mod defects;
+mod encrypted_rsync;
+mod rows;
 mod said;
 mod storages;
 

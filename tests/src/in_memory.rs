@@ -184,6 +184,7 @@ impl World {
             standing: backup::Standing::default(),
             filter: &Filter::none(),
             one_file_system: false,
+            dereference: icecore::tree::dereference::Dereference::default(),
             tags: Vec::new(),
             now: clock(),
             workers: self.workers,

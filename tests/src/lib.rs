@@ -16,6 +16,7 @@ mod corpus;
 mod damage;
 mod databases;
 mod dedup;
+mod dereference;
 mod elsewhere;
 mod encryption;
 mod exclude;

@@ -20,6 +20,7 @@ use icecore::level::Policy;
 use icecore::repository::Repository;
 use icecore::repository::vault::CompressionLevel;
 use icecore::time::{FileTime, Timestamp};
+use icecore::tree::dereference::Dereference;
 use icecore::tree::filter::Filter;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
@@ -134,7 +135,7 @@ struct LevelArguments {
     /// After level N, keep making level N, each against the same level N-1
     #[arg(long, value_name = "N", requires = "incremental")]
     always_level: Option<u32>,
-    /// Make a full backup when the newest one is older than this
+    /// Make a full backup when the last full one is older than this
     #[arg(long, value_name = "DAYS", requires = "incremental")]
     restart_after: Option<f64>,
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
@@ -152,6 +153,13 @@ struct LevelArguments {
     /// from 1 MiB on; longer where a file has more than four million of them]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(BLOCK_SIZES))]
     block_size: Option<u32>,
+    /// Store what symbolic links point to, in place of the links; one that leads nowhere, or to a directory that it is in, is
+    /// named and stored as it is
+    #[arg(long)]
+    dereference: bool,
+    /// Store each name of a file with several names as a file of its own
+    #[arg(long)]
+    hard_dereference: bool,
 }
 
 /// How chains are encrypted.
@@ -285,6 +293,10 @@ fn read(
         standing: backup::Standing { stands_for, since: still.since(), confirm: Some(&confirm) },
         filter: &filter,
         one_file_system: arguments.one_file_system,
+        dereference: Dereference {
+            symbolic: arguments.levels.dereference,
+            hard: arguments.levels.hard_dereference,
+        },
         tags: arguments.tag.clone(),
         now: begun,
         workers: arguments.jobs.unwrap_or_else(cores).max(1),
@@ -420,6 +432,8 @@ impl Arguments {
             (levels.encryption.is_some(), "--encryption"),
             (!levels.recipient.is_empty(), "--recipient"),
             (levels.block_size.is_some(), "--block-size"),
+            (levels.dereference, "--dereference"),
+            (levels.hard_dereference, "--hard-dereference"),
         ])
     }
 

@@ -143,6 +143,13 @@ fn words(session: &Session<'_>, host: &str, name: &str, path: &Path) -> Result<V
             }
         }
     }
+    let links = values.text("dereference-symlink").unwrap_or_default();
+    if matches!(links.as_str(), "soft" | "all") {
+        words.push("--dereference".into());
+    }
+    if matches!(links.as_str(), "hard" | "all") {
+        words.push("--hard-dereference".into());
+    }
     if values.is_on("dry-run") {
         words.push("--dry-run".into());
     }
@@ -189,9 +196,10 @@ fn open(session: &Session<'_>, repository: &cli::repository::RepositoryArguments
 
 fn checksums(session: &Session<'_>, path: &Path, filter: &Filter) -> Result<Checksums> {
     let monitor = Terminal::without_line(session.context.global, session.context.stop.clone());
-    // Links count by their paths, since they are stored as links.
-    let freezer = freezer::checksum(path, true, &monitor)?;
-    let options = sound::Options { filter, one_file_system: true };
+    // Links count by their paths where they are stored as links.
+    let follow = matches!(session.values.text("dereference-symlink").as_deref(), Some("soft" | "all"));
+    let freezer = freezer::checksum(path, !follow, &monitor)?;
+    let options = sound::Options { filter, one_file_system: true, follow };
     Ok(Checksums { freezer, sound: sound::checksum(path, &options, &monitor)? })
 }
 

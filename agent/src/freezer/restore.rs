@@ -108,7 +108,7 @@ fn tell(session: &Session<'_>, report: &Report) {
 fn compare(session: &Session<'_>, target: &Path, expected: &str) -> Result<()> {
     let monitor = Terminal::without_line(session.context.global, session.context.stop.clone());
     let (is_equal, found, advice) = if expected.starts_with(sound::PREFIX) {
-        let options = sound::Options { filter: &Filter::none(), one_file_system: false };
+        let options = sound::Options { filter: &Filter::none(), one_file_system: false, follow: false };
         let found = sound::checksum(target, &options, &monitor)?;
         (
             found == expected,

@@ -367,8 +367,8 @@ mod tests {
         let named = values.without_effect();
         assert!(named.len() == 1 && named[0].contains("--insecure"), "{named:?}");
         values.refuse_missing().unwrap();
-        for name in ["nova-inst-id", "cinder-vol-id", "dereference-symlink"] {
-            let text = if name == "dereference-symlink" { "soft" } else { "x" };
+        for name in ["nova-inst-id", "cinder-vol-id"] {
+            let text = "x";
             let mut values = Values::default();
             values.say(option(name), text.to_owned(), Source::Line).unwrap();
             let error = values.refuse_missing().unwrap_err();

@@ -134,6 +134,7 @@ impl Run<'_> {
                 path: self.path,
                 filter: self.options.filter,
                 one_file_system: self.options.one_file_system,
+                dereference: self.options.dereference,
             },
             base,
             now: self.options.standing.at_most(self.options.now),

@@ -2,8 +2,9 @@
 
 use super::{Amount, Check, FindingKind, of_the_backup};
 use crate::chain::StoredChain;
-use crate::engine::{self, Chain as _, Reading, Way};
+use crate::engine::{self, Chain as _, StreamEngine, Way};
 use crate::error::{Error, Kind, Result};
+use crate::level::BackupEntry;
 use crate::monitor::Event;
 use crate::repository::document::Scheme;
 use crate::repository::reading::Step;
@@ -25,6 +26,17 @@ pub(super) fn run(check: &mut Check<'_>) -> Result<()> {
     levels.remains()
 }
 
+/// How many paths a finding names.
+const NAMED: usize = 20;
+
+/// What is known of the end of a level that was read.
+enum Ends {
+    /// It is there, or was not looked at.
+    AllThere,
+    /// It was never stored; this engine knows what follows from that.
+    NeverStored(&'static dyn StreamEngine),
+}
+
 struct Levels<'c, 'a> {
     check: &'c mut Check<'a>,
 }
@@ -42,7 +54,7 @@ impl Levels<'_, '_> {
             if let Err(error) = chain.path_to(*entry, &parents) {
                 self.check.find(FindingKind::Gap, location.to_string(), error.to_string());
             }
-            match step.and_then(|step| self.level(step)) {
+            match step.and_then(|step| self.level(step)).and_then(|ends| self.ends(chain, *entry, ends)) {
                 Ok(()) => {}
                 Err(error) if of_the_backup(&error) => self.check.wrong(&location.to_string(), &error),
                 Err(error) => return Err(error),
@@ -52,17 +64,16 @@ impl Levels<'_, '_> {
     }
 
     /// One level alone: what is below it is looked at in its own turn.
-    fn level(&self, step: Step) -> Result<()> {
+    fn level(&self, step: Step) -> Result<Ends> {
         self.check.repository.verify_sizes(std::slice::from_ref(&step))?;
         if self.check.options.read_data != Amount::Everything {
-            return Ok(());
+            return Ok(Ends::AllThere);
         }
         self.check.repository.read_engine_metadata(&step, self.check.scratch)?;
         let Way::Levels(engine) = engine::by_name(&step.location.engine)?.way() else {
             let unknown = Error::new(Kind::Unsupported, "no engine reads levels that are named");
             return Err(unknown.on(&step.location.engine));
         };
-        let object = step.location.data()?.to_string();
         let has_hash = step.document.details.is_some();
         let opened = StoredChain::of_one(
             self.check.repository,
@@ -73,8 +84,11 @@ impl Levels<'_, '_> {
             self.check.monitor,
         );
         let mut chain = match opened {
-            Err(error) if error.kind() == Kind::Invalid && has_hash => return self.hash_alone(&step, &error),
+            Err(error) if error.kind() == Kind::Invalid && has_hash => {
+                return self.hash_alone(&step, &error).map(|()| Ends::AllThere);
+            }
             Err(error) if error.kind() == Kind::Invalid => {
+                let object = step.location.data()?.to_string();
                 return Err(Error::new(Kind::Unsupported, "cannot be checked:").on(object).because(error));
             }
             opened => opened?,
@@ -82,15 +96,36 @@ impl Levels<'_, '_> {
         if step.document.scheme() != &Scheme::None {
             chain.engine_metadata(0)?;
         }
-        let stream = chain.stream(0, &mut |input| {
-            engine.verify(input, self.check.monitor)?;
-            Ok(Reading::ToTheEnd)
-        });
-        stream.map_err(|error| match error.kind() {
+        let object = step.location.data()?.to_string();
+        engine.verify(&mut chain, self.check.monitor).map_err(|error| match error.kind() {
             // The decoder knows its stream by no name.
             Kind::Io | Kind::Denied => error.while_doing("cannot read", object),
             _ => error,
-        })
+        })?;
+        Ok(if chain.lacks_end(0) { Ends::NeverStored(engine) } else { Ends::AllThere })
+    }
+
+    /// What is lost where the end of a level was never stored: that takes all levels below, too.
+    fn ends(&mut self, chain: &Chain, entry: BackupEntry, ends: Ends) -> Result<()> {
+        let Ends::NeverStored(engine) = ends else { return Ok(()) };
+        let (repository, monitor) = (self.check.repository, self.check.monitor);
+        let (keys, scratch, workers) =
+            (self.check.options.keys, self.check.scratch, self.check.options.workers);
+        let mut stored = StoredChain::open(repository, chain, entry, keys, scratch, workers, monitor)?;
+        let lost = engine.never_stored(&mut stored, monitor)?;
+        let object = chain.location(entry).data()?.to_string();
+        let what = "Freezer never stored the last bytes of it, up to 15 of each level";
+        if lost.is_empty() {
+            let text =
+                format!("{object}: {what}; going by its record of files none of them is lacking by that");
+            monitor.event(Event::Warning(&text));
+            return Ok(());
+        }
+        let named = lost.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = lost.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        self.check.find(FindingKind::NeverStored, object, format!("{what}; lost by that: {named}{more}"));
+        Ok(())
     }
 
     /// What nothing was given to open: whether it is as it was stored can be told all the same.

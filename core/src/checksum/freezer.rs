@@ -5,13 +5,13 @@
 //! lists them; links are followed. Of a file its content goes in, of anything else its path. What the digests after each are joined to
 //! is the result, 64 digits, and behind them the name when only one thing was visited.
 
-use super::read_through;
+use super::{Above, read_through};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use aws_lc_rs::digest::{Context, SHA256};
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 /// Digits of the digest.
 const DIGITS: usize = 64;
@@ -120,16 +120,21 @@ impl Running {
 
     /// A tree: `root` is what it is called here, `.` what it is called in the checksum.
     fn tree(&mut self, root: &Path, monitor: &dyn Monitor) -> Result<()> {
-        let mut to_visit: Vec<(PathBuf, Vec<u8>)> = vec![(root.to_owned(), b".".to_vec())];
-        while let Some((directory, shown)) = to_visit.pop() {
+        let mut to_visit = vec![(root.to_owned(), b".".to_vec(), Above::default())];
+        while let Some((directory, shown, above)) = to_visit.pop() {
             monitor.check()?;
+            let above = if self.ignore_links { above } else { above.with(&directory)? };
             let failed = |e| Error::io("cannot list", directory.display().to_string(), e);
             let (mut directories, mut others) = (Vec::new(), Vec::new());
             for entry in std::fs::read_dir(&directory).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
                 let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
                 let shown = [&shown[..], b"/", &name].concat();
-                if path.is_dir() { directories.push((path, shown)) } else { others.push((path, shown)) }
+                // Freezer goes round and round in a directory that is within itself by a link.
+                match path.is_dir() && (self.ignore_links || !is_link(&path) || !above.hold(&path)) {
+                    true => directories.push((path, shown, above.clone())),
+                    false => others.push((path, shown)),
+                }
             }
             self.name(&shown);
             if self.ignore_links && shown != b"." && is_link(&directory) {

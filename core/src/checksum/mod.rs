@@ -12,7 +12,42 @@ use crate::error::{Error, Result};
 use crate::limits::READ_BYTES;
 use crate::monitor::Monitor;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::rc::Rc;
+
+/// The directories that something is in, to be known again where a link leads back to one of them.
+#[derive(Debug, Clone, Default)]
+struct Above(Option<Rc<Node>>);
+
+#[derive(Debug)]
+struct Node {
+    device: u64,
+    inode: u64,
+    above: Above,
+}
+
+impl Above {
+    /// One more of them.
+    fn with(&self, directory: &Path) -> Result<Above> {
+        let failed = |e| Error::io("cannot look at", directory.display().to_string(), e);
+        let metadata = std::fs::metadata(directory).map_err(failed)?;
+        Ok(Above(Some(Rc::new(Node { device: metadata.dev(), inode: metadata.ino(), above: self.clone() }))))
+    }
+
+    /// Whether this is one of them.
+    fn hold(&self, directory: &Path) -> bool {
+        let Ok(metadata) = std::fs::metadata(directory) else { return false };
+        let mut next = self;
+        while let Some(node) = &next.0 {
+            if (node.device, node.inode) == (metadata.dev(), metadata.ino()) {
+                return true;
+            }
+            next = &node.above;
+        }
+        false
+    }
+}
 
 /// Hands the content of a file to `take`, piece by piece.
 fn read_through(path: &Path, monitor: &dyn Monitor, mut take: impl FnMut(&[u8])) -> Result<u64> {

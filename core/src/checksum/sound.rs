@@ -6,10 +6,11 @@
 //! target and the target of a link, the two numbers (4 bytes each) of a device. Sockets are no part of a backup, and none of this. Owners
 //! and times do not count: not everybody can give them back.
 
-use super::read_through;
+use super::{Above, read_through};
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::tree::filter::Filter;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub struct Options<'a> {
     pub filter: &'a Filter,
     /// Whether directories of other file systems count as empty, as to a backup that stays on one.
     pub one_file_system: bool,
+    /// Whether a symbolic link counts as what it points to, as in a backup that stores that: not where it leads nowhere, or to a
+    /// directory that it is in.
+    pub follow: bool,
 }
 
 /// The checksum of a tree; a file counts as a tree that holds nothing else.
@@ -32,13 +36,19 @@ pub struct Options<'a> {
 pub fn checksum(path: &Path, options: &Options<'_>, monitor: &dyn Monitor) -> Result<String> {
     let failed = |e| Error::io("cannot look at", path.display().to_string(), e);
     let root = std::fs::metadata(path).map_err(failed)?;
-    let mut run = Run { hash: blake3::Hasher::new(), options, device: root.dev(), monitor };
+    let mut run = Run { hash: blake3::Hasher::new(), options, monitor };
     run.begin(b'd', b"");
     if root.is_dir() {
-        run.directory(path)?;
+        run.directory(path, root.dev())?;
     } else {
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        run.entry(&std::fs::canonicalize(path).map_err(failed)?, &name)?;
+        let place = Place {
+            path: std::fs::canonicalize(path).map_err(failed)?,
+            shown: name,
+            above: Above::default(),
+            device: root.dev(),
+        };
+        run.entry(&place)?;
     }
     Ok(format!("{PREFIX}{}", run.hash.finalize().to_hex()))
 }
@@ -46,8 +56,18 @@ pub fn checksum(path: &Path, options: &Options<'_>, monitor: &dyn Monitor) -> Re
 struct Run<'a> {
     hash: blake3::Hasher,
     options: &'a Options<'a>,
-    device: u64,
     monitor: &'a dyn Monitor,
+}
+
+/// Where the run is.
+struct Place {
+    path: PathBuf,
+    /// The path from the root.
+    shown: Vec<u8>,
+    /// The directories that it is in.
+    above: Above,
+    /// The file system that directories have to be on, where only one counts.
+    device: u64,
 }
 
 impl Run<'_> {
@@ -60,38 +80,55 @@ impl Run<'_> {
         self.hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     }
 
-    fn directory(&mut self, root: &Path) -> Result<()> {
-        let mut to_visit: Vec<(PathBuf, Vec<u8>)> = self.listed(root, b"")?;
-        while let Some((path, shown)) = to_visit.pop() {
-            if self.entry(&path, &shown)? {
-                to_visit.append(&mut self.listed(&path, &shown)?);
+    fn directory(&mut self, root: &Path, device: u64) -> Result<()> {
+        let mut to_visit = self.listed(root, b"", &Above::default(), device)?;
+        while let Some(place) = to_visit.pop() {
+            if let Some(device) = self.entry(&place)? {
+                to_visit.append(&mut self.listed(&place.path, &place.shown, &place.above, device)?);
             }
         }
         Ok(())
     }
 
-    /// What is in a directory, with paths from the root; the first by name comes last.
-    fn listed(&self, directory: &Path, above: &[u8]) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    /// What is in a directory; the first by name comes last.
+    fn listed(&self, directory: &Path, shown_above: &[u8], above: &Above, device: u64) -> Result<Vec<Place>> {
         self.monitor.check()?;
+        let above = if self.options.follow { above.with(directory)? } else { Above::default() };
         let failed = |e| Error::io("cannot list", directory.display().to_string(), e);
         let mut found = Vec::new();
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-            let shown = if above.is_empty() { name } else { [above, b"/", &name].concat() };
-            found.push((path, shown));
+            let shown = if shown_above.is_empty() { name } else { [shown_above, b"/", &name].concat() };
+            found.push(Place { path, shown, above: above.clone(), device });
         }
-        found.sort_unstable_by(|(_, a), (_, b)| b.cmp(a));
+        found.sort_unstable_by(|a, b| b.shown.cmp(&a.shown));
         Ok(found)
     }
 
-    /// One entry; whether it is a directory whose content counts.
-    fn entry(&mut self, path: &Path, shown: &[u8]) -> Result<bool> {
+    /// What is looked at: of a link that is followed, what it points to, and whether it is that.
+    fn look(&self, place: &Place) -> Result<(Metadata, bool)> {
+        let path = &place.path;
         let failed = |e| Error::io("cannot look at", path.display().to_string(), e);
         let metadata = std::fs::symlink_metadata(path).map_err(failed)?;
+        if self.options.follow && metadata.is_symlink() {
+            let target = std::fs::metadata(path).ok();
+            let target = target.filter(|target| !target.is_dir() || !place.above.hold(path));
+            if let Some(target) = target.filter(|target| !target.file_type().is_socket()) {
+                return Ok((target, true));
+            }
+        }
+        Ok((metadata, false))
+    }
+
+    /// One entry; of a directory whose content counts, the file system that what is in it has to be on.
+    fn entry(&mut self, place: &Place) -> Result<Option<u64>> {
+        let Place { path, shown, device, .. } = place;
+        let failed = |e| Error::io("cannot look at", path.display().to_string(), e);
+        let (metadata, is_followed) = self.look(place)?;
         let kind = metadata.file_type();
         if kind.is_socket() || self.options.filter.excludes(shown, kind.is_dir()) {
-            return Ok(false);
+            return Ok(None);
         }
         let letter = match () {
             () if kind.is_dir() => b'd',
@@ -124,7 +161,9 @@ impl Run<'_> {
             }
             _ => {}
         }
-        Ok(letter == b'd' && !(self.options.one_file_system && metadata.dev() != self.device))
+        let device = if is_followed { metadata.dev() } else { *device };
+        let counts = letter == b'd' && !(self.options.one_file_system && metadata.dev() != device);
+        Ok(counts.then_some(device))
     }
 }
 
@@ -135,7 +174,8 @@ mod tests {
     use std::fs;
 
     fn of(path: &Path) -> String {
-        checksum(path, &Options { filter: &Filter::none(), one_file_system: true }, &Quiet).unwrap()
+        checksum(path, &Options { filter: &Filter::none(), one_file_system: true, follow: false }, &Quiet)
+            .unwrap()
     }
 
     fn tree(names: &[&str]) -> tempfile::TempDir {
@@ -208,7 +248,7 @@ mod tests {
         let (with, without) = (tree(&["a", "b.bin", "c/d.bin"]), tree(&["a"]));
         fs::create_dir(without.path().join("c")).unwrap();
         let filter = Filter::none().exclude_as_tar(b"*.bin").unwrap();
-        let options = Options { filter: &filter, one_file_system: true };
+        let options = Options { filter: &filter, one_file_system: true, follow: false };
         assert_eq!(checksum(with.path(), &options, &Quiet).unwrap(), of(without.path()));
     }
 }

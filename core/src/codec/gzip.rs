@@ -103,12 +103,20 @@ mod tests {
     }
 
     fn read(stream: &[u8], in_blocks: bool) -> Result<Vec<u8>> {
-        let open = if in_blocks { block_decoder } else { decoder };
+        if in_blocks {
+            return Ok(read_in_blocks(stream)?.0);
+        }
         let mut plain = Vec::new();
-        open(Compression::Gzip, stream)?
-            .read_to_end(&mut plain)
-            .map_err(|e| Error::io("cannot read", "it", e))?;
+        let read = decoder(Compression::Gzip, stream)?.read_to_end(&mut plain);
+        read.map_err(|e| Error::io("cannot read", "it", e))?;
         Ok(plain)
+    }
+
+    fn read_in_blocks(stream: &[u8]) -> Result<(Vec<u8>, bool)> {
+        let mut plain = Vec::new();
+        let mut reader = block_decoder(Compression::Gzip, stream)?;
+        reader.read_to_end(&mut plain).map_err(|e| Error::io("cannot read", "it", e))?;
+        Ok((plain, reader.lacks_end()))
     }
 
     #[test]
@@ -141,9 +149,16 @@ mod tests {
             assert_eq!(read(&strange, true).unwrap_err().kind(), Kind::Damaged);
         }
         assert_eq!(read(&[&stream[..], &[17; 17]].concat(), true).unwrap_err().kind(), Kind::Damaged);
-        for cut in 1..16 {
-            let found = read(&stream[..stream.len() - cut], true).unwrap();
-            assert!(plain.starts_with(&found) && !found.is_empty(), "{cut}");
+        assert!(!read_in_blocks(&stream).unwrap().1);
+        for cut in 1..40 {
+            let cut = &stream[..stream.len() - cut];
+            // Whole blocks were written; what ends inside one was cut off later.
+            if cut.len() % 16 > 0 {
+                assert_eq!(read_in_blocks(cut).unwrap_err().kind(), Kind::Damaged);
+                continue;
+            }
+            let (found, lacks_end) = read_in_blocks(cut).unwrap();
+            assert!(lacks_end && plain.starts_with(&found) && !found.is_empty(), "{}", cut.len());
         }
         // What is there of the checksum is not compared, but a whole one that is wrong is damage.
         let mut wrong = stream.clone();

@@ -69,24 +69,36 @@ pub(super) struct Members<R, D> {
     decoder: D,
     state: State,
     extent: Extent,
+    /// Bytes of input used so far, where they come in blocks.
+    used_bytes: u64,
+    lacks_end: bool,
 }
 
 impl<R: BufRead, D: MemberDecoder> Members<R, D> {
     /// Decodes all of `input`.
     pub fn new(input: R, decoder: D) -> Self {
-        Members { input, decoder, state: State::Start, extent: Extent::All }
+        Members::of(input, decoder, Extent::All)
     }
 
     /// Decodes one member, and leaves `input` behind it.
     pub fn only_one(input: R, decoder: D) -> Self {
-        Members { input, decoder, state: State::Start, extent: Extent::One }
+        Members::of(input, decoder, Extent::One)
     }
 
     /// Decodes one member of an input that was written in blocks of 16 bytes by a program that filled up the last one (with
-    /// bytes that say how many they are), or left out what did not fill one: up to 15 bytes behind the member are passed over, and
-    /// a member without its end ends well where the input does. Its checksum is held to if it is there.
+    /// bytes that say how many they are), or left out what did not fill one: up to 16 bytes behind the member are passed over, and
+    /// a member without its end ends well where the input does, behind a whole block. Its checksum is held to if it is there.
     pub fn in_blocks(input: R, decoder: D) -> Self {
-        Members { input, decoder, state: State::Start, extent: Extent::Blocks }
+        Members::of(input, decoder, Extent::Blocks)
+    }
+
+    fn of(input: R, decoder: D, extent: Extent) -> Self {
+        Members { input, decoder, state: State::Start, extent, used_bytes: 0, lacks_end: false }
+    }
+
+    /// Whether a member may lack its end where the input ends now: whole blocks were written.
+    fn may_end_here(&self) -> bool {
+        self.extent == Extent::Blocks && self.used_bytes.is_multiple_of(BLOCK_BYTES as u64)
     }
 
     /// Nothing but what fills up a block is behind the member.
@@ -145,18 +157,32 @@ impl<R: BufRead, D: MemberDecoder> Members<R, D> {
         let at_end = input.is_empty();
         let step = self.decoder.step(input, buffer)?;
         self.input.consume(step.read);
+        self.used_bytes += step.read as u64;
         if step.ended {
             self.state = if self.extent == Extent::All { State::Between } else { State::Ended };
             if self.extent == Extent::Blocks {
                 self.pass_over_filling()?;
             }
-        } else if step.read == 0 && step.written == 0 && at_end && self.extent == Extent::Blocks {
+        } else if step.read == 0 && step.written == 0 && at_end && self.may_end_here() {
             self.state = State::Ended;
+            self.lacks_end = true;
         } else if step.read == 0 && step.written == 0 {
             let why = if at_end { "it ends too early" } else { "it leads nowhere" };
             return Err(damaged(D::COMPRESSION, why).into());
         }
         Ok(step.written)
+    }
+}
+
+/// Reads a member that may lack its end.
+pub(super) trait ReadInBlocks: Read + Send {
+    /// Whether it did, once all of it was read.
+    fn lacks_end(&self) -> bool;
+}
+
+impl<R: BufRead + Send, D: MemberDecoder + Send> ReadInBlocks for Members<R, D> {
+    fn lacks_end(&self) -> bool {
+        self.lacks_end
     }
 }
 

@@ -35,7 +35,7 @@ mod zstd;
 pub use stream::{Encoding, Rest, decode, decode_blocks, encode};
 
 use crate::error::{Error, Kind, Result};
-use member::Members;
+use member::{Members, ReadInBlocks};
 use std::fmt;
 use std::io::{BufRead, Read};
 use std::ops::RangeInclusive;
@@ -225,7 +225,7 @@ pub fn decoder<'a>(
 fn block_decoder<'a>(
     compression: Compression,
     input: impl BufRead + Send + 'a,
-) -> Result<Box<dyn Read + Send + 'a>> {
+) -> Result<Box<dyn ReadInBlocks + 'a>> {
     Ok(match compression {
         Compression::Gzip => Box::new(Members::in_blocks(input, gzip::Decoder::new())),
         Compression::Bzip2 => Box::new(Members::in_blocks(input, bzip2::Decoder::new())),

@@ -117,7 +117,8 @@ pub fn decode<B>(
 }
 
 /// Decodes what Freezer's rsync engines have encrypted, once it is plain: one stream, whose end may lack up to 15 bytes or be
-/// filled up to a block of the cipher. A `consumer` that counts on the end has to know it by itself.
+/// filled up to a block of the cipher. A `consumer` that counts on the end has to know it by itself. Says beside what `consumer`
+/// returned whether the end was lacking; that is not known, and false, when it did not read that far.
 ///
 /// # Errors
 /// As [`decode`]; `Unsupported` for a compression that those engines do not know.
@@ -125,17 +126,20 @@ pub fn decode_blocks<B>(
     compression: Compression,
     source: impl Read + Send,
     consumer: impl FnOnce(&mut dyn Read) -> Result<B>,
-) -> Result<B> {
+) -> Result<(B, bool)> {
     let blocks = pool(1);
     let produce = |sender: &mut Sender<Vec<u8>>| {
         let mut writer = BlockWriter::new(blocks.clone(), |block| sender.send(block));
         let source = BufReader::with_capacity(frame::READ_BYTES, source);
-        writer.append(&mut block_decoder(compression, source)?)?;
-        writer.finish()
+        let mut decoder = block_decoder(compression, source)?;
+        writer.append(&mut decoder)?;
+        writer.finish()?;
+        Ok(decoder.lacks_end())
     };
     let consume =
         |receiver: &mut Receiver<Vec<u8>>| consumer(&mut BlockReader::new(receiver, blocks.clone()));
-    Ok(run_partial(PIPE_ITEMS, produce, consume)?.1)
+    let (lacks_end, consumed) = run_partial(PIPE_ITEMS, produce, consume)?;
+    Ok((consumed, lacks_end.unwrap_or(false)))
 }
 
 fn decode_frames<B>(

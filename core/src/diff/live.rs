@@ -50,7 +50,7 @@ pub(super) fn compare(
         return sides.single(top, &entry);
     }
     let root = Directory::open(disk.path)?;
-    let options = walk::Options { filter: disk.filter, one_file_system: disk.one_file_system };
+    let options = walk::Options { filter: disk.filter, one_file_system: disk.one_file_system, follow: false };
     walk::walk(root, &options, monitor, &mut sides)?;
     sides.gone_before(None)
 }

@@ -21,6 +21,7 @@ use crate::pipe::BlockWriter;
 use crate::repository::vault::{ChunkId, CompressionLevel, Index, PackRef, Vault};
 use crate::spool::{Scratch, Spool};
 use crate::time::FileTime;
+use crate::tree::dereference::Dereference;
 use crate::tree::filter::Filter;
 use crate::tree::target::Target;
 use std::collections::HashSet;
@@ -53,6 +54,8 @@ pub struct Source<'a> {
     pub filter: &'a Filter,
     /// Whether to stay on the file system of `path`.
     pub one_file_system: bool,
+    /// What is stored in place of links.
+    pub dereference: Dereference,
 }
 
 /// A level to make.
@@ -113,6 +116,11 @@ pub trait Chain {
         false
     }
 
+    /// Whether the stream of such a level was found to lack its end when it was last read to where it ends.
+    fn lacks_end(&self, _level: usize) -> bool {
+        false
+    }
+
     /// The engine metadata of a level.
     ///
     /// # Errors
@@ -170,11 +178,19 @@ pub trait StreamEngine: Send + Sync {
         target: Option<&mut Target<'_>>,
     ) -> Result<()>;
 
-    /// Reads one decoded level to its end and checks its syntax.
+    /// Reads the one level of `chain` to its end and checks its syntax.
     ///
     /// # Errors
-    /// `Damaged`, `Unsupported`.
-    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()>;
+    /// `Damaged`, `Unsupported`; as the chain has it.
+    fn verify(&self, chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<()>;
+
+    /// Names what a chain lacks because the ends of its levels were never stored ([`Chain::lacks_end`]).
+    ///
+    /// # Errors
+    /// As [`StreamEngine::restore`].
+    fn never_stored(&self, _chain: &mut dyn Chain, _monitor: &dyn Monitor) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Hands out the tree of the last level of `chain` without its contents: every entry with its path, the root first; of each
     /// directory itself, its other entries by their names, then what is in its sub-directories one after the other. What could not be

@@ -57,12 +57,14 @@ fn the_sequences_are_freezers() {
 }
 
 #[test]
-fn a_restart_counts_from_the_newest_increment() {
+fn a_restart_counts_from_the_full_backup() {
     let restart = Policy { restart_after_days: Some(1.5), ..policy() };
-    let backups = [entry(0, 100), entry(1, 1_000_000)];
-    let limit = 1_000_000 + 129_600;
+    let limit = 100 + 129_600;
+    let backups = [entry(0, 100), entry(1, limit - 10)];
     assert!(matches!(decide_on(&restart, &backups, limit), Decision::Increment { .. }));
     assert_eq!(decide_on(&restart, &backups, limit + 1), Decision::Full(Reason::Restart(1.5)));
+    // However often it is added to.
+    assert_eq!(sequence(&Policy { restart_after_days: Some(2.5), ..policy() }, 7), [0, 1, 2, 0, 1, 2, 0]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A handle of an open directory: everything below it is reached by name from the handle, never by a path that could be
-//! swapped between two look-ups, and symbolic links are never followed.
+//! swapped between two look-ups, and symbolic links are never followed, but where a name says so (`dereference`).
 
 use super::attributes::{FileKind, Metadata};
 use crate::error::{Error, Result};
@@ -69,6 +69,24 @@ impl Directory {
         Ok(File::from(self.open_quietly(name, flags)?))
     }
 
+    /// Opens the directory that `name` is, or that it points to as a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Directory::open_child`].
+    pub fn open_child_followed(&self, name: &[u8]) -> Result<Directory> {
+        let handle = self.open_quietly(name, OPEN)?;
+        Ok(Directory { handle })
+    }
+
+    /// Opens the file that `name` is, or that it points to as a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Directory::open_file`].
+    pub fn open_file_followed(&self, name: &[u8]) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(File::from(self.open_quietly(name, flags)?))
+    }
+
     /// Opens without a mark in the access time, which only the owner may ask for.
     fn open_quietly(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let handle = match rustix::fs::openat(&self.handle, name, flags | OFlags::NOATIME, Mode::empty()) {
@@ -93,6 +111,16 @@ impl Directory {
     pub fn stat(&self, name: &[u8]) -> Result<Metadata> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let statx = rustix::fs::statx(&self.handle, name, flags, StatxFlags::BASIC_STATS)
+            .map_err(|e| Error::io("cannot stat", lossy(name), e))?;
+        Ok(from_statx(&statx))
+    }
+
+    /// What the system says of the entry `name`, or of what it points to as a symbolic link.
+    ///
+    /// # Errors
+    /// As the system has it; `NotFound` also for a link that leads nowhere.
+    pub fn stat_followed(&self, name: &[u8]) -> Result<Metadata> {
+        let statx = rustix::fs::statx(&self.handle, name, AtFlags::empty(), StatxFlags::BASIC_STATS)
             .map_err(|e| Error::io("cannot stat", lossy(name), e))?;
         Ok(from_statx(&statx))
     }

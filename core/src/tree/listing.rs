@@ -111,6 +111,14 @@ impl Listing {
         }
     }
 
+    /// Asks `kind` what every symbolic link counts as; `None` for what it is.
+    pub fn follow(&mut self, mut kind: impl FnMut(&[u8]) -> Option<FileKind>) {
+        let names = &self.names;
+        for row in self.rows.iter_mut().filter(|row| row.kind == Some(FileKind::Symlink)) {
+            row.kind = kind(entry_of(names, row).name).or(row.kind);
+        }
+    }
+
     /// A listing of the sub-directories alone, no larger than they need.
     pub fn directories(&self) -> Listing {
         let mut directories = Listing::empty();

@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod attributes;
 pub mod cache;
+pub mod dereference;
 pub mod directory;
 pub mod filter;
 pub mod listing;

@@ -4,7 +4,8 @@
 //! itself. No file is asked for anything here: one `open`, `fstat` and listing per directory is all that a walk costs.
 //!
 //! Invariants: a child is opened by name from its parent's handle, never through a symbolic link, and judged by its own
-//! handle, so nothing can be swapped in between and nothing leads out of the root. Neither depth nor length of a path is
+//! handle, so nothing can be swapped in between and nothing leads out of the root; unless links are to be followed, and then no
+//! directory is entered within itself. Neither depth nor length of a path is
 //! limited by PATH_MAX, the stack or the number of handles (see `ancestors`). What cannot be read is reported, and the
 //! rest is walked.
 
@@ -17,7 +18,7 @@ use super::directory::{Directory, lossy};
 use super::filter::Filter;
 use super::listing::Listing;
 use crate::error::{Error, Kind, Result};
-use crate::limits::{DEPTH_MAX, PATH_BYTES};
+use crate::limits::{DEPTH_MAX, FOLLOWED_DIRECTORIES, PATH_BYTES};
 use crate::monitor::{Event, Monitor};
 use ancestors::{Ancestor, Ancestors};
 use rustix::io::Errno;
@@ -29,6 +30,8 @@ pub struct Options<'a> {
     pub filter: &'a Filter,
     /// Whether directories on another file system than the root's are handed out empty and not descended into.
     pub one_file_system: bool,
+    /// Whether symbolic links to directories count as what they point to, on whatever file system that is.
+    pub follow: bool,
 }
 
 /// What the walk has found of one directory when it is handed out.
@@ -79,10 +82,10 @@ pub fn walk(
 ) -> Result<()> {
     monitor.check()?;
     let metadata = root.metadata()?;
-    let ancestors = Ancestors::default();
-    let mut walk =
-        Walk { options, monitor, visitor, root_device: metadata.device, path: Vec::new(), ancestors };
-    let found = walk.look_into(root, metadata)?;
+    let ancestors = Ancestors::new(options.follow);
+    let file_system = metadata.device;
+    let mut walk = Walk { options, monitor, visitor, path: Vec::new(), ancestors, followed: 0 };
+    let found = walk.look_into(root, metadata, file_system)?;
     walk.visit(found)?;
     while let Some(directory) = walk.ancestors.innermost() {
         if directory.next_child(&mut walk.path) { walk.descend()? } else { walk.ascend()? }
@@ -97,13 +100,16 @@ struct Found {
     listing: Listing,
     mount_point: bool,
     closed: bool,
+    /// That of the tree it is in, or begins where a link led to it.
+    file_system: u64,
 }
 
 struct Walk<'a> {
     options: &'a Options<'a>,
     monitor: &'a dyn Monitor,
     visitor: &'a mut dyn Visitor,
-    root_device: u64,
+    /// How many directories links have led to.
+    followed: u64,
     /// Where the walk is: the directory that is looked at.
     path: Vec<u8>,
     ancestors: Ancestors,
@@ -113,22 +119,36 @@ impl Walk<'_> {
     /// Goes into the directory at `path`, a child of the innermost one.
     fn descend(&mut self) -> Result<()> {
         self.monitor.check()?;
-        let (directory, metadata) = match self.open() {
+        let (directory, metadata, file_system) = match self.open() {
             Ok(opened) => opened,
             Err((metadata, error)) => return self.unreadable(metadata.as_ref(), error),
         };
-        match self.look_into(directory, metadata.clone()) {
+        match self.look_into(directory, metadata.clone(), file_system) {
             Ok(found) => self.visit(found),
             Err(error) => self.unreadable(Some(&metadata), error),
         }
     }
 
-    /// Opens the directory at `path` and asks its handle what it is; or says what its parent knows of it, and why it failed.
-    fn open(&self) -> Result<(Directory, Metadata), (Option<Metadata>, Error)> {
+    /// Opens the directory at `path` and asks its handle what it is, and which file system what is in it has to be on; or says what its
+    /// parent knows of it, and why it failed.
+    fn open(&self) -> Result<(Directory, Metadata, u64), (Option<Metadata>, Error)> {
         let (parent, name) = self.ancestors.parent_of(&self.path);
-        let opened = self.within_limits().and_then(|()| parent.open_child(name)).and_then(|directory| {
-            let metadata = directory.metadata()?;
-            Ok((directory, metadata))
+        let opened = self.within_limits().and_then(|()| match parent.open_child(name) {
+            Err(error) if self.options.follow && is_no_directory(&error) => {
+                let directory = parent.open_child_followed(name)?;
+                let metadata = directory.metadata()?;
+                if self.ancestors.hold(&metadata) {
+                    return Err(within_itself());
+                }
+                let file_system = metadata.device;
+                Ok((directory, metadata, file_system))
+            }
+            opened => {
+                let directory = opened?;
+                let metadata = directory.metadata()?;
+                let file_system = self.ancestors.file_system().unwrap_or(metadata.device);
+                Ok((directory, metadata, file_system))
+            }
         });
         opened.map_err(|error| {
             let known = parent.stat(name).ok().filter(|metadata| metadata.kind == FileKind::Directory);
@@ -144,26 +164,64 @@ impl Walk<'_> {
     }
 
     /// Lists the directory at `path`, unless it is on a file system that is left out.
-    fn look_into(&self, directory: Directory, metadata: Metadata) -> Result<Found> {
-        let mount_point = self.options.one_file_system && metadata.device != self.root_device;
+    fn look_into(&mut self, directory: Directory, metadata: Metadata, file_system: u64) -> Result<Found> {
+        let mount_point = self.options.one_file_system && metadata.device != file_system;
+        let listing = Listing::empty();
         if mount_point {
-            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point, closed: true });
+            return Ok(Found { directory, metadata, listing, mount_point, closed: true, file_system });
         }
         if self.options.filter.is_repository(&metadata) {
             let error = Error::new(Kind::Unsupported, "the repository itself, left out");
             let path = lossy(&self.path);
             self.monitor.event(Event::Problem { path: &path, error: &error, lost: false });
-            return Ok(Found { directory, metadata, listing: Listing::empty(), mount_point, closed: true });
+            return Ok(Found { directory, metadata, listing, mount_point, closed: true, file_system });
         }
         let mut listing = Listing::read(&directory)?;
         listing.resolve(|name| directory.stat(name).map_or(FileKind::File, |metadata| metadata.kind));
+        let mut refused = Vec::new();
+        if self.options.follow {
+            listing.follow(|name| self.follow(&directory, &metadata, name, &mut refused));
+        }
         self.options.filter.apply(&directory, &self.path, &mut listing);
-        Ok(Found { directory, metadata, listing, mount_point, closed: false })
+        for (name, error, lost) in refused.iter().filter(|(name, ..)| listing.find(name).is_some()) {
+            let path = if self.path.is_empty() {
+                lossy(name)
+            } else {
+                lossy(&[&self.path, &b"/"[..], name].concat())
+            };
+            self.monitor.event(Event::Problem { path: &path, error, lost: *lost });
+        }
+        Ok(Found { directory, metadata, listing, mount_point, closed: false, file_system })
+    }
+
+    /// What a link in the directory that is looked into counts as. One that leads to a directory that the walk is in stays a link: what
+    /// it points to is in the tree already.
+    fn follow(
+        &mut self,
+        directory: &Directory,
+        metadata: &Metadata,
+        name: &[u8],
+        refused: &mut Vec<(Vec<u8>, Error, bool)>,
+    ) -> Option<FileKind> {
+        let target =
+            directory.stat_followed(name).ok().filter(|target| target.kind == FileKind::Directory)?;
+        let is_here = (target.device, target.inode) == (metadata.device, metadata.inode);
+        if is_here || self.ancestors.hold(&target) {
+            refused.push((name.to_vec(), within_itself(), false));
+            return None;
+        }
+        if self.followed >= FOLLOWED_DIRECTORIES {
+            let what = format!("{FOLLOWED_DIRECTORIES} links to directories; stored is the link itself");
+            refused.push((name.to_vec(), Error::new(Kind::Limit, "there are more than").on(what), true));
+            return None;
+        }
+        self.followed += 1;
+        Some(FileKind::Directory)
     }
 
     /// Hands out the directory at `path`, and makes it the innermost one.
     fn visit(&mut self, found: Found) -> Result<()> {
-        let Found { directory, metadata, listing, mount_point, closed } = found;
+        let Found { directory, metadata, listing, mount_point, closed, file_system } = found;
         let visit = Visit {
             directory: &directory,
             path: &self.path,
@@ -174,7 +232,8 @@ impl Walk<'_> {
         };
         self.visitor.directory(&visit, self.monitor)?;
         let children = listing.directories();
-        self.ancestors.push(Ancestor::new(directory, &metadata, self.path.len(), children));
+        let ancestor = Ancestor::new(directory, &metadata, self.path.len(), children, file_system);
+        self.ancestors.push(ancestor);
         Ok(())
     }
 
@@ -205,6 +264,10 @@ fn is_no_directory(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     let code = source.and_then(std::io::Error::raw_os_error);
     [Errno::NOTDIR, Errno::LOOP].iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+fn within_itself() -> Error {
+    Error::new(Kind::Unsupported, "a link to a directory that it is in; stored is the link itself")
 }
 
 fn replaced(cause: Error) -> Error {

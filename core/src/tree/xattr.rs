@@ -37,6 +37,17 @@ pub fn read_entry(directory: &Directory, name: &[u8]) -> Result<Xattrs> {
     read(&Place::entry(directory, name))
 }
 
+/// All extended attributes of what the symbolic link `name` points to, which is not opened.
+///
+/// # Errors
+/// As [`read_entry`].
+pub fn read_followed(directory: &Directory, name: &[u8]) -> Result<Xattrs> {
+    match Place::entry(directory, name) {
+        Place::Path(path) => read(&Place::Followed(path)),
+        other => read(&other),
+    }
+}
+
 /// Sets extended attributes of an open file or directory; others it has stay.
 ///
 /// # Errors
@@ -73,6 +84,8 @@ pub fn remove_entry(directory: &Directory, name: &[u8], unwanted: impl FnMut(&[u
 enum Place<'a> {
     Handle(BorrowedFd<'a>),
     Path(Vec<u8>),
+    /// Where the last name is followed, too.
+    Followed(Vec<u8>),
 }
 
 impl Place<'_> {
@@ -86,6 +99,7 @@ impl Place<'_> {
         match self {
             Place::Handle(handle) => rustix::fs::flistxattr(handle, buffer),
             Place::Path(path) => rustix::fs::llistxattr(path.as_slice(), buffer),
+            Place::Followed(path) => rustix::fs::listxattr(path.as_slice(), buffer),
         }
     }
 
@@ -93,6 +107,7 @@ impl Place<'_> {
         match self {
             Place::Handle(handle) => rustix::fs::fgetxattr(handle, name, buffer),
             Place::Path(path) => rustix::fs::lgetxattr(path.as_slice(), name, buffer),
+            Place::Followed(path) => rustix::fs::getxattr(path.as_slice(), name, buffer),
         }
     }
 
@@ -100,6 +115,7 @@ impl Place<'_> {
         match self {
             Place::Handle(handle) => rustix::fs::fremovexattr(handle, name),
             Place::Path(path) => rustix::fs::lremovexattr(path.as_slice(), name),
+            Place::Followed(path) => rustix::fs::removexattr(path.as_slice(), name),
         }
     }
 
@@ -107,6 +123,7 @@ impl Place<'_> {
         match self {
             Place::Handle(handle) => rustix::fs::fsetxattr(handle, name, value, XattrFlags::empty()),
             Place::Path(path) => rustix::fs::lsetxattr(path.as_slice(), name, value, XattrFlags::empty()),
+            Place::Followed(path) => rustix::fs::setxattr(path.as_slice(), name, value, XattrFlags::empty()),
         }
     }
 }

@@ -266,3 +266,74 @@ fn priority_and_limits_change_nothing_of_what_is_stored() {
     agent.restore("back", &["--download-limit", "1M"]).expect(0);
     assert_eq!(fs::read_to_string(agent.place.target("back").join("a")).unwrap(), "one");
 }
+
+/// Of both engines; the checksums are those of what was restored.
+#[test]
+fn links_are_stored_as_what_they_point_to_when_that_is_wanted() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    for engine in ["tar", "rsync"] {
+        let agent = Agent::new();
+        agent.place.write(&[("a", "one"), ("d/b", "two")]);
+        let at = |name: &str| agent.place.source().join(name);
+        fs::hard_link(at("a"), at("again")).unwrap();
+        symlink("a", at("soft")).unwrap();
+        symlink("d", at("to-d")).unwrap();
+        symlink("..", at("d/back")).unwrap();
+        for (how, is_soft, names) in [("soft", true, 3), ("hard", false, 1), ("all", true, 1)] {
+            let said =
+                agent.level(&["--engine", engine, "--dereference-symlink", how, "--consistency-check"]);
+            let checksum = said["icecore_checksum"].as_str().unwrap().to_owned();
+            let target = format!("back-{how}");
+            agent.restore(&target, &["--engine", engine, "--consistency-checksum", &checksum]).expect(0);
+            let target = agent.place.target(&target);
+            assert_eq!(fs::metadata(target.join("a")).unwrap().nlink(), names, "{engine} {how}");
+            for link in ["soft", "to-d"] {
+                assert_eq!(target.join(link).is_symlink(), !is_soft, "{engine} {how}: {link}");
+            }
+            assert_eq!(fs::read_to_string(target.join("soft")).unwrap(), "one");
+            assert_eq!(fs::read_to_string(target.join("to-d/b")).unwrap(), "two");
+            assert!(target.join("d/back").is_symlink(), "{engine} {how}: a directory within itself");
+        }
+    }
+}
+
+/// Of content that does not compress, blocks of a given length are stored where a byte of each has changed.
+#[test]
+fn blocks_of_the_rsync_engine_have_the_length_that_is_given() {
+    let mut state = 1_u64;
+    let content: Vec<u8> = (0..256 << 10)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect();
+    let stored = |block: &str| {
+        let agent = Agent::new();
+        let file = agent.place.source().join("image");
+        fs::write(&file, &content).unwrap();
+        agent.place.settle();
+        let words = ["--engine", "rsync", "--incremental", "--rsync-block-size", block];
+        agent.level(&words);
+        let mut changed = content.clone();
+        changed[100_000] ^= 1;
+        fs::write(&file, changed).unwrap();
+        agent.place.settle();
+        let time = agent.level(&words)["time_stamp"].as_i64().unwrap();
+        let data = everything(&agent.place.repository().join("data"));
+        data.iter().find(|(path, _)| path.ends_with(&format!("/1_{time}/data"))).unwrap().1.len()
+    };
+    let (short, long) = (stored("512"), stored("65536"));
+    assert!(short < 4 << 10 && long > 60 << 10, "{short} {long}");
+}
+
+#[test]
+fn the_log_is_where_the_options_say() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let folder = agent.place.path().join("logs");
+    agent.level(&["--log-dir", folder.to_str().unwrap()]);
+    agent.level(&["--log-dir", folder.to_str().unwrap(), "--log-file", "one"]);
+    for name in ["freezer-agent.log", "one"] {
+        assert!(fs::read_to_string(folder.join(name)).unwrap().contains("level 0 of h_n"), "{name}");
+    }
+}

@@ -6,6 +6,7 @@ use crate::program::not_run;
 use icecore_testkit::manifest::{Manifest, Options};
 use icecore_testkit::servers::freezer::Freezer;
 use icecore_testkit::servers::keystone::Keystone;
+use icecore_testkit::servers::sshd::Sshd;
 use icecore_testkit::servers::swift::{self, Swift};
 use icecore_testkit::servers::{NotInstalled, free_port};
 use icecore_testkit::tree::is_root;
@@ -21,7 +22,13 @@ struct Both {
     variables: Vec<(String, String)>,
     /// Running until this is dropped.
     _keystone: Keystone,
-    _swift: Option<Swift>,
+    _server: Option<Server>,
+}
+
+/// What the storage is on, but for a folder.
+enum Server {
+    Swift { _cluster: Swift },
+    Ssh { _server: Sshd },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +53,20 @@ impl Both {
         let options = swift::Options { keystone: Some(admin), port: Some(port), ..swift::Options::default() };
         let cluster = Swift::start(&folder.join("swift"), &options)?;
         let storage = ["--storage", "swift", "--container", "shared/some/where"].map(str::to_owned).to_vec();
-        Both::with(folder, Agent::new(), storage, keystone, Some(cluster))
+        Both::with(folder, Agent::new(), storage, keystone, Some(Server::Swift { _cluster: cluster }))
+    }
+
+    fn on_ssh(folder: &Path) -> Result<Both, NotInstalled> {
+        let keystone = Keystone::start(&folder.join("keystone"), "http://127.0.0.1:9", 3600)?;
+        fs::create_dir(folder.join("ssh")).unwrap();
+        let server = Sshd::start(&folder.join("ssh"), "")?;
+        let (port, user) = (server.port().to_string(), server.user());
+        let (key, container) = (server.file("user_ed25519"), server.file("data").join("some/where"));
+        let words = [("ssh-host", "127.0.0.1"), ("ssh-port", &port), ("ssh-username", &user)];
+        let files = [("ssh-key", key.to_str().unwrap()), ("container", container.to_str().unwrap())];
+        let words = [("storage", "ssh")].into_iter().chain(words).chain(files);
+        let storage = words.flat_map(|(name, value)| [format!("--{name}"), value.to_owned()]).collect();
+        Both::with(folder, Agent::new(), storage, keystone, Some(Server::Ssh { _server: server }))
     }
 
     fn with(
@@ -54,11 +74,11 @@ impl Both {
         agent: Agent,
         storage: Vec<String>,
         keystone: Keystone,
-        swift: Option<Swift>,
+        server: Option<Server>,
     ) -> Result<Both, NotInstalled> {
         let freezer = Freezer::new(&folder.join("freezer"), &keystone)?;
         let variables = keystone.variables();
-        Ok(Both { agent, freezer, storage, variables, _keystone: keystone, _swift: swift })
+        Ok(Both { agent, freezer, storage, variables, _keystone: keystone, _server: server })
     }
 
     /// One line, by one of the two.
@@ -198,6 +218,10 @@ fn each_restores_what_the_other_has_encrypted() {
     fs::write(&file, "correct horse\n").unwrap();
     let password = ["--encrypt-pass-file", file.to_str().unwrap()];
     both.take_turns_with("encrypted", &[Ours, Theirs, Ours], &password, &password);
+    for (compression, turns) in [("bzip2", [Ours, Theirs]), ("xz", [Theirs, Ours])] {
+        let more = [&password[..], &["--compression", compression]].concat();
+        both.take_turns_with(compression, &turns, &more, &password);
+    }
 }
 
 #[test]
@@ -231,4 +255,29 @@ fn they_take_turns_in_swift() {
         Err(missing) => return not_run(&missing.0),
     };
     both.take_turns("turns", &[Ours, Theirs, Ours, Theirs], &["--max-segment-size", "1048576"]);
+}
+
+/// Each goes on with what the other has begun; the last level has been through both.
+#[test]
+fn they_take_turns_over_ssh() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = match Both::on_ssh(folder.path()) {
+        Ok(both) => both,
+        Err(missing) => return not_run(&missing.0),
+    };
+    both.take_turns("turns", &[Ours, Ours, Ours, Theirs, Theirs, Ours], &[]);
+}
+
+#[test]
+fn they_take_turns_over_ssh_with_encryption() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = match Both::on_ssh(folder.path()) {
+        Ok(both) => both,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let file = folder.path().join("password");
+    fs::write(&file, "correct horse\n").unwrap();
+    let password = ["--encrypt-pass-file", file.to_str().unwrap()];
+    let turns = [Theirs, Theirs, Theirs, Ours, Ours, Theirs];
+    both.take_turns_with("encrypted", &turns, &password, &password);
 }

@@ -7,7 +7,7 @@ use icecore_testkit::tree::is_root;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn copy(source: &Path, target: &Path) {
+pub(super) fn copy(source: &Path, target: &Path) {
     fs::create_dir_all(target).unwrap();
     for path in entries(source) {
         let to = target.join(path.file_name().unwrap());

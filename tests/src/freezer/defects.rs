@@ -212,3 +212,106 @@ fn two_at_once_never_write_to_one_place() {
     assert_eq!(agent.place.program.run(&text).expect(0).summary()["ok"], true);
     agent.restore("back", &[]).expect(0);
 }
+
+/// 7: the days counted from the newest increment.
+#[test]
+fn a_chain_that_is_added_to_begins_anew_after_its_days() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let words = ["--incremental", "--restart-always-level", "1"];
+    for level in 0..2 {
+        assert_eq!(agent.level(&words)["curr_backup_level"], level);
+    }
+    // The full backup is from two days ago; the increment is not.
+    let chains = |part: &str| agent.place.repository().join(part).join("tar/h_n");
+    for part in ["metadata", "data"] {
+        let [chain] = crate::place::entries(&chains(part)).try_into().unwrap();
+        let start: i64 = chain.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let earlier = start - 2 * 86_400;
+        fs::rename(chain.join(format!("0_{start}")), chain.join(format!("0_{earlier}"))).unwrap();
+        fs::rename(&chain, chain.with_file_name(earlier.to_string())).unwrap();
+    }
+    for level in 0..2 {
+        assert_eq!(agent.level(&words)["curr_backup_level"], level);
+    }
+}
+
+/// 9: blocks that were moved within a file were lost, and so was the last piece of a stream of a certain length.
+#[test]
+fn what_is_moved_within_a_file_is_not_lost() {
+    let agent = Agent::new();
+    let blocks: Vec<String> = (0..40).map(|block| format!("{block:04}").repeat(1024)).collect();
+    let rsync = ["--engine", "rsync", "--incremental"];
+    let mut moved = blocks.clone();
+    moved.swap(3, 30);
+    moved.insert(0, "x".to_owned());
+    for (number, content) in [blocks.concat(), moved.concat(), moved[5..].concat()].iter().enumerate() {
+        agent.place.write(&[("image", content)]);
+        assert_eq!(agent.level(&rsync)["curr_backup_level"], number);
+        let target = format!("back-{number}");
+        agent.restore(&target, &["--engine", "rsync"]).expect(0);
+        assert!(
+            fs::read_to_string(agent.place.target(&target).join("image")).unwrap() == *content,
+            "{number}"
+        );
+    }
+}
+
+/// 16: the engine waited for ever.
+#[test]
+fn the_rsync_engine_takes_every_name_owner_and_link() {
+    use std::os::unix::ffi::OsStrExt;
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one"), ("d/b", "two")]);
+    let at = |name: &[u8]| agent.place.source().join(std::ffi::OsStr::from_bytes(name));
+    fs::write(at(b"no \xff text"), "three").unwrap();
+    std::os::unix::fs::symlink("nowhere", at(b"dangling")).unwrap();
+    std::os::unix::fs::symlink("d", at(b"to-d")).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(at(b"a"), Some(3_999_999), Some(3_999_998)).unwrap();
+    }
+    for level in 0..2 {
+        agent.place.settle();
+        let before = icecore_testkit::manifest::Manifest::of(&agent.place.source()).unwrap();
+        assert_eq!(agent.level(&["--engine", "rsync", "--incremental"])["curr_backup_level"], level);
+        let target = format!("back-{level}");
+        agent.restore(&target, &["--engine", "rsync"]).expect(0);
+        let after = icecore_testkit::manifest::Manifest::of(&agent.place.target(&target)).unwrap();
+        crate::place::assert_equal(&before, &after, "every name, owner and link");
+        fs::remove_file(at(b"dangling")).unwrap_or(());
+    }
+}
+
+/// 27: the umask said who could read what was stored.
+#[test]
+fn only_the_owner_reads_what_is_stored() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    for mask in ["000", "022"] {
+        let store = agent.place.path().join(mask);
+        let line = format!(
+            "umask {mask}; icecore agent --storage local -C '{}' -F '{}' -N n --hostname h",
+            store.display(),
+            agent.place.source().display()
+        );
+        let output = agent.place.program.shell(&line).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let files = everything(&store);
+        assert!(files.len() >= 3, "{files:?}");
+        for (path, _) in files {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{mask}: {path}");
+        }
+    }
+}
+
+/// 36: host and name are one word on the storage.
+#[test]
+fn two_names_that_read_alike_are_one_series() {
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    for (level, host, name) in [(0, "a", "b_c"), (1, "a_b", "c")] {
+        let said = agent.level(&["--hostname", host, "--backup-name", name, "--incremental"]);
+        assert_eq!(said["curr_backup_level"], level);
+    }
+    assert_eq!(crate::place::entries(&agent.place.repository().join("metadata/tar")).len(), 1);
+}

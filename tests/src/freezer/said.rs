@@ -99,7 +99,6 @@ fn what_means_nothing_is_an_error_and_what_does_nothing_is_named() {
         (&["--engine", "osbrick"], "--engine osbrick"),
         (&["--snapshot", "yes", "--lvm-snapsize", "much"], "much"),
         (&["--nova-inst-id", "x"], "--nova-inst-id"),
-        (&["--dereference-symlink", "soft"], "--dereference-symlink"),
         (&["--max-level", "2"], "--incremental"),
         (&["--timeout", "0"], "--timeout"),
     ] {

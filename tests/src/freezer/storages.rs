@@ -6,6 +6,7 @@ use crate::elsewhere::servers;
 use crate::program::{Outcome, not_run};
 use icecore_testkit::servers::free_port;
 use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
+use icecore_testkit::servers::keystone::Keystone;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::sshd::Sshd;
 use std::fs;
@@ -138,6 +139,19 @@ fn swift_by_the_variables_of_a_login() {
         server.variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let secret = variables.iter().find(|(key, _)| *key == "OS_PASSWORD").unwrap().1;
     round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
+    // The project by its number, which the variables do not name.
+    let keystone = server.running.iter().find_map(|running| running.downcast_ref::<Keystone>()).unwrap();
+    let (_, url) = keystone.token();
+    let project = url.rsplit_once("AUTH_").unwrap().1;
+    let login: Vec<(&str, &str)> =
+        variables.iter().copied().filter(|(name, _)| !name.contains("PROJECT")).collect();
+    let more = ["-C", "freezer_backups/some/where", "--os-identity-api-version", "3", "--action", "info"];
+    for (with, status) in [(&["--project-id", project][..], 0), (&["--project-id", "0123"], 1)] {
+        let agent = Agent::new();
+        let mut command = agent.command(&[&more[..], with].concat());
+        command.envs(login.iter().copied());
+        outcome(command).expect(status);
+    }
     // The same from a file of exports, in a job.
     let agent = Agent::new();
     agent.place.write(&[("a", "one")]);
@@ -184,6 +198,32 @@ fn ftp_and_ftps() {
         let authority = folder.path().join("authority.pem");
         round_trip(&storage, &[("SSL_CERT_FILE", authority.to_str().unwrap())], &[ftp::PASSWORD]);
     }
+}
+
+#[test]
+fn ftps_with_a_certificate_of_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(missing) = ftp::certificates(folder.path()) {
+        return not_run(&missing.0);
+    }
+    let port = free_port();
+    let wary = Pyftpdlib { clients_are_known: true, ..Pyftpdlib::new(Protection::Explicit) };
+    let _server = match wary.start(folder.path(), port) {
+        Ok(server) => server,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let (port, at) = (port.to_string(), |name: &str| folder.path().join(name).display().to_string());
+    let server = ["--storage", "ftps", "--ftp-host", "127.0.0.1", "--ftp-port", &port, "-C", "x"];
+    let login = ["--ftp-username", ftp::USER, "--ftp-password", ftp::PASSWORD];
+    let (certificate, key) = (at("client.pem"), at("client.key"));
+    let client = ["--ftp-certfile", &certificate, "--ftp-keyfile", &key];
+    let authority = at("authority.pem");
+    let variables = [("SSL_CERT_FILE", authority.as_str())];
+    round_trip(&[&server[..], &login, &client].concat(), &variables, &[ftp::PASSWORD]);
+    let agent = Agent::new();
+    let mut command = agent.command(&[&server[..], &login, &["--action", "info"]].concat());
+    command.envs(variables);
+    outcome(command).expect(1);
 }
 
 #[test]

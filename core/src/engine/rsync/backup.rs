@@ -17,12 +17,17 @@ use crate::monitor::{Event, Monitor};
 use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::tree::attributes::{Attributes, FileKind, Metadata, Xattrs};
+use crate::tree::dereference::Dereference;
 use crate::tree::directory::{Directory, lossy, metadata_of, path_bytes};
 use crate::tree::owner::Owners;
 use crate::tree::walk::{self, Visit, Visitor};
 use crate::tree::xattr;
 use std::collections::HashMap;
 use std::path::{Component, Path};
+
+mod entry;
+
+use entry::Entry;
 
 /// Writes one level of `job.source` to `out` and gives back its state.
 pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
@@ -43,13 +48,14 @@ pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool
         names: HashMap::new(),
         links: 0,
         carried_links: HashMap::new(),
+        dereference: job.source.dereference,
     };
     let metadata = std::fs::metadata(job.source.path)
         .map_err(|e| Error::io("cannot read", job.source.path.display().to_string(), e))?;
     if metadata.is_dir() {
         let root = Directory::open(job.source.path)?;
-        let options =
-            walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
+        let Source { filter, one_file_system, dereference, .. } = job.source;
+        let options = walk::Options { filter, one_file_system, follow: dereference.symbolic };
         walk::walk(root, &options, job.monitor, &mut writer)?;
     } else {
         writer.single(&job.source, job.monitor)?;
@@ -70,21 +76,13 @@ struct LevelWriter<'o, 'b> {
     links: u64,
     /// Those that were given to what the level below had in common.
     carried_links: HashMap<u64, u64>,
+    dereference: Dereference,
 }
 
 struct Names {
     row: Row,
     left: u64,
     is_stored: bool,
-}
-
-/// An entry that is looked at.
-struct Entry<'a> {
-    directory: &'a Directory,
-    name: &'a [u8],
-    /// What it is called in the tree.
-    stored: &'a [u8],
-    path: &'a [u8],
 }
 
 impl LevelWriter<'_, '_> {
@@ -101,7 +99,8 @@ impl LevelWriter<'_, '_> {
         let name = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).unwrap_or_default();
         self.state.directory(DirectoryRow { path: Vec::new(), attributes: None, closed: true })?;
         let before = self.enter(b"").and_then(|()| self.before(&stored))?;
-        let entry = Entry { directory: &directory, name: &name, stored: &stored, path: &stored };
+        let entry =
+            Entry { directory: &directory, name: &name, stored: &stored, path: &stored, is_followed: false };
         match self.entry(&entry, before, monitor)? {
             Some(row) if !row.again => self.state.entry(row),
             _ => Err(Error::new(Kind::Io, "cannot read")
@@ -134,13 +133,26 @@ impl LevelWriter<'_, '_> {
             Ok(metadata) => metadata,
             Err(error) => return self.unread(entry, before, &error, monitor),
         };
+        if metadata.kind == FileKind::Symlink && self.dereference.symbolic {
+            return self.followed(entry, before, monitor);
+        }
+        self.found(entry, before, metadata, monitor)
+    }
+
+    /// What an entry that was found has become.
+    fn found(
+        &mut self,
+        entry: &Entry<'_>,
+        before: Option<Row>,
+        metadata: Metadata,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Row>> {
         if let Some(row) = self.further_name(entry, &metadata, monitor) {
             return Ok(Some(row));
         }
         let (row, is_stored) = match metadata.kind {
             FileKind::Socket => {
-                let error = Error::new(Kind::Unsupported, "a socket, left out");
-                monitor.event(Event::Problem { path: &lossy(entry.path), error: &error, lost: false });
+                entry.left_out(monitor);
                 return Ok(None);
             }
             FileKind::Directory => return self.unread(entry, before, &replaced(), monitor),
@@ -161,7 +173,7 @@ impl LevelWriter<'_, '_> {
 
     /// The row of an inode of which an earlier name was met.
     fn further_name(&mut self, entry: &Entry<'_>, metadata: &Metadata, monitor: &dyn Monitor) -> Option<Row> {
-        if metadata.links < 2 {
+        if metadata.links < 2 || self.dereference.hard {
             return None;
         }
         let key = (metadata.device, metadata.inode);
@@ -169,7 +181,8 @@ impl LevelWriter<'_, '_> {
         let row = Row { name: entry.stored.to_vec(), ..names.row.clone() };
         let is_stored = names.is_stored;
         names.left = names.left.saturating_sub(1);
-        if names.left == 0 {
+        // Links may lead to more names than there are.
+        if names.left == 0 && !self.dereference.symbolic {
             self.names.remove(&key);
         }
         if is_stored {
@@ -181,7 +194,11 @@ impl LevelWriter<'_, '_> {
     fn remember_names(&mut self, mut row: Row, metadata: &Metadata, is_stored: bool) -> Row {
         row.link = 0;
         // What is kept of the level below is not what has these names now.
-        if metadata.links > 1 && row.inode == metadata.inode && !matches!(row.kind, RowKind::Unread) {
+        if metadata.links > 1
+            && !self.dereference.hard
+            && row.inode == metadata.inode
+            && !matches!(row.kind, RowKind::Unread)
+        {
             self.links += 1;
             row.link = self.links;
             let names = Names { row: row.clone(), left: metadata.links - 1, is_stored };
@@ -269,7 +286,7 @@ impl LevelWriter<'_, '_> {
         {
             return self.unchanged(entry, row.clone(), &metadata).map(|row| Some((row, false)));
         }
-        let opened = entry.directory.open_file(entry.name).and_then(|file| {
+        let opened = entry.open().and_then(|file| {
             let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
             if metadata.kind == FileKind::File { Ok((file, metadata)) } else { Err(replaced()) }
         });
@@ -342,7 +359,7 @@ impl LevelWriter<'_, '_> {
             }
             FileKind::Socket | FileKind::Directory | FileKind::File => return Err(replaced()),
         };
-        let (xattrs, is_complete) = match xattr::read_entry(entry.directory, entry.name) {
+        let (xattrs, is_complete) = match entry.xattrs() {
             Ok(xattrs) => (xattrs, true),
             Err(error) => {
                 monitor.event(Event::Problem { path: &lossy(entry.path), error: &error, lost: true });
@@ -386,8 +403,8 @@ impl Visitor for LevelWriter<'_, '_> {
             let before = self.before(listed.name)?;
             path.truncate(parent_bytes);
             path.extend_from_slice(listed.name);
-            let entry =
-                Entry { directory: visit.directory, name: listed.name, stored: listed.name, path: &path };
+            let (directory, name) = (visit.directory, listed.name);
+            let entry = Entry { directory, name, stored: name, path: &path, is_followed: false };
             if let Some(row) = self.entry(&entry, before, monitor)? {
                 self.state.entry(row)?;
             }

@@ -10,6 +10,7 @@
 //! stored are not made up: a file that lacks any, or is not what the engine's own `record` of it says, is told by
 //! name and does not stand in the target.
 
+mod ends;
 mod first;
 mod msgpack;
 mod plan;
@@ -25,11 +26,11 @@ mod tree;
 pub use stored::{Blocks, Content, Entry, Record, What};
 pub use stream::{Dialect, Level, read, survey};
 
-use crate::engine::{Chain, Found, RestoreJob};
+use crate::engine::{Chain, Found, Reading, RestoreJob};
 use crate::error::Result;
 use crate::monitor::Monitor;
+use crate::tree::directory::lossy;
 use crate::tree::target::Target;
-use std::io::Read;
 
 /// Applies the levels of a chain of Freezer's to `target` (`None`: reads and counts, writes nothing).
 ///
@@ -47,10 +48,34 @@ pub fn tree(chain: &mut dyn Chain, monitor: &dyn Monitor, found: Found<'_>) -> R
     tree::run(chain, monitor, found)
 }
 
-/// Reads one decoded level to its end and checks its syntax.
+/// Reads the one level of a chain to its end and checks its syntax.
 ///
 /// # Errors
-/// `Damaged`, `Limit`, `Interrupted`.
-pub fn verify(input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-    survey(input, Level::default(), monitor, &mut |_, _| Ok(())).map(drop)
+/// `Damaged`, `Limit`, `Interrupted`; as the chain has it.
+pub fn verify(chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<()> {
+    // By itself a level does not tell the block size of the one below it.
+    let level = Level { block_bytes: chain.block_size(0), may_lack_end: chain.may_lack_end(0) };
+    let mut dialect = None;
+    chain.stream(0, &mut |input| {
+        dialect = Some(survey(input, level, monitor, &mut |_, _| Ok(()))?);
+        Ok(Reading::ToTheEnd)
+    })?;
+    plan::may_end(chain, 0, dialect)
+}
+
+/// Names what was in the ends of streams that were never stored.
+///
+/// # Errors
+/// `Damaged`, `Limit`, `Interrupted`; as the chain has it.
+pub fn never_stored(chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<Vec<String>> {
+    let mut plan = plan::Plan::survey(chain, monitor)?;
+    let mut lost: Vec<String> = plan.cut().map(lossy).collect();
+    match ends::Ends::find(chain, &mut plan)? {
+        ends::Ends::AllThere => {}
+        ends::Ends::Unknown => {
+            lost.push("what nothing tells, since engine_metadata cannot be read".to_owned())
+        }
+        ends::Ends::Lacking(paths) => lost.extend(paths.iter().map(|path| lossy(path))),
+    }
+    Ok(lost)
 }

@@ -23,13 +23,12 @@ pub mod stream;
 mod tests;
 mod tree;
 
-use super::{BackupJob, Chain, Engine, Found, RestoreJob, StreamEngine, Way};
+use super::{BackupJob, Chain, Engine, Found, Reading, RestoreJob, StreamEngine, Way};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
 use crate::spool::{Scratch, Spool};
 use crate::tree::target::Target;
-use std::io::Read;
 
 /// What the engine is called.
 pub const NAME: &str = "rsync";
@@ -61,13 +60,15 @@ impl StreamEngine for Rsync {
         if is_ours(chain)? { restore::run(job, chain, target) } else { freezer::restore(job, chain, target) }
     }
 
-    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-        let mut head = Vec::with_capacity(stream::MAGIC.len());
-        let read = Read::take(&mut *input, stream::MAGIC.len() as u64).read_to_end(&mut head);
-        read.map_err(|error| Error::io("cannot read", "the stream", error))?;
-        let is_ours = head.starts_with(b"icecore-");
-        let whole = &mut head.chain(input);
-        if is_ours { stream::verify(whole, monitor) } else { freezer::verify(whole, monitor) }
+    fn verify(&self, chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<()> {
+        if !chain.by_icecore(0) {
+            return freezer::verify(chain, monitor);
+        }
+        chain.stream(0, &mut |input| stream::verify(input, monitor).map(|()| Reading::ToTheEnd))
+    }
+
+    fn never_stored(&self, chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<Vec<String>> {
+        freezer::never_stored(chain, monitor)
     }
 
     fn tree(

@@ -22,6 +22,7 @@ use crate::pipe::BlockWriter;
 use crate::spool::Spool;
 use crate::time::FileTime;
 use crate::tree::attributes::{Attributes, FileKind, Metadata, Xattrs};
+use crate::tree::dereference::Dereference;
 use crate::tree::directory::{Directory, lossy, path_bytes};
 use crate::tree::owner::Owners;
 use crate::tree::walk::{self, Visit, Visitor};
@@ -29,8 +30,11 @@ use crate::tree::{acl, xattr};
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path};
 
+mod entry;
 #[cfg(test)]
 mod tests;
+
+use entry::Entry;
 
 /// Writes one level of `job.source` to `out` and gives back its snapshot file.
 pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool> {
@@ -44,6 +48,7 @@ pub(super) fn run(job: BackupJob<'_>, out: &mut BlockWriter<'_>) -> Result<Spool
         reader: FileReader::new(),
         linked: HashMap::new(),
         relink: HashSet::new(),
+        dereference: job.source.dereference,
     };
     let metadata = std::fs::metadata(job.source.path)
         .map_err(|e| Error::io("cannot read", job.source.path.display().to_string(), e))?;
@@ -103,6 +108,7 @@ struct LevelWriter<'o, 'b> {
     linked: HashMap<(u64, u64), Link>,
     /// Old files that this level stores because of where they are; their other names must be linked to them anew.
     relink: HashSet<(u64, u64)>,
+    dereference: Dereference,
 }
 
 struct Link {
@@ -113,14 +119,18 @@ struct Link {
 impl LevelWriter<'_, '_> {
     fn tree(&mut self, job: BackupJob<'_>) -> Result<()> {
         let root = Directory::open(job.source.path)?;
-        let options =
-            walk::Options { filter: job.source.filter, one_file_system: job.source.one_file_system };
+        let Source { filter, one_file_system, .. } = job.source;
+        let options = walk::Options { filter, one_file_system, follow: self.dereference.symbolic };
         if let Some(spool) = job.base {
             let mut snapshot = Snapshot::load(spool)?;
             // With a clock that was set back, no time tells what has changed: everything is stored.
             let start =
                 if job.now < snapshot.start() { FileTime::new(i64::MIN, 0) } else { snapshot.start() };
-            let renames = Renames::find(&root, &options, &mut snapshot, job.monitor)?;
+            // Where links are followed one inode may be in several places, and tells nothing of where a directory was.
+            let renames = match options.follow {
+                true => Renames::default(),
+                false => Renames::find(&root, &options, &mut snapshot, job.monitor)?,
+            };
             self.base = Some(Base { snapshot, renames, start });
         }
         let again = root.open_again()?;
@@ -144,7 +154,8 @@ impl LevelWriter<'_, '_> {
             .map_err(|e| Error::io("cannot read", source.path.display().to_string(), e))?;
         let file = Directory::open(path.parent().unwrap_or(Path::new("/")))?;
         let real = path.file_name().map(|name| path_bytes(Path::new(name)).to_vec()).unwrap_or_default();
-        let entry = Entry { directory: &file, name: &real, path: &name, stored: name.clone() };
+        let entry =
+            Entry { directory: &file, name: &real, path: &name, stored: name.clone(), is_followed: false };
         match self.entry(&entry, None, monitor)? {
             Stored::Whole => Ok(()),
             Stored::Not => Err(Error::new(Kind::Io, "cannot read")
@@ -170,6 +181,9 @@ impl LevelWriter<'_, '_> {
                     None
                 }
                 _ if known.code(entry.name)?.is_none_or(|code| code == Code::Directory) => Some(Code::Stored),
+                Some(FileKind::Symlink) if self.dereference.symbolic => {
+                    self.compare_followed(visit, entry.name)
+                }
                 _ => self.compare(visit, entry.name, monitor),
             });
         }
@@ -259,6 +273,7 @@ impl LevelWriter<'_, '_> {
         };
         match kind {
             FileKind::File => self.file(entry, monitor),
+            FileKind::Symlink if self.dereference.symbolic => self.followed(entry, monitor),
             _ => self.special(entry, monitor),
         }
     }
@@ -269,7 +284,7 @@ impl LevelWriter<'_, '_> {
     }
 
     fn file(&mut self, entry: &Entry<'_>, monitor: &dyn Monitor) -> Result<Stored> {
-        let opened = match self.reader.open(entry.directory, entry.name) {
+        let opened = match self.reader.open(entry.directory, entry.name, entry.is_followed) {
             Ok(opened) => opened,
             Err(error) => return Ok(self.not_stored(entry, &error, monitor)),
         };
@@ -293,7 +308,7 @@ impl LevelWriter<'_, '_> {
     }
 
     fn special(&mut self, entry: &Entry<'_>, monitor: &dyn Monitor) -> Result<Stored> {
-        let found = entry.directory.stat(entry.name).and_then(|metadata| {
+        let found = entry.stat().and_then(|metadata| {
             let kind = match metadata.kind {
                 FileKind::Symlink => MemberKind::Symlink(entry.directory.read_link(entry.name)?),
                 FileKind::Fifo => MemberKind::Fifo,
@@ -312,8 +327,7 @@ impl LevelWriter<'_, '_> {
         if let Some(done) = self.further_name(entry, &metadata, monitor)? {
             return Ok(done);
         }
-        let (xattrs, complete) =
-            all_or_none(xattr::read_entry(entry.directory, entry.name), entry.path, monitor);
+        let (xattrs, complete) = all_or_none(entry.xattrs(), entry.path, monitor);
         let member =
             Member { path: entry.stored.clone(), kind, attributes: self.attributes(&metadata, xattrs) };
         self.archive.begin(&member)?;
@@ -330,7 +344,7 @@ impl LevelWriter<'_, '_> {
         metadata: &Metadata,
         monitor: &dyn Monitor,
     ) -> Result<Option<Stored>> {
-        if metadata.links < 2 {
+        if metadata.links < 2 || self.dereference.hard {
             return Ok(None);
         }
         let key = (metadata.device, metadata.inode);
@@ -340,7 +354,8 @@ impl LevelWriter<'_, '_> {
         let Some(link) = self.linked.get_mut(&key) else { return Ok(None) };
         let first = link.stored.clone();
         link.names_left = link.names_left.saturating_sub(1);
-        if link.names_left == 0 && !self.relink.contains(&key) {
+        // Links may lead to more names than there are.
+        if link.names_left == 0 && !self.relink.contains(&key) && !self.dereference.symbolic {
             self.linked.remove(&key);
         }
         self.link_member(entry.stored.clone(), first, metadata)?;
@@ -359,21 +374,11 @@ impl LevelWriter<'_, '_> {
     }
 
     fn remember_link(&mut self, entry: &Entry<'_>, metadata: &Metadata) {
-        if metadata.links > 1 {
+        if metadata.links > 1 && !self.dereference.hard {
             let link = Link { stored: entry.stored.clone(), names_left: metadata.links - 1 };
             self.linked.insert((metadata.device, metadata.inode), link);
         }
     }
-}
-
-/// An entry to be stored.
-struct Entry<'a> {
-    directory: &'a Directory,
-    name: &'a [u8],
-    /// In the tree.
-    path: &'a [u8],
-    /// In the archive.
-    stored: Vec<u8>,
 }
 
 impl Visitor for LevelWriter<'_, '_> {
@@ -396,7 +401,8 @@ impl Visitor for LevelWriter<'_, '_> {
             if code == Code::Stored {
                 let path = join(visit.path, listed.name);
                 let stored = stored_name(&path);
-                let entry = Entry { directory: visit.directory, name: listed.name, path: &path, stored };
+                let (directory, name) = (visit.directory, listed.name);
+                let entry = Entry { directory, name, path: &path, stored, is_followed: false };
                 if self.entry(&entry, listed.kind, monitor)? == Stored::Not {
                     continue;
                 }
@@ -427,7 +433,8 @@ impl Visitor for Relinker<'_, '_, '_> {
             }
             self.monitor.check()?;
             // What has gone in the meantime needs no link.
-            let Ok(metadata) = visit.directory.stat(listed.name) else { continue };
+            let is_followed = self.level.dereference.symbolic && listed.kind == Some(FileKind::Symlink);
+            let Ok(metadata) = entry::stat(visit.directory, listed.name, is_followed) else { continue };
             let key = (metadata.device, metadata.inode);
             if metadata.links < 2 || !self.level.relink.contains(&key) {
                 continue;

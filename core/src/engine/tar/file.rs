@@ -111,12 +111,12 @@ impl FileReader {
         FileReader { buffer: Vec::new() }
     }
 
-    /// Opens `name` for reading, without waiting for a FIFO that took its place.
+    /// Opens `name` for reading, or what it points to, without waiting for a FIFO that took its place.
     ///
     /// # Errors
     /// As the system has it.
-    pub(super) fn open(&self, directory: &Directory, name: &[u8]) -> Result<Opened> {
-        let file = directory.open_file(name)?;
+    pub(super) fn open(&self, directory: &Directory, name: &[u8], follow: bool) -> Result<Opened> {
+        let file = if follow { directory.open_file_followed(name) } else { directory.open_file(name) }?;
         let metadata = metadata_of(&file).map_err(|e| Error::io("cannot stat", "", e))?;
         Ok(Opened { file, metadata })
     }

@@ -26,7 +26,7 @@ pub mod sparse;
 mod tree;
 pub mod writer;
 
-use super::{BackupJob, Chain, Engine, Found, RestoreJob, StreamEngine, Way};
+use super::{BackupJob, Chain, Engine, Found, Reading, RestoreJob, StreamEngine, Way};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::pipe::BlockWriter;
@@ -63,14 +63,16 @@ impl StreamEngine for Tar {
         restore::run(job, chain, target)
     }
 
-    fn verify(&self, input: &mut dyn Read, monitor: &dyn Monitor) -> Result<()> {
-        let mut archive = open_archive(input);
-        let mut buffer = vec![0; crate::limits::READ_BYTES];
-        while archive.next()?.is_some() {
-            monitor.check()?;
-            while archive.read(&mut buffer)? > 0 {}
-        }
-        Ok(())
+    fn verify(&self, chain: &mut dyn Chain, monitor: &dyn Monitor) -> Result<()> {
+        chain.stream(0, &mut |input| {
+            let mut archive = open_archive(input);
+            let mut buffer = vec![0; crate::limits::READ_BYTES];
+            while archive.next()?.is_some() {
+                monitor.check()?;
+                while archive.read(&mut buffer)? > 0 {}
+            }
+            Ok(Reading::ToTheEnd)
+        })
     }
 
     fn tree(

@@ -40,6 +40,8 @@ pub(super) struct Ancestor {
     path_length: usize,
     children: Listing,
     next: usize,
+    /// The file system that directories below have to be on, where only one counts.
+    file_system: u64,
 }
 
 impl Ancestor {
@@ -49,9 +51,10 @@ impl Ancestor {
         metadata: &Metadata,
         path_length: usize,
         children: Listing,
+        file_system: u64,
     ) -> Self {
         let identity = Identity::of(metadata);
-        Ancestor { handle: Some(directory), identity, path_length, children, next: 0 }
+        Ancestor { handle: Some(directory), identity, path_length, children, next: 0, file_system }
     }
 
     /// Makes `path` that of the next sub-directory to walk; false, and `path` as it was, when none is left.
@@ -69,9 +72,27 @@ pub(super) struct Ancestors {
     stack: Vec<Ancestor>,
     /// Every handle from here on is open, besides that of the root; never 0 once there is a root.
     open_from: usize,
+    /// Whether some were entered by symbolic links.
+    follow: bool,
 }
 
 impl Ancestors {
+    /// None yet; `follow`: those to come may be entered by symbolic links.
+    pub(super) fn new(follow: bool) -> Self {
+        Ancestors { follow, ..Ancestors::default() }
+    }
+
+    /// Whether the walk is in this directory.
+    pub(super) fn hold(&self, metadata: &Metadata) -> bool {
+        let identity = Identity::of(metadata);
+        self.stack.iter().any(|ancestor| ancestor.identity == identity)
+    }
+
+    /// The file system that directories in the innermost one have to be on.
+    pub(super) fn file_system(&self) -> Option<u64> {
+        self.stack.last().map(|ancestor| ancestor.file_system)
+    }
+
     /// How many there are: the depth of a child of the innermost one.
     pub(super) fn depth(&self) -> usize {
         self.stack.len()
@@ -124,7 +145,11 @@ impl Ancestors {
             let (above, here) = (&pair[0], &pair[1]);
             let name = last_name(&path[..here.path_length], above.path_length);
             let parent = reached.as_ref().or(above.handle.as_ref());
-            let child = parent.and_then(|parent| parent.open_child(name).ok());
+            let open = |parent: &Directory| match self.follow {
+                true => parent.open_child_followed(name),
+                false => parent.open_child(name),
+            };
+            let child = parent.and_then(|parent| open(parent).ok());
             let Some(found) = child.and_then(|child| here.identity.confirm(child)) else { break };
             reached = Some(found);
             depth += 1;
@@ -168,7 +193,7 @@ mod tests {
         for _ in 0..DEPTH_MAX {
             let directory = Directory::open(folder.path()).unwrap();
             let metadata = directory.metadata().unwrap();
-            ancestors.push(Ancestor::new(directory, &metadata, 0, Listing::empty()));
+            ancestors.push(Ancestor::new(directory, &metadata, 0, Listing::empty(), 0));
             assert!(ancestors.stack[0].handle.is_some() && ancestors.stack.last().unwrap().handle.is_some());
             if ancestors.depth() % 1_000 < 3 || ancestors.depth() < 2 * OPEN_DIRECTORIES {
                 assert!(open_handles(&ancestors) < OPEN_DIRECTORIES);

@@ -96,7 +96,7 @@ fn walk_all<'a>(root: &Path, mut recorder: Recorder<'a>) -> Recorder<'a> {
 fn walk_with(root: &Path, filter: &Filter, one_file_system: bool, recorder: &mut Recorder<'_>) {
     let monitor = Counting::new(&Quiet);
     let root = Directory::open(root).unwrap();
-    walk(root, &Options { filter, one_file_system }, &monitor, recorder).unwrap();
+    walk(root, &Options { filter, one_file_system, follow: false }, &monitor, recorder).unwrap();
     let lost = recorder.unreadable.iter().filter(|(_, _, kind)| *kind != Kind::NotFound).count();
     assert_eq!(monitor.lost(), lost as u64, "{:?}", monitor.lost_paths());
     assert_eq!(monitor.problems(), recorder.unreadable.len() as u64);
@@ -246,7 +246,7 @@ fn what_is_too_deep_is_reported_and_the_rest_is_walked() {
     let root = Directory::open(shaft.path()).unwrap();
     rustix::fs::mkdirat(&root, "z", Mode::from_raw_mode(0o755)).unwrap();
     let mut counter = Counter::default();
-    let options = Options { filter: &Filter::none(), one_file_system: false };
+    let options = Options { filter: &Filter::none(), one_file_system: false, follow: false };
     walk(root, &options, &Quiet, &mut counter).unwrap();
     assert_eq!((counter.directories, counter.last), (1 + DEPTH_MAX + 1, b"z".to_vec()));
     assert_eq!(counter.unreadable, [(2 * DEPTH_MAX + 1, Some(FileKind::Directory), Kind::Limit)]);
@@ -469,7 +469,7 @@ fn an_error_of_the_visitor_ends_the_walk() {
     let folder = tree(&["a", "b"]);
     let mut recorder =
         Recorder::failing(|visit| if visit.path == b"a" { Err(Error::stopped()) } else { Ok(()) });
-    let options = Options { filter: &Filter::none(), one_file_system: false };
+    let options = Options { filter: &Filter::none(), one_file_system: false, follow: false };
     let error = walk(Directory::open(folder.path()).unwrap(), &options, &Quiet, &mut recorder).unwrap_err();
     assert_eq!(error.kind(), Kind::Stopped);
     assert_eq!(recorder.paths(), ["", "a"]);
@@ -480,7 +480,7 @@ fn a_root_that_cannot_be_listed_is_an_error_and_not_an_empty_tree() {
     let folder = tree(&["root"]);
     let root = Directory::open(&folder.path().join("root")).unwrap();
     fs::remove_dir(folder.path().join("root")).unwrap();
-    let options = Options { filter: &Filter::none(), one_file_system: false };
+    let options = Options { filter: &Filter::none(), one_file_system: false, follow: false };
     let error = walk(root, &options, &Quiet, &mut Recorder::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
 }
@@ -496,7 +496,7 @@ fn a_wish_to_stop_is_heard_at_the_next_directory() {
     }
     let folder = tree(&["a", "b", "c"]);
     let mut recorder = Recorder::new();
-    let options = Options { filter: &Filter::none(), one_file_system: false };
+    let options = Options { filter: &Filter::none(), one_file_system: false, follow: false };
     let monitor = Impatient(std::sync::atomic::AtomicU32::new(0));
     let error = walk(Directory::open(folder.path()).unwrap(), &options, &monitor, &mut recorder).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
@@ -558,4 +558,58 @@ proptest! {
         let order: Vec<_> = recorder.directories.iter().filter(|path| !path.is_empty()).map(parts).collect();
         prop_assert!(order.is_sorted());
     }
+}
+
+fn walk_following(root: &Path) -> (Recorder<'static>, Vec<String>) {
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<String>>);
+    impl Monitor for Heard {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Problem { path, .. } = event {
+                self.0.lock().unwrap().push(path.to_owned());
+            }
+        }
+    }
+    let (heard, mut recorder) = (Heard::default(), Recorder::new());
+    let options = Options { filter: &Filter::none(), one_file_system: true, follow: true };
+    walk(Directory::open(root).unwrap(), &options, &heard, &mut recorder).unwrap();
+    (recorder, heard.0.into_inner().unwrap())
+}
+
+#[test]
+fn links_to_directories_are_followed_but_not_into_a_directory_that_they_are_in() {
+    let folder = tree(&["root/a/b", "root/c", "other/d"]);
+    let root = folder.path().join("root");
+    for (target, link) in [
+        ("..", "a/b/up"),
+        (".", "here"),
+        ("../c", "a/to-c"),
+        ("../a", "c/to-a"),
+        ("../other", "other"),
+        ("nowhere", "x"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    let (found, told) = walk_following(&root);
+    let expected =
+        ["", "a", "a/b", "a/to-c", "c", "c/to-a", "c/to-a/b", "other", "other/d"].map(str::to_owned);
+    assert_eq!(found.paths(), expected);
+    assert_eq!(told, ["here", "a/b/up", "a/to-c/to-a", "c/to-a/to-c", "c/to-a/b/up"]);
+    assert!(found.unreadable.is_empty());
+}
+
+#[test]
+fn a_way_back_out_of_the_depth_behind_a_link_is_found() {
+    let folder = tree(&["root", "other"]);
+    symlink("../other", folder.path().join("root/link")).unwrap();
+    let mut deepest = folder.path().join("other");
+    let depth = OPEN_DIRECTORIES + 20;
+    for _ in 0..depth {
+        fs::create_dir(deepest.join("z")).unwrap();
+        deepest.push("d");
+        fs::create_dir(&deepest).unwrap();
+    }
+    let (found, told) = walk_following(&folder.path().join("root"));
+    assert_eq!((found.directories.len(), told), (2 + 2 * depth, Vec::new()));
+    assert!(found.unreadable.is_empty());
 }

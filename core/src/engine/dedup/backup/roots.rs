@@ -69,7 +69,7 @@ pub(super) fn trees(
         let error = match error {
             Some(error) => Some(error),
             None if is_directory => {
-                directory(feed, root, parent, &walk::Options { filter, one_file_system })?
+                directory(feed, root, parent, &walk::Options { filter, one_file_system, follow: false })?
             }
             None => single(feed, root, parent)?,
         };

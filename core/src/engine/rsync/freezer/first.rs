@@ -55,7 +55,7 @@ fn parse(fields: &[&[u8]; FIELDS - 1], input: &mut impl BufRead) -> Result<What>
         gid,
         size,
         mtime,
-        _,
+        ctime,
         user,
         group,
         kind,
@@ -103,6 +103,7 @@ fn parse(fields: &[&[u8]; FIELDS - 1], input: &mut impl BufRead) -> Result<What>
         user: user.to_vec(),
         group: group.to_vec(),
         mtime: FileTime::new(decimal(mtime)?, 0),
+        ctime: Some(FileTime::new(decimal(ctime)?, 0)),
         ..Attributes::default()
     };
     Ok(What::Entry(Box::new(Entry { kind, attributes, size_bytes, points_to: points_to.to_vec(), content })))

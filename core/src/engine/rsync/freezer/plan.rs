@@ -34,6 +34,8 @@ pub(super) struct State {
     pub size_bytes: u64,
     /// Its last change.
     pub mtime: FileTime,
+    /// Its last change of content or attributes, where the engine says so.
+    pub ctime_seconds: i64,
     /// Whether there is content that blocks can be put over.
     has_content: bool,
 }
@@ -44,6 +46,8 @@ pub(super) struct Plan {
     states: HashMap<PathHash, State>,
     /// What was never stored of files that lack some: offset and end, in order.
     missing: HashMap<PathHash, Vec<(u64, u64)>>,
+    /// Files with which a stream that lacks its end broke off.
+    cut: Vec<Vec<u8>>,
     /// Which engine wrote the chain.
     dialect: Option<Dialect>,
     /// The last level in which the first engine has walked a directory: it has all that were there.
@@ -66,8 +70,16 @@ impl Plan {
                 plan.dialect.get_or_insert(dialect);
                 Ok(Reading::ToTheEnd)
             })?;
+            may_end(chain, level, plan.dialect)?;
         }
         Ok(plan)
+    }
+
+    /// Takes it that at this level a path was gone.
+    pub fn forget(&mut self, path: &[u8], level: u32) {
+        if let Some(state) = self.states.get_mut(&hash(path)) {
+            (state.kind, state.last) = (None, level);
+        }
     }
 
     /// Takes one more record, of this level.
@@ -87,6 +99,7 @@ impl Plan {
                 self.enter(level, dialect, path, &entry)?;
                 if record.is_cut {
                     self.missing.insert(path, vec![(0, entry.size_bytes)]);
+                    self.cut.push(record.path);
                 }
             }
         }
@@ -119,6 +132,7 @@ impl Plan {
             patched: false,
             size_bytes: entry.size_bytes,
             mtime: entry.attributes.mtime,
+            ctime_seconds: entry.attributes.ctime.map_or(0, |ctime| ctime.seconds),
             has_content: false,
         };
         match (&entry.content, before.filter(|before| before.has_content)) {
@@ -189,6 +203,11 @@ impl Plan {
         !self.missing.is_empty() && self.missing.contains_key(&hash(path))
     }
 
+    /// Files with which a stream broke off, and of which no later level has all.
+    pub fn cut(&self) -> impl Iterator<Item = &[u8]> {
+        self.cut.iter().map(Vec::as_slice).filter(|path| self.get(path).is_some() && self.lacks(path))
+    }
+
     /// Whether the last level has a file by this hash that was put together from blocks.
     pub fn is_patched(&self, path: PathHash) -> bool {
         self.states.get(&path).is_some_and(|state| state.patched && state.kind == Some(FileKind::File))
@@ -213,6 +232,17 @@ pub(super) fn block_bytes(chain: &dyn Chain, level: usize) -> Option<u64> {
 /// What is known of a level besides its stream.
 pub(super) fn known(chain: &dyn Chain, level: usize) -> Level {
     Level { block_bytes: block_bytes(chain, level), may_lack_end: chain.may_lack_end(level) }
+}
+
+/// Only the first engine left out ends of streams.
+///
+/// # Errors
+/// `Damaged` where another one lacks its end.
+pub(super) fn may_end(chain: &dyn Chain, level: usize, dialect: Option<Dialect>) -> Result<()> {
+    if chain.lacks_end(level) && dialect == Some(Dialect::Second) {
+        return Err(Error::damaged("ends too early:", format!("the stream of level {level}")));
+    }
+    Ok(())
 }
 
 /// The length of blocks where nothing else is said, and of those that signatures are of.

@@ -8,6 +8,7 @@ mod content;
 mod selection;
 mod told;
 
+use super::ends::Ends;
 use super::plan::{Plan, State, known, number_of};
 use super::signatures::Signatures;
 use super::stored::{Entry, Record, What};
@@ -30,7 +31,8 @@ use told::Told;
 
 /// Replays every level of `chain`.
 pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mut Target<'_>>) -> Result<()> {
-    let plan = Plan::survey(chain, job.monitor)?;
+    let mut plan = Plan::survey(chain, job.monitor)?;
+    let ends = Ends::find(chain, &mut plan)?;
     let chosen = job.wanted.choose(&mut |path| Ok(plan.place(path)))?;
     let used = selection::look_up(&job, chain, &plan, &chosen)?;
     let signatures = Signatures::load(chain, &plan, job.scratch)?;
@@ -69,8 +71,7 @@ pub(super) fn run(job: RestoreJob<'_>, chain: &mut dyn Chain, target: Option<&mu
             Ok(Reading::ToTheEnd)
         })?;
     }
-    let ends_missing = (0..chain.levels()).filter(|level| chain.may_lack_end(*level)).count();
-    replay.finish(ends_missing)
+    replay.finish(&ends)
 }
 
 struct Replay<'j, 't, 'm> {
@@ -220,17 +221,36 @@ impl Replay<'_, '_, '_> {
         self.settled.insert(path)
     }
 
-    /// `ends_missing`: so many levels lack their last bytes.
-    fn finish(mut self, ends_missing: usize) -> Result<()> {
-        if ends_missing > 0 && self.plan.dialect() == Some(super::Dialect::First) {
-            let what = "Freezer's rsync engine never stored the last bytes of what it encrypted; what was in them is not restored:";
-            let error = Error::new(Kind::Io, what).on(format!("{ends_missing} levels"));
-            self.job.monitor.event(Event::Problem {
-                path: "the end of the backup",
-                error: &error,
-                lost: true,
-            });
+    /// Tells what was in the ends that were never stored.
+    fn tell_ends(&mut self, ends: &Ends) -> Result<()> {
+        match ends {
+            Ends::AllThere => Ok(()),
+            Ends::Unknown => {
+                let what = "Freezer never stored the last bytes of what its rsync engine encrypted, up to 15 of each level, and \
+                            without engine_metadata nothing tells what was in them";
+                let error = Error::new(Kind::Io, what);
+                let path = "the end of the backup";
+                self.job.monitor.event(Event::Problem { path, error: &error, lost: true });
+                Ok(())
+            }
+            Ends::Lacking(lost) => {
+                if lost.is_empty() && self.plan.cut().next().is_none() {
+                    self.job.monitor.event(Event::Warning(
+                        "Freezer never stored the last bytes of what its rsync engine encrypted, up to 15 of each level; going by its \
+                         record of files none of them is lacking by that",
+                    ));
+                }
+                for path in lost.iter().filter(|path| self.wants(path, false)).cloned().collect::<Vec<_>>() {
+                    let what = "was in the last bytes of a level, which Freezer never stored, and so it is not restored:";
+                    self.lose(&path, &Error::new(Kind::Io, what).on(lossy(&path)))?;
+                }
+                Ok(())
+            }
         }
+    }
+
+    fn finish(mut self, ends: &Ends) -> Result<()> {
+        self.tell_ends(ends)?;
         if let (Some(written), Some(target)) = (&mut self.written, self.target.as_deref_mut()) {
             target.sync()?;
             written.check(&mut target.files(), self.job.monitor)?;

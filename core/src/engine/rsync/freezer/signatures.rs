@@ -129,7 +129,7 @@ impl Comparison {
 }
 
 /// Trouble with a record, and not with where it is read from.
-fn proves_nothing(error: &Error) -> bool {
+pub(super) fn proves_nothing(error: &Error) -> bool {
     matches!(error.kind(), Kind::NotFound | Kind::Damaged | Kind::Limit | Kind::Unsupported)
 }
 
@@ -162,7 +162,19 @@ fn from_hex(text: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
     Some(digest)
 }
 
-fn read(mut manifest: Spool, dialect: Option<Dialect>, found: &mut Found<'_>) -> Result<()> {
+fn read(manifest: Spool, dialect: Option<Dialect>, found: &mut Found<'_>) -> Result<()> {
+    let mut plain = plain(manifest)?;
+    match dialect {
+        Some(Dialect::Second) => second(&mut Unpacker::new(plain), found),
+        _ => first(&mut plain, found),
+    }
+}
+
+/// A record, decompressed.
+///
+/// # Errors
+/// I/O of the temporary file.
+pub(super) fn plain(mut manifest: Spool) -> Result<BufReader<Box<dyn Read + Send>>> {
     let mut head = [0; 2];
     manifest.read_at(0, &mut head)?;
     manifest.rewind()?;
@@ -171,11 +183,7 @@ fn read(mut manifest: Spool, dialect: Option<Dialect>, found: &mut Found<'_>) ->
         [0xfd, b'7'] => Compression::Xz,
         _ => Compression::Gzip,
     };
-    let mut plain = BufReader::new(codec::decoder(compression, BufReader::new(manifest))?);
-    match dialect {
-        Some(Dialect::Second) => second(&mut Unpacker::new(plain), found),
-        _ => first(&mut plain, found),
-    }
+    Ok(BufReader::new(codec::decoder(compression, BufReader::new(manifest))?))
 }
 
 /// The record of the second engine: a map, whose `files` have the sums and digests of their blocks.
@@ -213,16 +221,17 @@ fn second<R: Read>(values: &mut Unpacker<R>, found: &mut Found<'_>) -> Result<()
 
 /// The record of the first engine: the same in JSON.
 fn first(plain: &mut dyn Read, found: &mut Found<'_>) -> Result<()> {
-    let bounded = Bounded { input: plain, in_text: false, escaped: false, length: 0 };
-    let mut json = serde_json::Deserializer::from_reader(bounded);
-    let read = Object { key: "files", value: Files(found) }.deserialize(&mut json);
-    read.map_err(|error| {
-        if error.is_io() {
-            Error::io("cannot read", "a manifest", io::Error::from(error))
-        } else {
-            Error::damaged("not a manifest of Freezer's", "").because(error)
-        }
-    })
+    let mut json = serde_json::Deserializer::from_reader(Bounded::new(plain));
+    Object { key: "files", value: Files(found) }.deserialize(&mut json).map_err(of_json)
+}
+
+/// Trouble with a record in JSON.
+pub(super) fn of_json(error: serde_json::Error) -> Error {
+    if error.is_io() {
+        Error::io("cannot read", "a manifest", io::Error::from(error))
+    } else {
+        Error::damaged("not a manifest of Freezer's", "").because(error)
+    }
 }
 
 /// An object of which the values of one key are read by a seed.
@@ -374,11 +383,18 @@ impl<'de> Visitor<'de> for Digests<'_, '_> {
 }
 
 /// JSON in which no text is longer than a path can be.
-struct Bounded<'r> {
+pub(super) struct Bounded<'r> {
     input: &'r mut dyn Read,
     in_text: bool,
     escaped: bool,
     length: usize,
+}
+
+impl<'r> Bounded<'r> {
+    /// What `input` has, from its beginning.
+    pub fn new(input: &'r mut dyn Read) -> Self {
+        Bounded { input, in_text: false, escaped: false, length: 0 }
+    }
 }
 
 impl Read for Bounded<'_> {

@@ -77,7 +77,7 @@ impl Record {
 }
 
 /// The path in the tree of a stored one; `None` for one that is absolute, leads upwards or is no path.
-fn tree_path(stored: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn tree_path(stored: &[u8]) -> Option<Vec<u8>> {
     if stored == b"." {
         return Some(Vec::new());
     }

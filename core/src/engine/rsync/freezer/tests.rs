@@ -30,6 +30,7 @@ struct Levels {
     manifests: Vec<Vec<u8>>,
     block_bytes: Option<u64>,
     may_lack_end: bool,
+    lacking: Vec<usize>,
     /// Where streams are stored as they were encrypted: the password.
     password: Option<Vec<u8>>,
 }
@@ -51,6 +52,10 @@ impl Chain for Levels {
         self.may_lack_end
     }
 
+    fn lacks_end(&self, level: usize) -> bool {
+        self.lacking.contains(&level)
+    }
+
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
         let Some(manifest) = self.manifests.get(level).filter(|manifest| !manifest.is_empty()) else {
             return Err(Error::new(Kind::NotFound, "there is no").on("manifest"));
@@ -69,9 +74,13 @@ impl Chain for Levels {
         let stored = self.streams[level].as_slice();
         let Some(password) = &self.password else { return consume(&mut { stored }).map(drop) };
         let key = openssl::find_key(&[password], stored, Compression::Gzip)?;
-        codec::decode_blocks(Compression::Gzip, openssl::Reader::new(stored, &key)?, |input| {
-            consume(input).map(drop)
-        })
+        let source = openssl::Reader::new(stored, &key)?;
+        let ((), lacks_end) =
+            codec::decode_blocks(Compression::Gzip, source, |input| consume(input).map(drop))?;
+        if lacks_end {
+            self.lacking.push(level);
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use std::fs;
 fn level(source: &Path, base: Option<Spool>, now: FileTime) -> Snapshot {
     let (filter, scratch) = (Filter::none(), Scratch::new(std::env::temp_dir()));
     let mut out = BlockWriter::new(Pool::new(1), |_| Ok(()));
-    let source = Source { path: source, filter: &filter, one_file_system: false };
+    let source =
+        Source { path: source, filter: &filter, one_file_system: false, dereference: Dereference::default() };
     let job = BackupJob { source, base, now, block_bytes: None, scratch: &scratch, monitor: &Quiet };
     Snapshot::load(run(job, &mut out).unwrap()).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Bytes that nobody wrote: an error or records, never a panic; and nothing outside the target.
 
-use super::super::{Level, Record, survey, verify};
+use super::super::{Level, Record, survey};
 use super::writer::{Packer, record};
 use super::{How, Levels, Node, restore_to, tree_of};
 use crate::error::Kind;
@@ -32,7 +32,8 @@ proptest! {
         for mut stream in [first, second.0] {
             let at = at % stream.len();
             stream[at] = byte;
-            let _error_or_not = verify(&mut stream.as_slice(), &Quiet).is_ok();
+            let read = survey(&mut stream.as_slice(), Level::default(), &Quiet, &mut |_, _| Ok(()));
+            let _error_or_not = read.is_ok();
         }
     }
 }

@@ -165,17 +165,36 @@ pub(super) fn first(history: &[BTreeMap<String, (Node, u64)>]) -> Levels {
         }
         let files: serde_json::Map<String, serde_json::Value> = memory
             .iter()
-            .map(|(path, (_, content, _))| {
+            .map(|(path, (had, content, time))| {
                 let digests: Vec<String> = content.chunks(BLOCK).map(sha1).collect();
                 let sums = vec![1; digests.len()];
-                (path.clone(), serde_json::json!({"inode": {"size": content.len()}, "signature": [sums, digests], "file_data_len": 1}))
+                let (kind, deleted) = match had {
+                    Some(Node::Link(_)) => ("l", "0000"),
+                    Some(_) => ("r", "0000"),
+                    None => ("r", "1111"),
+                };
+                let inode = noted(kind, content.len(), *time, deleted);
+                (
+                    path.clone(),
+                    serde_json::json!({"inode": inode, "signature": [sums, digests], "file_data_len": 1}),
+                )
             })
             .collect();
-        let manifest = serde_json::json!({"files": files, "directories": {}, "rsync_struct_ver": 1});
+        let directories: serde_json::Map<String, serde_json::Value> = tree
+            .iter()
+            .filter(|(_, (node, _))| *node == Node::Directory)
+            .map(|(path, _)| (format!("./{path}"), serde_json::json!({"inode": noted("d", 4096, 2, "0000")})))
+            .collect();
+        let manifest = serde_json::json!({"files": files, "directories": directories, "rsync_struct_ver": 1});
         levels.streams.push(stream);
         levels.manifests.push(zlib(manifest.to_string().as_bytes()));
     }
     levels
+}
+
+/// What the first engine notes of an inode, of what is read of it.
+fn noted(kind: &str, size: usize, time: u64, deleted: &str) -> serde_json::Value {
+    serde_json::json!({"size": size, "mtime": time, "ctime": time, "ftype": kind, "deleted": deleted})
 }
 
 /// Packs values as the releases on Python 2 did: text is `raw`, which has no form of one byte of length.
