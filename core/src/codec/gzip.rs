@@ -153,7 +153,7 @@ mod tests {
         for cut in 1..40 {
             let cut = &stream[..stream.len() - cut];
             // Whole blocks were written; what ends inside one was cut off later.
-            if cut.len() % 16 > 0 {
+            if !cut.len().is_multiple_of(16) {
                 assert_eq!(read_in_blocks(cut).unwrap_err().kind(), Kind::Damaged);
                 continue;
             }

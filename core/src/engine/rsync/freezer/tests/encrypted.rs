@@ -118,7 +118,8 @@ fn the_first_engine_lost_its_last_bytes_and_what_was_in_them_is_named() {
             let mut chain = levels.clone();
             let mut never = never_stored(&mut chain, &Heard::default()).unwrap();
             let mut lost = outcome.lost;
-            (never.sort(), lost.sort());
+            never.sort();
+            lost.sort();
             assert_eq!(never, lost);
         }
     }
