@@ -19,6 +19,7 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is asked of the server.
@@ -152,6 +153,8 @@ pub(super) struct Client {
     timeouts: Timeouts,
     /// Where the bucket is.
     pub(super) place: Place,
+    /// Whether it is not known yet that the bucket is there and these keys open it: nobody has asked, and nothing was a success.
+    is_unknown: AtomicBool,
 }
 
 impl Client {
@@ -174,7 +177,7 @@ impl Client {
             }
             Ok(builder)
         })?;
-        Ok(Client { http, source, timeouts: access.timeouts, place })
+        Ok(Client { http, source, timeouts: access.timeouts, place, is_unknown: AtomicBool::new(false) })
     }
 
     /// Sends a request and waits for the answer, whatever the server thinks of it.
@@ -186,11 +189,35 @@ impl Client {
         bridge::runtime()?.block_on(self.answer(request))
     }
 
+    /// Leaves it to the first requests to find out whether the bucket is there: a success says so. Before anything else is believed, an
+    /// object that is not there above all, the bucket itself is asked for.
+    pub(super) fn put_off(&self) {
+        self.is_unknown.store(true, Ordering::SeqCst);
+    }
+
     /// As [`Client::ask`], for those who have other things to do meanwhile.
     ///
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
+        let answer = self.answer_in_time(request).await?;
+        if self.is_unknown.load(Ordering::SeqCst) {
+            if !answer.status.is_success() {
+                let asked = self.answer_in_time(&super::probe_request(&self.place)).await?;
+                match super::fault_of_probe(&asked)? {
+                    Some(fault) if fault.is_no_bucket() => {
+                        return Err(super::no_bucket(Kind::NoRepository, &self.place));
+                    }
+                    Some(fault) => return Err(fault.error()),
+                    None => (),
+                }
+            }
+            self.is_unknown.store(false, Ordering::SeqCst);
+        }
+        Ok(answer)
+    }
+
+    async fn answer_in_time(&self, request: &Request) -> Result<Answer> {
         let answer = self.attempt(request).await?;
         // The signature may have grown old on the way. What was refused has not been done.
         match answer.status == StatusCode::FORBIDDEN && answer.fault().is_skewed() {
