@@ -239,8 +239,7 @@ pub fn one_with_index(
     // Trouble with it counts when it is known that it is needed.
     let load = |vault: &Vault| Ok(Index::load_present(vault, monitor, true));
     let list = || series(repository, filter);
-    let (series, (snapshots, index)) =
-        vault.beside(list, || snapshots_beside(repository, filter, load))?;
+    let (series, (snapshots, index)) = vault.beside(list, || snapshots_beside(repository, filter, load))?;
     let selected = of_these(repository, filter, this_host, text, at, series, snapshots)?;
     match selected.backup {
         Chosen::Snapshot { .. } => Ok((selected, index.transpose()?)),

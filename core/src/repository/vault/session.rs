@@ -145,11 +145,7 @@ impl Vault {
     ///
     /// # Errors
     /// What the storage reports.
-    pub fn end_sessions_of(
-        &self,
-        listed: Sessions,
-        is_over: &dyn Fn(&Announcement) -> bool,
-    ) -> Result<u64> {
+    pub fn end_sessions_of(&self, listed: Sessions, is_over: &dyn Fn(&Announcement) -> bool) -> Result<u64> {
         let mut sessions = listed.found;
         sessions.retain(|(_, session)| is_over(session));
         sessions.iter().try_for_each(|(id, _)| self.end_session(*id))?;
