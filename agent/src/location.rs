@@ -61,7 +61,7 @@ impl Location {
             Location::Folder(path) => {
                 let path = absolute(path)?;
                 let local = match intent {
-                    Intent::Open => Local::open(path)?,
+                    Intent::Open | Intent::Use => Local::open(path)?,
                     Intent::Create => Local::create(path)?,
                 };
                 Ok(transfer.throttled(context, Arc::new(local)))

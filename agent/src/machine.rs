@@ -7,7 +7,7 @@
 use crate::cli::{Context, host_name};
 use crate::seen;
 use icecore::repository::Repository;
-use icecore::repository::vault::{Announcement, Process};
+use icecore::repository::vault::{Announcement, Process, Sessions};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
@@ -33,9 +33,14 @@ pub fn is_over(announced: &Announcement) -> bool {
 }
 
 /// Takes back what runs of this machine have announced that were killed since: it would keep what nobody needs from being collected.
-pub fn end_what_is_over(context: &Context<'_>, repository: &Repository) {
+/// `listed` is what is announced, where that is known already.
+pub fn end_what_is_over(context: &Context<'_>, repository: &Repository, listed: Option<Sessions>) {
     let Some(vault) = repository.vault() else { return };
-    if let Err(error) = vault.end_sessions(&is_over) {
+    let ended = match listed {
+        Some(listed) => vault.end_sessions_of(listed, &is_over),
+        None => vault.end_sessions(&is_over),
+    };
+    if let Err(error) = ended {
         seen::warn(context, &format!("what a killed run has announced could not be taken back: {error}"));
     }
 }

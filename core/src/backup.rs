@@ -8,7 +8,7 @@ use crate::engine::{self, Input, Root, Way};
 use crate::error::{Error, Result};
 use crate::monitor::{Counting, Monitor};
 use crate::name::BackupName;
-use crate::repository::vault::{Process, State};
+use crate::repository::vault::{Process, Sessions, State};
 use crate::repository::{BackupId, Repository};
 use crate::spool::Scratch;
 use crate::time::FileTime;
@@ -109,6 +109,8 @@ pub struct Report {
     pub dry_run: bool,
     /// Of a deduplicated backup, what the repository has now as far as this run knows: spares who remembers it a list.
     pub state: Option<State>,
+    /// Of a deduplicated backup, the runs that are announced besides: spares who looks whether they were killed a list.
+    pub sessions: Option<Sessions>,
 }
 
 /// Makes a backup. `clock` says what time it is.

@@ -126,8 +126,9 @@ pub const RESTORE_FETCH_BYTES: u32 = 4 << 20;
 pub const RESTORE_FETCH_GAP_BYTES: u32 = 64 << 10;
 
 /// [`RESTORE_FETCH_BYTES`], [`RESTORE_FETCH_GAP_BYTES`] and [`RESTORE_FETCH_FILES`] for a storage far away: in the time that one
-/// answer waits a line carries more than the gap. A worker holds that many bytes.
-pub const FAR_FETCH_BYTES: u32 = 8 << 20;
+/// answer waits a line carries more than the gap. A pack, which ends with the chunk that fills it, is one request: what is asked costs a
+/// server more than what it sends. A worker holds that many bytes.
+pub const FAR_FETCH_BYTES: u32 = 18 << 20;
 /// See [`FAR_FETCH_BYTES`].
 pub const FAR_FETCH_GAP_BYTES: u32 = 256 << 10;
 /// See [`FAR_FETCH_BYTES`].

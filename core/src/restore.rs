@@ -100,14 +100,15 @@ pub fn run(
     let include = options.include.iter().map(|path| Ok((path.clone(), tree_path(path)?)));
     let include = include.collect::<Result<Vec<_>>>()?;
     let wanted = Wanted::new(tree_path(&options.path)?, include, &options.exclude)?;
-    let selected = select::one(repository, &options.filter, &options.this_host, &options.backup, options.at)?;
+    let (filter, host, text) = (&options.filter, &options.this_host, &options.backup);
+    let (selected, index) = select::one_with_index(repository, filter, host, text, options.at, &monitor)?;
     for stray in &selected.strays {
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
     let run = Run { repository, options, wanted, scratch, monitor: &monitor };
     let (id, series, levels) = match selected.backup {
         Chosen::Level { chain, entry } => run.level(&chain, entry)?,
-        Chosen::Snapshot { id, snapshot } => run.snapshot(id, &snapshot)?,
+        Chosen::Snapshot { id, snapshot } => run.snapshot(id, &snapshot, index)?,
     };
     if monitor.lost() > 0 {
         let what = format!("{} entries could not be restored; they are named above", monitor.lost());
@@ -169,11 +170,17 @@ impl Run<'_> {
     }
 
     /// Restores a snapshot; the same for it.
-    fn snapshot(&self, id: ObjectId, snapshot: &Snapshot) -> Result<(BackupId, String, Vec<u32>)> {
+    fn snapshot(
+        &self,
+        id: ObjectId,
+        snapshot: &Snapshot,
+        index: Option<Index>,
+    ) -> Result<(BackupId, String, Vec<u32>)> {
         let vault = self.repository.the_vault()?;
         let engine: &dyn ObjectEngine = &dedup::Dedup;
         check_target(self.options)?;
-        let index = Arc::new(Index::load_present(vault, self.monitor, true)?);
+        let index = index.map_or_else(|| Index::load_present(vault, self.monitor, true), Ok)?;
+        let index = Arc::new(index);
         self.tell_what_is_missing(snapshot.errors, &snapshot.unread);
         self.write("", |target| {
             engine.restore(self.job(), self.options.workers, vault, index, &snapshot.root, target)

@@ -6,10 +6,11 @@ pub mod place;
 use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};
 use crate::level::BackupEntry;
+use crate::monitor::Monitor;
 use crate::name::BackupName;
 use crate::repository::document::Report;
 use crate::repository::select::Pickable;
-use crate::repository::vault::{ObjectId, Snapshot, Snapshots};
+use crate::repository::vault::{Index, ObjectId, Snapshot, Snapshots, Vault};
 use crate::repository::{BackupId, BackupLocation, Chain, Repository, Series, select};
 use crate::time::Timestamp;
 use std::cmp::Ordering;
@@ -102,12 +103,22 @@ pub fn series(repository: &Repository, filter: &Filter) -> Result<(Vec<Series>, 
 /// # Errors
 /// As the storage has it.
 pub fn snapshots(repository: &Repository, filter: &Filter) -> Result<Snapshots> {
+    Ok(snapshots_beside(repository, filter, |_| Ok(()))?.0)
+}
+
+/// The same, with `work` beside it where snapshots are read at all.
+fn snapshots_beside<B>(
+    repository: &Repository,
+    filter: &Filter,
+    work: impl FnOnce(&Vault) -> Result<B>,
+) -> Result<(Snapshots, Option<B>)> {
     let Some(vault) = repository.vault().filter(|_| filter.accepts_engine(dedup::NAME)) else {
-        return Ok(Snapshots { found: Vec::new(), damaged: Vec::new(), strays: Vec::new() });
+        return Ok((Snapshots { found: Vec::new(), damaged: Vec::new(), strays: Vec::new() }, None));
     };
-    let mut listed = vault.recent_state()?.snapshots;
+    let (state, done) = vault.recent_state_beside(|| work(vault))?;
+    let mut listed = state.snapshots;
     listed.found.retain(|(_, snapshot)| filter.accepts_snapshot(snapshot));
-    Ok(listed)
+    Ok((listed, Some(done)))
 }
 
 /// Host and name of a snapshot as one word, as levels have them.
@@ -203,8 +214,49 @@ pub fn one(
     text: &str,
     at: Option<Timestamp>,
 ) -> Result<Selected> {
-    let (mut levels, mut strays) = series(repository, filter)?;
-    let mut snapshots = snapshots(repository, filter)?;
+    let (series, snapshots) = match repository.vault() {
+        Some(vault) => vault.beside(|| series(repository, filter), || snapshots(repository, filter))?,
+        None => (series(repository, filter)?, snapshots(repository, filter)?),
+    };
+    of_these(repository, filter, this_host, text, at, series, snapshots)
+}
+
+/// As [`one`]; where each request waits for an answer from far away, the index is loaded beside it. It is given only with a snapshot,
+/// and has all that this one needs.
+///
+/// # Errors
+/// As [`one`], and with a snapshot those of [`Index::load_present`].
+pub fn one_with_index(
+    repository: &Repository,
+    filter: &Filter,
+    this_host: &str,
+    text: &str,
+    at: Option<Timestamp>,
+    monitor: &dyn Monitor,
+) -> Result<(Selected, Option<Index>)> {
+    let far = repository.vault().filter(|vault| vault.storage().capabilities().parallel);
+    let Some(vault) = far else { return Ok((one(repository, filter, this_host, text, at)?, None)) };
+    // Trouble with it counts when it is known that it is needed.
+    let load = |vault: &Vault| Ok(Index::load_present(vault, monitor, true));
+    let list = || series(repository, filter);
+    let (series, (snapshots, index)) = vault.beside(list, || snapshots_beside(repository, filter, load))?;
+    let selected = of_these(repository, filter, this_host, text, at, series, snapshots)?;
+    match selected.backup {
+        Chosen::Snapshot { .. } => Ok((selected, index.transpose()?)),
+        Chosen::Level { .. } => Ok((selected, None)),
+    }
+}
+
+/// The one that is meant among these series and snapshots.
+fn of_these(
+    repository: &Repository,
+    filter: &Filter,
+    this_host: &str,
+    text: &str,
+    at: Option<Timestamp>,
+    (mut levels, mut strays): (Vec<Series>, Vec<String>),
+    mut snapshots: Snapshots,
+) -> Result<Selected> {
     strays.append(&mut snapshots.strays);
     strays.extend(snapshots.damaged.iter().map(|(id, error)| format!("the damaged snapshot {id} ({error})")));
     let by_id = at.is_none() && !text.starts_with("latest");

@@ -1,8 +1,9 @@
 //! From blocking calls to asynchronous ones: one runtime for all drivers, and a deadline for every call.
 
+use bytes::Bytes;
 use icecore::error::{Error, Kind, Result};
 use std::future::Future;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
@@ -37,6 +38,19 @@ pub fn within<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> R
 /// A server that was waited for long enough.
 pub fn stalled(waited: Duration) -> Error {
     Error::new(Kind::Io, format!("no answer within {} seconds", waited.as_secs_f64())).retry_later()
+}
+
+/// Bytes of a caller as the body of a request, without a copy.
+pub fn shared(bytes: &Arc<Vec<u8>>) -> Bytes {
+    struct Shared(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Shared(Arc::clone(bytes)))
 }
 
 #[cfg(test)]

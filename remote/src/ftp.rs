@@ -75,7 +75,7 @@ fn enter(session: &mut Session, root: &str, intent: Intent) -> Result<()> {
     if entered.is_done() {
         return Ok(());
     }
-    if intent == Intent::Open {
+    if intent != Intent::Create {
         return Err(walk::gone(&entered));
     }
     let mut refusal = entered;

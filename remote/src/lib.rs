@@ -33,6 +33,9 @@ use std::sync::Arc;
 pub enum Intent {
     /// It must be there: `NotFound` otherwise.
     Open,
+    /// It must be there, and is used at once: a driver may leave it to the first requests to find out that it is not, or that server
+    /// or credentials are not right. Each of them fails then, and with another kind than `NotFound`.
+    Use,
     /// It is made when it is missing (a folder, a bucket, a container).
     Create,
 }
@@ -45,7 +48,7 @@ pub struct Driver {
     pub form: &'static str,
     /// What it is, in a few words.
     pub about: &'static str,
-    /// Connects. The driver has shown that server, credentials and place are right before it returns.
+    /// Connects. The driver has shown that server, credentials and place are right before it returns, but for [`Intent::Use`].
     pub open: fn(&Address, &Access, Intent) -> Result<Arc<dyn Storage>>,
 }
 

@@ -36,6 +36,10 @@ impl Storage for Named {
         self.doing("cannot store", name.as_str(), self.inner.put(name, bytes, mode))
     }
 
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.doing("cannot store", name.as_str(), self.inner.put_shared(name, bytes, mode))
+    }
+
     fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
         self.doing("cannot store", name.as_str(), self.inner.put_fleeting(name, bytes))
     }

@@ -62,6 +62,12 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         Client::new(access, place, source, certificates.as_ref().map(PathBuf::from).as_deref())
     };
     let mut client = connect(place.clone())?;
+    // Who has to ask for the region cannot go on before.
+    let is_put_off = intent == Intent::Use && (place.region_is_given || !place.is_aws());
+    if is_put_off {
+        client.put_off();
+        return Ok(storage(client, address, access));
+    }
     let mut fault = probe(&client)?;
     if let Some(region) = fault.as_ref().and_then(|fault| other_region(&place, fault)) {
         client = connect(place.in_region(region))?;
@@ -71,10 +77,8 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         if !missing.is_no_bucket() {
             return Err(missing.error());
         }
-        if intent == Intent::Open {
-            return Err(
-                Error::new(Kind::NotFound, "there is no bucket called").on(client.place.bucket.clone())
-            );
+        if intent != Intent::Create {
+            return Err(no_bucket(Kind::NotFound, &client.place));
         }
         make(&client)?;
         if let Some(fault) = probe(&client)? {
@@ -83,6 +87,10 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
             return Err(if fault.is_no_bucket() { error.retry_later() } else { error });
         }
     }
+    Ok(storage(client, address, access))
+}
+
+fn storage(client: Client, address: &Address, access: &Access) -> Arc<dyn Storage> {
     let bucket = Bucket {
         condition: Condition::new(client.place.is_aws()),
         client,
@@ -90,12 +98,23 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         warn: Arc::clone(&access.warn),
         label: address.to_string(),
     };
-    Ok(Arc::new(S3 { bucket: Arc::new(bucket) }))
+    Arc::new(S3 { bucket: Arc::new(bucket) })
+}
+
+fn no_bucket(kind: Kind, place: &Place) -> Error {
+    Error::new(kind, "there is no bucket called").on(place.bucket.clone())
 }
 
 /// Asks for one row of the list: what the server has against it.
 fn probe(client: &Client) -> Result<Option<Fault>> {
-    let answer = client.ask(&list_request(&client.place.root, Depth::All, None).query("max-keys", "1"))?;
+    fault_of_probe(&client.ask(&probe_request(&client.place))?)
+}
+
+fn probe_request(place: &Place) -> Request {
+    list_request(&place.root, Depth::All, None).query("max-keys", "1")
+}
+
+fn fault_of_probe(answer: &Answer) -> Result<Option<Fault>> {
     match answer.status.is_success() {
         true => answer::page(&answer.body).map(|_| None),
         false => Ok(Some(answer.fault())),
@@ -257,6 +276,10 @@ impl S3 {
 impl Storage for S3 {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.bucket.put(&self.key(name), Bytes::copy_from_slice(bytes), mode, None)
+    }
+
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.bucket.put(&self.key(name), crate::bridge::shared(bytes), mode, None)
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

@@ -115,7 +115,7 @@ async fn reach(account: &Account, place: &Place, intent: Intent) -> Result<()> {
         return Ok(());
     }
     let error = failed(response, "there is no access to the container").await;
-    if error.kind() != Kind::NotFound || intent == Intent::Open {
+    if error.kind() != Kind::NotFound || intent != Intent::Create {
         return Err(error);
     }
     let response = account.send(&at(Method::PUT)).await?;
@@ -126,6 +126,15 @@ async fn reach(account: &Account, place: &Place, intent: Intent) -> Result<()> {
 }
 
 impl Swift {
+    fn put_whole(&self, name: &ObjectName, bytes: &Bytes, mode: PutMode) -> Result<()> {
+        let full = self.full(name)?;
+        let previous = match mode {
+            PutMode::CreateNew | PutMode::Unique => None,
+            PutMode::Replace => run(self.container.head_if_there(&full))?,
+        };
+        segments::put_whole(&self.container, &full, bytes, mode, previous.as_ref())
+    }
+
     /// Where an object stands. Names of segments are not for others.
     fn full(&self, name: &ObjectName) -> Result<String> {
         let full = self.container.place.full(name);
@@ -138,13 +147,11 @@ impl Swift {
 
 impl Storage for Swift {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        let full = self.full(name)?;
-        let bytes = Bytes::copy_from_slice(bytes);
-        let previous = match mode {
-            PutMode::CreateNew | PutMode::Unique => None,
-            PutMode::Replace => run(self.container.head_if_there(&full))?,
-        };
-        segments::put_whole(&self.container, &full, &bytes, mode, previous.as_ref())
+        self.put_whole(name, &Bytes::copy_from_slice(bytes), mode)
+    }
+
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.put_whole(name, &crate::bridge::shared(bytes), mode)
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

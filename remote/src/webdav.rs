@@ -160,6 +160,11 @@ impl Storage for WebDav {
         self.folders.put(name, Bytes::copy_from_slice(bytes), mode, &self.timeouts)
     }
 
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        require_usable(name)?;
+        self.folders.put(name, crate::bridge::shared(bytes), mode, &self.timeouts)
+    }
+
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         require_usable(name)?;
         Ok(Box::new(upload::Upload::begin(&self.folders, name, mode, self.timeouts)?))

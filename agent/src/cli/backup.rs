@@ -189,7 +189,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             vault.keep_state(state);
         }
         seen::look(context, &repository, seen::Strictness::Warn)?;
-        machine::end_what_is_over(context, &repository);
+        machine::end_what_is_over(context, &repository, report.sessions.take());
     }
     let code = ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 });
     left.map_or(Ok(code), |error| Err(error.while_doing("the backup is made, but", "")))

@@ -130,7 +130,7 @@ fn finish(
 ) -> Result<ExitCode> {
     if !arguments.dry_run {
         seen::look(context, repository, seen::Strictness::Warn)?;
-        machine::end_what_is_over(context, repository);
+        machine::end_what_is_over(context, repository, None);
     }
     if context.global.json {
         output::json(&json!({

@@ -81,7 +81,9 @@ impl RepositoryArguments {
 
     /// Opens the repository, and its vault only if that is asked for.
     pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
-        let storage = self.storage(context, Intent::Open)?;
+        // Of several places it is known at once which can be reached.
+        let intent = if self.is_one() { Intent::Use } else { Intent::Open };
+        let storage = self.storage(context, intent)?;
         if !with_vault {
             return Repository::open(storage).map_err(|error| self.advise(error));
         }
@@ -139,7 +141,7 @@ impl RepositoryArguments {
     /// Opens the storage below the repository.
     pub fn storage(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
         match self.connect(context, intent) {
-            Err(error) if error.kind() == Kind::NotFound && intent == Intent::Open => Err(self.none(error)),
+            Err(error) if error.kind() == Kind::NotFound && intent != Intent::Create => Err(self.none(error)),
             opened => opened,
         }
     }

@@ -259,6 +259,7 @@ impl Run<'_> {
             reason,
             dry_run: self.options.dry_run,
             state: None,
+            sessions: None,
         }
     }
 }

@@ -71,11 +71,13 @@ pub(super) fn run(
         // The session stays announced, as that of a killed run does: the next run looks for what this one has stored.
         return outcome;
     }
-    if let Err(error) = session.end() {
-        // What was done is done, and the cause of a failure is another.
+    // Neither is a failure of this one: what was done is done, and the cause of a failure is another.
+    let (sessions, ended) = vault.beside(|| Ok(vault.sessions()), || Ok(session.end()))?;
+    if let Err(error) = ended {
         monitor.event(Event::Warning(&format!("the end of this run could not be noted: {error}")));
     }
-    outcome
+    // Who asks again is told of the trouble.
+    outcome.map(|report| Report { sessions: sessions.ok(), ..report })
 }
 
 struct Run<'a> {
@@ -166,6 +168,7 @@ impl Run<'_> {
             reason: reason(options.snapshots.parent == Parent::None, parent.as_ref(), &made),
             dry_run: options.dry_run,
             state,
+            sessions: None,
         })
     }
 

@@ -132,6 +132,10 @@ impl Storage for Circuit {
         Ok(Box::new(Put { inner, breaker: Arc::clone(&self.breaker) }))
     }
 
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.breaker.run(|| self.inner.put_shared(name, bytes, mode))
+    }
+
     fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
         self.breaker.run(|| self.inner.put_fleeting(name, bytes))
     }

@@ -29,6 +29,7 @@ pub mod throttle;
 use crate::error::{Kind, Result};
 use crate::name::ObjectName;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// Whether an object may replace one of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,15 @@ pub trait Storage: Send + Sync {
     fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
         self.put(name, bytes, mode)?;
         Ok(Box::new(Arrived))
+    }
+
+    /// As [`Storage::begin_put`] and the wait for its end, of bytes that the storage may hold on to while it sends them: none are
+    /// copied then. It may hold them a little longer, so that whoever wants them back may not get them.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.begin_put(name, bytes, mode)?.finish()
     }
 
     /// Creates a small object, atomically as with [`PutMode::CreateNew`], that need not survive a crash of the machine.

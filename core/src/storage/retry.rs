@@ -118,6 +118,18 @@ impl Retry {
         Retry { inner, patience }
     }
 
+    /// Puts, where a name that an attempt with a lost answer has taken is no failure.
+    fn put_by(&self, name: &ObjectName, bytes: &[u8], put: impl Fn() -> Result<()>) -> Result<()> {
+        self.patience.retrying(name.as_str(), |again| match put() {
+            Err(e) if again && e.kind() == Kind::AlreadyExists => match self.holds(name, bytes) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(e),
+                Err(unreadable) => Err(unreadable.while_doing("cannot tell who created", name.to_string())),
+            },
+            other => other,
+        })
+    }
+
     /// Whether the object holds exactly these bytes.
     fn holds(&self, name: &ObjectName, bytes: &[u8]) -> Result<bool> {
         Ok(self.inner.read(name, 0, bytes.len().saturating_add(1))? == bytes)
@@ -126,14 +138,11 @@ impl Retry {
 
 impl Storage for Retry {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.patience.retrying(name.as_str(), |again| match self.inner.put(name, bytes, mode) {
-            Err(e) if again && e.kind() == Kind::AlreadyExists => match self.holds(name, bytes) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(e),
-                Err(unreadable) => Err(unreadable.while_doing("cannot tell who created", name.to_string())),
-            },
-            other => other,
-        })
+        self.put_by(name, bytes, || self.inner.put(name, bytes, mode))
+    }
+
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.put_by(name, bytes, || self.inner.put_shared(name, bytes, mode))
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {

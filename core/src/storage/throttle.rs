@@ -82,6 +82,11 @@ impl Storage for Throttle {
         self.inner.begin_put(name, bytes, mode)
     }
 
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.up.pass(bytes.len());
+        self.inner.put_shared(name, bytes, mode)
+    }
+
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         let inner = self.inner.writer(name, mode)?;
         Ok(Box::new(Writer { inner, up: Arc::clone(&self.up) }))

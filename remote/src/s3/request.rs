@@ -178,6 +178,8 @@ pub(super) struct Client {
     wants_older_checksum: AtomicBool,
     /// Where the bucket is.
     pub(super) place: Place,
+    /// Whether it is not known yet that the bucket is there and these keys open it: nobody has asked, and nothing was a success.
+    is_unknown: AtomicBool,
 }
 
 impl Client {
@@ -206,6 +208,7 @@ impl Client {
             timeouts: access.timeouts,
             wants_older_checksum: AtomicBool::new(false),
             place,
+            is_unknown: AtomicBool::new(false),
         })
     }
 
@@ -218,11 +221,36 @@ impl Client {
         bridge::runtime()?.block_on(self.answer(request))
     }
 
+    /// Leaves it to the first requests to find out whether the bucket is there: a success says so. Before anything else is believed, an
+    /// object that is not there above all, the bucket itself is asked for.
+    pub(super) fn put_off(&self) {
+        self.is_unknown.store(true, Ordering::SeqCst);
+    }
+
     /// As [`Client::ask`], for those who have other things to do meanwhile.
     ///
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
+        let answer = self.understood(request).await?;
+        if self.is_unknown.load(Ordering::SeqCst) {
+            if !answer.status.is_success() {
+                let asked = self.understood(&super::probe_request(&self.place)).await?;
+                match super::fault_of_probe(&asked)? {
+                    Some(fault) if fault.is_no_bucket() => {
+                        return Err(super::no_bucket(Kind::NoRepository, &self.place));
+                    }
+                    Some(fault) => return Err(fault.error()),
+                    None => (),
+                }
+            }
+            self.is_unknown.store(false, Ordering::SeqCst);
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request with a checksum that the server knows.
+    async fn understood(&self, request: &Request) -> Result<Answer> {
         if self.wants_older_checksum.load(Ordering::Relaxed) {
             return self.in_time(&request.with_older_checksum()?).await;
         }

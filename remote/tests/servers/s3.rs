@@ -175,7 +175,21 @@ pub fn leftovers(target: &Target, bucket: &str) {
 pub fn missing_place(target: &Target, bucket: &str) {
     let error = target.open(&format!("{bucket}/x"), Intent::Open).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::NotFound, Again::Never), "{error}");
+    // Whoever uses it at once learns it from every request, and takes nothing in it for missing.
+    let storage = target.open(&format!("{bucket}/x"), Intent::Use).unwrap();
+    let outcomes = [
+        storage.read(&name("a"), 0, 1).map(drop),
+        storage.stat(&name("a")).map(drop),
+        storage.remove(&name("a")),
+        storage.put(&name("a"), b"", PutMode::Unique),
+        rows(storage.as_ref(), None, Depth::All).map(drop),
+    ];
+    for error in outcomes.map(Result::unwrap_err) {
+        assert_eq!((error.kind(), error.retry()), (Kind::NoRepository, Again::Never), "{error}");
+        assert!(error.to_string().contains("there is no bucket called"), "{error}");
+    }
     target.create(&format!("{bucket}/x"));
+    assert_eq!(storage.read(&name("a"), 0, 1).unwrap_err().kind(), Kind::NotFound);
     target.create(&format!("{bucket}/x"));
     let storage = target.open(&format!("{bucket}/x"), Intent::Open).unwrap();
     assert_eq!(rows(storage.as_ref(), None, Depth::All).unwrap(), [""; 0]);

@@ -53,7 +53,11 @@ impl Vault {
 
     /// Reads every document of a folder once, oldest first.
     pub(super) fn documents<T: Document>(&self) -> Result<Documents<T>> {
-        let names = names::list(self.storage().as_ref(), Folder::of(T::KIND))?;
+        self.documents_of(names::list(self.storage().as_ref(), Folder::of(T::KIND))?)
+    }
+
+    /// The same of a list that was made before.
+    pub(super) fn documents_of<T: Document>(&self, names: names::Names) -> Result<Documents<T>> {
         let mut documents = Documents {
             found: Vec::with_capacity(names.objects.len()),
             damaged: Vec::new(),

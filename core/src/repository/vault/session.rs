@@ -138,7 +138,15 @@ impl Vault {
     /// # Errors
     /// What the storage reports.
     pub fn end_sessions(&self, is_over: &dyn Fn(&Announcement) -> bool) -> Result<u64> {
-        let mut sessions = self.sessions()?.found;
+        self.end_sessions_of(self.sessions()?, is_over)
+    }
+
+    /// As [`Vault::end_sessions`], of those that were listed before.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn end_sessions_of(&self, listed: Sessions, is_over: &dyn Fn(&Announcement) -> bool) -> Result<u64> {
+        let mut sessions = listed.found;
         sessions.retain(|(_, session)| is_over(session));
         sessions.iter().try_for_each(|(id, _)| self.end_session(*id))?;
         Ok(sessions.len() as u64)

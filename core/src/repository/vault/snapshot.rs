@@ -5,7 +5,7 @@ use super::documents::{Document, Documents};
 use super::header::ObjectKind;
 use super::id::{ChunkId, ObjectId};
 use super::json::{self, ByteString, Text, VERSION, present};
-use super::names::Folder;
+use super::names::{self, Folder};
 use super::removal::Removals;
 use crate::error::{Error, Result};
 use crate::limits::{NAME_BYTES, PATH_BYTES, REPORTED_PATHS, SNAPSHOT_TAGS};
@@ -215,9 +215,16 @@ impl Vault {
     /// # Errors
     /// As [`Vault::snapshots`].
     pub fn state(&self) -> Result<State> {
-        let mut listed: Snapshots = self.documents()?;
-        // In this order: a removal is written before its snapshots go.
-        let removals = self.removals()?;
+        Ok(self.state_beside(|| Ok(()))?.0)
+    }
+
+    /// As [`Vault::state`], and does `work` beside it where each request waits for an answer from far away, as soon as it is known
+    /// which snapshots there are: what `work` reads is not older than that list, so that an index has all that they need.
+    pub(crate) fn state_beside<B>(&self, work: impl FnOnce() -> Result<B>) -> Result<(State, B)> {
+        let names = names::list(self.storage().as_ref(), Folder::Snapshots)?;
+        // Removals are listed after the snapshots: one is written before its snapshots go.
+        let read = || self.beside(|| self.documents_of::<Snapshot>(names), || self.removals());
+        let ((mut listed, removals), done) = self.beside(read, work)?;
         let removed = removals.named();
         let is_removed = |id: &ObjectId| removed.contains(id);
         let there = listed.found.iter().map(|(id, _)| *id).chain(listed.damaged.iter().map(|(id, _)| *id));
@@ -227,7 +234,7 @@ impl Vault {
         }
         listed.found.retain(|(id, _)| !is_removed(id));
         listed.damaged.retain(|(id, _)| !is_removed(id));
-        Ok(State { snapshots: listed, removals })
+        Ok((State { snapshots: listed, removals }, done))
     }
 
     /// What [`Vault::keep_state`] was given since the last time, or else [`Vault::state`].
@@ -235,8 +242,16 @@ impl Vault {
     /// # Errors
     /// As [`Vault::snapshots`].
     pub fn recent_state(&self) -> Result<State> {
+        Ok(self.recent_state_beside(|| Ok(()))?.0)
+    }
+
+    /// As [`Vault::recent_state`], with `work` as in [`Vault::state_beside`].
+    pub(crate) fn recent_state_beside<B>(&self, work: impl FnOnce() -> Result<B>) -> Result<(State, B)> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).take();
-        recent.map_or_else(|| self.state(), Ok)
+        match recent {
+            Some(state) => Ok((state, work()?)),
+            None => self.state_beside(work),
+        }
     }
 
     /// Spares the next who asks for the recent state a list: for one command, whose parts may all go by what the first has seen.

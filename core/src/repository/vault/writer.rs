@@ -271,12 +271,12 @@ impl<'v> Writer<'v> {
             Way::Taken(underway) => underway.finish(),
             Way::Waits(bytes) => {
                 let name = Folder::Packs.object(described.id())?;
-                let put = self.vault.storage().begin_put(&name, &bytes, PutMode::Unique);
-                let put = put.and_then(Underway::finish);
+                let bytes = Arc::new(bytes);
+                let put = self.vault.storage().put_shared(&name, &bytes, PutMode::Unique);
                 if let (Ok(()), true, Some(cache)) = (&put, described.is_metadata, self.vault.cache()) {
                     cache.keep(Folder::Packs, described.id(), &bytes);
                 }
-                self.recycle(bytes);
+                Arc::try_unwrap(bytes).into_iter().for_each(|bytes| self.recycle(bytes));
                 put
             }
         };
