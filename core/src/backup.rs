@@ -117,7 +117,7 @@ pub struct Report {
 ///
 /// # Errors
 /// `Invalid` options, a source that is not there, trouble with the storage (`NoSpace`, `Denied` …), `Busy`, `Interrupted`,
-/// `NoRepository` when the engine needs a vault and there is none; what [`Standing::confirm`] answers. On any error no backup exists.
+/// `NoRepository` when the engine needs a vault and there is none; what `Standing::confirm` answers. On any error no backup exists.
 pub fn run(
     repository: &Repository,
     options: Options<'_>,

@@ -1,7 +1,7 @@
 //! The verb `find`: entries by name, type, time and size, in one backup or in all of them.
 //!
 //! Through all deduplicated backups, the first of a series is read whole and every later one by what differs from the one before it,
-//! so that a series of backups costs little more than one. Each backup of a chain is gone through by itself ([`levels`]).
+//! so that a series of backups costs little more than one. Each backup of a chain is gone through by itself (`levels`).
 
 mod levels;
 

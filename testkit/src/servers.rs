@@ -17,11 +17,14 @@ pub mod swift;
 pub mod webdav;
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a server may take until it answers.
@@ -29,6 +32,9 @@ const START: Duration = Duration::from_secs(60);
 /// How long it may take to end when it is asked to.
 const STOP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Ports that servers are given: none of those that the system gives to whoever connects, or listens wherever it may.
+const PORTS: Range<u16> = 20_000..32_000;
 
 /// Why a server is not there.
 #[derive(Debug)]
@@ -127,10 +133,26 @@ fn tied(command: &Command) -> Command {
     tied
 }
 
-/// A port of loopback that nobody listens to at this moment.
+/// A port of loopback that nobody listens to, and that no other test of this machine is given as long as this process lives: a server
+/// that is stopped and started again finds its port as it was, and no client finds another server there meanwhile.
+///
+/// # Panics
+/// When all are taken.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static LEASES: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder =
+        std::env::temp_dir().join(format!("icecore-test-ports-{}", rustix::process::geteuid().as_raw()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let first = RandomState::new().hash_one(std::process::id()) % u64::from(PORTS.end - PORTS.start);
+    let first = PORTS.start + u16::try_from(first).expect("a remainder of less");
+    for port in (first..PORTS.end).chain(PORTS.start..first) {
+        let lease = File::create(folder.join(port.to_string())).expect("a file can be made");
+        if lease.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            LEASES.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Whether somebody listens to a port of loopback.
@@ -164,5 +186,18 @@ pub fn python(name: &str) -> Result<PathBuf, NotInstalled> {
     match bin.join("python").exists() && folder.join(name).join("installed.txt").exists() {
         true => Ok(bin),
         false => Err(NotInstalled(format!("{name} is not installed; scripts/test installs it"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_port_is_given_once() {
+        let ports: HashSet<u16> = (0..50).map(|_| free_port()).collect();
+        assert_eq!(ports.len(), 50);
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
     }
 }
