@@ -16,6 +16,7 @@ pub mod sshd;
 pub mod swift;
 pub mod webdav;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -35,6 +36,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Ports that servers are given: none of those that the system gives to whoever connects, or listens wherever it may.
 const PORTS: Range<u16> = 20_000..32_000;
+/// How many of them a process keeps from others: more than one test needs.
+const LEASES_KEPT: usize = 128;
 
 /// Why a server is not there.
 #[derive(Debug)]
@@ -133,13 +136,13 @@ fn tied(command: &Command) -> Command {
     tied
 }
 
-/// A port of loopback that nobody listens to, and that no other test of this machine is given as long as this process lives: a server
+/// A port of loopback that nobody listens to, and that no other test of this machine is given while this one runs: a server
 /// that is stopped and started again finds its port as it was, and no client finds another server there meanwhile.
 ///
 /// # Panics
 /// When all are taken.
 pub fn free_port() -> u16 {
-    static LEASES: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    static LEASES: Mutex<VecDeque<File>> = Mutex::new(VecDeque::new());
     let folder =
         std::env::temp_dir().join(format!("icecore-test-ports-{}", rustix::process::geteuid().as_raw()));
     std::fs::create_dir_all(&folder).expect("a folder can be made");
@@ -148,7 +151,12 @@ pub fn free_port() -> u16 {
     for port in (first..PORTS.end).chain(PORTS.start..first) {
         let lease = File::create(folder.join(port.to_string())).expect("a file can be made");
         if lease.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            LEASES.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
+            let mut leases = LEASES.lock().unwrap_or_else(PoisonError::into_inner);
+            // One process may run all tests one after the other, and each lease is an open file.
+            if leases.len() == LEASES_KEPT {
+                leases.pop_front();
+            }
+            leases.push_back(lease);
             return port;
         }
     }
