@@ -25,7 +25,7 @@ pub use member::{Asked, Member};
 
 use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{MIRROR_MEMBERS, MIRROR_SUSPECTS};
+use crate::limits::{MIRROR_MEMBERS, MIRROR_NAMED, MIRROR_SUSPECTS};
 use crate::name::ObjectName;
 use crate::storage::throttle::Clock;
 use crate::time::Timestamp;
@@ -101,6 +101,8 @@ pub struct Mirror {
     notes: ObjectName,
     clock: Arc<dyn Clock>,
     suspects: Mutex<BTreeSet<ObjectName>>,
+    /// What a member did not have when another did: perhaps somebody was writing or removing it just then.
+    doubts: Mutex<BTreeSet<(usize, ObjectName)>>,
 }
 
 impl Mirror {
@@ -120,7 +122,7 @@ impl Mirror {
         }
         let members = targets.into_iter().map(|target| Arc::new(Member::new(target.label, target.storage)));
         let lanes = Arc::new(Lanes::start(members.collect(), min_copies, notes.clone())?);
-        Ok(Mirror { lanes, notes, clock, suspects: Mutex::default() })
+        Ok(Mirror { lanes, notes, clock, suspects: Mutex::default(), doubts: Mutex::default() })
     }
 
     /// The members, in the order in which they were given.
@@ -133,12 +135,14 @@ impl Mirror {
         self.members().iter().any(|member| !member.lives())
     }
 
-    /// Waits until every member has done what it was told, and says what became of each.
+    /// Waits until every member has done what it was told, looks once more for what was missing when it was read, and says what became
+    /// of each.
     ///
     /// # Errors
     /// `Stopped` when a lane broke, which is told by its panic when the mirror is dropped.
     pub fn settle(&self) -> Result<MirrorReport> {
         self.lanes.drain()?;
+        self.look_again();
         Ok(self.report())
     }
 
@@ -147,8 +151,7 @@ impl Mirror {
         self.members().iter().for_each(|member| member.fail(Error::interrupted()));
     }
 
-    /// What is known of each member now.
-    pub fn report(&self) -> MirrorReport {
+    fn report(&self) -> MirrorReport {
         let report = |member: &Arc<Member>| {
             let (lacks, lacking) = member.lacks();
             let failure = member.failure().map(|error| (error.kind(), error.to_string()));
@@ -179,6 +182,28 @@ impl Mirror {
         notes::name_of(&self.notes, removed)
     }
 
+    /// Notes that a member did not have what another gave. Looked at again when all is settled; what is too much for that is believed.
+    fn doubt(&self, place: usize, name: &ObjectName) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubts.len() < MIRROR_NAMED {
+            doubts.insert((place, name.clone()));
+        } else {
+            self.members()[place].note_lack(name);
+        }
+    }
+
+    /// A member lacks what it still does not have and another still has.
+    fn look_again(&self) {
+        let doubts = std::mem::take(&mut *self.doubts.lock().unwrap_or_else(PoisonError::into_inner));
+        for (place, name) in doubts {
+            let has =
+                |place: usize| matches!(self.members()[place].ask(|storage| storage.stat(&name)), Asked::Done(_));
+            if !has(place) && self.lanes.living().any(has) {
+                self.members()[place].note_lack(&name);
+            }
+        }
+    }
+
     fn suspect(&self, name: &ObjectName) {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         if suspects.len() < MIRROR_SUSPECTS {
@@ -207,7 +232,7 @@ impl Mirror {
                 Asked::Done(found) => {
                     let lagging = |place: &&usize| !self.lanes.is_idle(**place);
                     without.iter().filter(|place| !lagging(place)).for_each(|place: &usize| {
-                        self.members()[*place].note_lack(name);
+                        self.doubt(*place, name);
                     });
                     return Ok(found);
                 }

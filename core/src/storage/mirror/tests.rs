@@ -280,8 +280,26 @@ fn reads_come_from_the_fastest_and_from_another_where_it_has_nothing() {
     let reads: Vec<Vec<u8>> = (0..6).map(|_| read()).collect();
     assert_eq!(reads, [b"slow", b"slow", b"fast", b"fast", b"fast", b"fast"]);
     assert_eq!(mirror.read(&name("b"), 0, 99).unwrap(), b"only here");
-    assert_eq!(mirror.report().members[1].lacking, ["b"]);
+    assert_eq!(mirror.settle().unwrap().members[1].lacking, ["b"]);
     assert_eq!(mirror.read(&name("c"), 0, 99).unwrap_err().kind(), Kind::NotFound);
+}
+
+/// Another mirror writes and removes meanwhile: what is on one storage for a moment only is not what the other has missed.
+#[test]
+fn what_others_are_about_to_write_or_remove_is_not_missing() {
+    let memories = [Memory::new(), Memory::new()];
+    let put = |place: usize, object: &str| memories[place].put(&name(object), b"1", PutMode::CreateNew).unwrap();
+    let storages = memories.iter().map(|memory| Arc::new(memory.clone()) as Arc<dyn Storage>);
+    let mirror = mirror(storages.collect(), 2);
+    ["written", "removed", "missing"].iter().for_each(|object| put(1, object));
+    ["written", "removed", "missing"].iter().for_each(|object| {
+        assert_eq!(mirror.read(&name(object), 0, 1).unwrap(), b"1");
+    });
+    put(0, "written");
+    memories[1].delete(&name("removed")).unwrap();
+    let report = mirror.settle().unwrap();
+    assert_eq!(report.members[0].lacking, ["missing"]);
+    assert!(!report.members[1].is_behind());
 }
 
 /// A memory that refuses some names with an error of a kind that says nothing of the storage, as a server does that takes no long objects.
