@@ -196,8 +196,9 @@ impl Mirror {
     fn look_again(&self) {
         let doubts = std::mem::take(&mut *self.doubts.lock().unwrap_or_else(PoisonError::into_inner));
         for (place, name) in doubts {
-            let has =
-                |place: usize| matches!(self.members()[place].ask(|storage| storage.stat(&name)), Asked::Done(_));
+            let has = |place: usize| {
+                matches!(self.members()[place].ask(|storage| storage.stat(&name)), Asked::Done(_))
+            };
             if !has(place) && self.lanes.living().any(has) {
                 self.members()[place].note_lack(&name);
             }

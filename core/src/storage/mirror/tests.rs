@@ -288,7 +288,8 @@ fn reads_come_from_the_fastest_and_from_another_where_it_has_nothing() {
 #[test]
 fn what_others_are_about_to_write_or_remove_is_not_missing() {
     let memories = [Memory::new(), Memory::new()];
-    let put = |place: usize, object: &str| memories[place].put(&name(object), b"1", PutMode::CreateNew).unwrap();
+    let put =
+        |place: usize, object: &str| memories[place].put(&name(object), b"1", PutMode::CreateNew).unwrap();
     let storages = memories.iter().map(|memory| Arc::new(memory.clone()) as Arc<dyn Storage>);
     let mirror = mirror(storages.collect(), 2);
     ["written", "removed", "missing"].iter().for_each(|object| put(1, object));
