@@ -74,28 +74,16 @@ fn same_owner(old: &Owner, new: &Owner) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::dedup::tree::{Content, Kept};
     use crate::time::FileTime;
     use std::sync::Arc;
 
     fn entry(kind: FileKind) -> Entry {
         Entry {
-            kind,
-            racy: false,
-            whole: true,
-            known: Known::All,
             mode: 0o644,
-            owner: Arc::new(Owner::default()),
             mtime: FileTime::new(1, 2),
             ctime: FileTime::new(1, 2),
             inode: 7,
-            size_bytes: 0,
-            content: Content::None,
-            target: Vec::new(),
-            rdev: (0, 0),
-            names: None,
-            xattrs: Kept::None,
-            holes: Kept::None,
+            ..Entry::empty(kind)
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::aspects::{self, Aspect};
 use super::{Change, Changes};
-use crate::engine::dedup::tree::{self, Content, Cursor, Entry, Kept, Key, Known, Names, Owner};
+use crate::engine::dedup::tree::{self, Content, Cursor, Entry, Key, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{CHUNK_MAX_BYTES, READ_BYTES};
 use crate::monitor::{Event, Monitor};
@@ -128,23 +128,17 @@ impl Sides<'_, '_, '_> {
             group: self.owners.group_name(metadata.gid),
         };
         Entry {
-            kind: metadata.kind,
-            racy: false,
-            whole: true,
-            known: Known::All,
             mode: metadata.mode,
             owner: Arc::new(owner),
             mtime: metadata.mtime,
             ctime: metadata.ctime,
             inode: metadata.inode,
             size_bytes: if is_file { metadata.size_bytes } else { 0 },
-            content: Content::None,
             target,
             rdev: if is_device { metadata.rdev } else { (0, 0) },
             names: (metadata.links > 1 && metadata.kind != FileKind::Directory)
                 .then_some(Names { device: metadata.device, links: metadata.links }),
-            xattrs: Kept::None,
-            holes: Kept::None,
+            ..Entry::empty(metadata.kind)
         }
     }
 

@@ -4,7 +4,7 @@
 //! Invariant: there are at most [`CHAIN_TREE_ENTRIES`] entries in such a tree.
 
 use super::Found;
-use super::dedup::tree::{Content, Entry, Kept, Known, Names, Owner};
+use super::dedup::tree::{Entry, Known, Names, Owner};
 use crate::error::{Error, Kind, Result};
 use crate::limits::CHAIN_TREE_ENTRIES;
 use crate::tree::attributes::{Attributes, FileKind};
@@ -28,22 +28,11 @@ impl Describer {
             self.owner = Arc::new(Owner { uid: *uid, gid: *gid, user, group });
         }
         Entry {
-            kind,
-            racy: false,
-            whole: true,
-            known: Known::All,
             mode: *mode,
             owner: Arc::clone(&self.owner),
             mtime: *mtime,
             ctime: ctime.unwrap_or_default(),
-            inode: 0,
-            size_bytes: 0,
-            content: Content::None,
-            target: Vec::new(),
-            rdev: (0, 0),
-            names: None,
-            xattrs: Kept::None,
-            holes: Kept::None,
+            ..Entry::empty(kind)
         }
     }
 }

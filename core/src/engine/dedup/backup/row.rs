@@ -1,6 +1,6 @@
 //! What travels from the walk through the workers to the tree.
 
-use crate::engine::dedup::tree::{Content, Entry, Kept, Known, Owner};
+use crate::engine::dedup::tree::{Entry, Owner};
 use crate::repository::vault::ChunkId;
 use crate::tree::attributes::Metadata;
 use crate::tree::directory::Directory;
@@ -66,22 +66,13 @@ pub(super) enum Done {
 /// An entry without content, from what the system says of it.
 pub(super) fn entry_of(metadata: &Metadata, owner: Arc<Owner>) -> Entry {
     Entry {
-        kind: metadata.kind,
-        racy: false,
-        whole: true,
-        known: Known::All,
         mode: metadata.mode,
         owner,
         mtime: metadata.mtime,
         ctime: metadata.ctime,
         inode: metadata.inode,
-        size_bytes: 0,
-        content: Content::None,
-        target: Vec::new(),
         rdev: metadata.rdev,
-        names: None,
-        xattrs: Kept::None,
-        holes: Kept::None,
+        ..Entry::empty(metadata.kind)
     }
 }
 

@@ -128,14 +128,14 @@ pub struct Names {
 }
 
 impl Entry {
-    /// The record of a root that is no directory of the source: of several trees, a single file, a stream.
-    pub fn made_up_root() -> Entry {
+    /// An entry that is whole, with nothing in it and no attributes yet.
+    pub fn empty(kind: FileKind) -> Entry {
         Entry {
-            kind: FileKind::Directory,
+            kind,
             racy: false,
             whole: true,
             known: Known::All,
-            mode: 0o700,
+            mode: 0,
             owner: Arc::default(),
             mtime: FileTime::default(),
             ctime: FileTime::default(),
@@ -150,9 +150,14 @@ impl Entry {
         }
     }
 
+    /// The record of a root that is no directory of the source: of several trees, a single file, a stream.
+    pub fn made_up_root() -> Entry {
+        Entry { mode: 0o700, ..Entry::empty(FileKind::Directory) }
+    }
+
     /// Something of which only the name is known; what it is may be a guess.
     pub fn known_by_name(kind: FileKind) -> Entry {
-        Entry { kind, whole: false, known: Known::Name, mode: 0, ..Entry::made_up_root() }
+        Entry { whole: false, known: Known::Name, ..Entry::empty(kind) }
     }
 
     /// The same entry without what could not be read.

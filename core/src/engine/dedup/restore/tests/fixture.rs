@@ -1,7 +1,7 @@
 //! Backups made by hand in a repository in memory, and what a restore of them should come to.
 
 use super::super::*;
-use crate::engine::dedup::tree::{self, Content, Entry, Hole, Kept, Key, Known, Owner, Store};
+use crate::engine::dedup::tree::{self, Content, Entry, Hole, Kept, Key, Owner, Store};
 use crate::monitor::{Event, Monitor, Quiet};
 use crate::repository::vault::{
     ChunkKind, CompressionLevel, Encoder, Index, Protection, Reader, Vault, Writer,
@@ -80,22 +80,13 @@ pub fn file(content: Content) -> Entry {
         group: Vec::new(),
     };
     Entry {
-        kind: FileKind::File,
-        racy: false,
-        whole: true,
-        known: Known::All,
         mode: 0o640,
         owner: Arc::new(owner),
         mtime: FileTime::new(1_234_567_890, 123_456_789),
         ctime: FileTime::new(1_234_567_891, 0),
         inode: 1,
-        size_bytes: 0,
         content,
-        target: Vec::new(),
-        rdev: (0, 0),
-        names: None,
-        xattrs: Kept::None,
-        holes: Kept::None,
+        ..Entry::empty(FileKind::File)
     }
 }
 

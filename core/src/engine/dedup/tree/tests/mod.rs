@@ -92,22 +92,12 @@ pub fn read(memory: &Memory, root: &ChunkId) -> Result<Vec<(Path, Entry)>> {
 
 pub fn directory() -> Entry {
     Entry {
-        kind: FileKind::Directory,
-        racy: false,
-        whole: true,
-        known: Known::All,
         mode: 0o755,
         owner: Arc::new(Owner { uid: 1000, gid: 1000, user: b"ada".to_vec(), group: b"users".to_vec() }),
         mtime: FileTime::new(1_700_000_000, 5),
         ctime: FileTime::new(1_700_000_000, 7),
         inode: 9,
-        size_bytes: 0,
-        content: Content::None,
-        target: Vec::new(),
-        rdev: (0, 0),
-        names: None,
-        xattrs: Kept::None,
-        holes: Kept::None,
+        ..Entry::empty(FileKind::Directory)
     }
 }
 
