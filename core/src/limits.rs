@@ -285,6 +285,9 @@ pub const LOOKED_WAITING: usize = 48;
 /// Entries of one such batch.
 pub const LOOKED_ENTRIES: usize = 512;
 
+/// Threads that ask the system about entries, beside the one that lists directories.
+pub const LOOKERS: usize = 2;
+
 /// Pieces of work between the walk and the workers.
 pub const WORK_WAITING: usize = 2;
 

@@ -1,11 +1,11 @@
-//! The end of the walk that looks: lists directories and asks the system about every entry, ahead of the end that decides what
-//! to do with them ([`super::walk`]). Each of the two costs about as much, so that a backup without changes has two cores to run on. Where the
-//! tree is not in the system's cache it hints at what comes next ([`super::ahead`]).
+//! The end of the walk that looks: one thread lists directories, others ask the system about every entry, ahead of the end that
+//! decides what to do with them ([`super::walk`]), so that a backup without changes has several cores to run on. Where the tree is
+//! not in the system's cache the first hints at what comes next ([`super::ahead`]).
 
 use super::Common;
 use super::ahead::{Cold, Hint};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{LOOKED_ENTRIES, LOOKED_WAITING};
+use crate::limits::{LOOKED_ENTRIES, LOOKED_WAITING, LOOKERS};
 use crate::monitor::Monitor;
 use crate::pipe::{self, Hints, Receiver, Sender};
 use crate::time::FileTime;
@@ -44,7 +44,15 @@ pub(super) struct Looked {
     pub began: FileTime,
 }
 
-/// Walks the tree below `root` in a thread of its own, while `take` gets what is seen.
+/// What is to be looked at, in the order of the walk.
+enum Look {
+    /// What the walk itself has seen.
+    At(Seen),
+    /// Entries of a directory, with what it says that they are.
+    Into(Arc<Directory>, Vec<(Vec<u8>, FileKind)>),
+}
+
+/// Walks the tree below `root` in threads of its own, while `take` gets what is seen.
 ///
 /// # Errors
 /// Of the walk, and of `take`.
@@ -55,10 +63,25 @@ pub(super) fn look(
     hints: &Hints<Hint>,
     take: &mut dyn FnMut(Seen) -> Result<()>,
 ) -> Result<()> {
-    let clock = common.clock;
-    let produce = |seen: &mut Sender<Seen>| {
-        let mut looker = Looker { seen, clock, before: clock(), cold: &common.cold, hints };
-        walk::walk(root, options, common.monitor, &mut looker)
+    let Common { clock, cold, monitor, .. } = common;
+    let (clock, monitor) = (*clock, *monitor);
+    let produce = |looks: &mut Sender<Look>| {
+        let mut walker = Walker { looks, clock, before: clock(), cold, hints };
+        walk::walk(root, options, monitor, &mut walker)
+    };
+    let look = || {
+        Ok(|look| match look {
+            Look::At(seen) => Ok(seen),
+            Look::Into(directory, names) => {
+                monitor.check()?;
+                let looked = names.into_iter().map(|(name, kind)| {
+                    let began = clock();
+                    let metadata = directory.stat(&name);
+                    Looked { name, kind, metadata, began }
+                });
+                Ok(Seen::Entries(looked.collect()))
+            }
+        })
     };
     let consume = |seen: &mut Receiver<Seen>| {
         while let Some(seen) = seen.receive()? {
@@ -66,11 +89,11 @@ pub(super) fn look(
         }
         Ok(())
     };
-    pipe::run(LOOKED_WAITING, produce, consume).map(|_| ())
+    pipe::run_mapped(LOOKED_WAITING, LOOKERS, produce, look, consume).map(|_| ())
 }
 
-struct Looker<'l> {
-    seen: &'l mut Sender<Seen>,
+struct Walker<'l> {
+    looks: &'l mut Sender<Look>,
     clock: &'l (dyn Fn() -> FileTime + Sync),
     /// Before the walk asked about the directory that it hands out next.
     before: FileTime,
@@ -78,31 +101,28 @@ struct Looker<'l> {
     hints: &'l Hints<Hint>,
 }
 
-impl Visitor for Looker<'_> {
+impl Visitor for Walker<'_> {
     fn directory(&mut self, visit: &Visit<'_>, monitor: &dyn Monitor) -> Result<()> {
         let directory = Arc::new(visit.directory.duplicate()?);
         self.cold.look_ahead(&directory, visit.listing, self.hints);
-        self.seen.send(Seen::Directory {
+        self.looks.send(Look::At(Seen::Directory {
             path: visit.path.to_vec(),
-            directory,
+            directory: Arc::clone(&directory),
             metadata: visit.metadata.clone(),
             began: self.before,
             closed: visit.closed,
-        })?;
-        let mut entries = Vec::new();
+        }))?;
+        let mut names = Vec::new();
         for entry in visit.listing.iter().filter(|entry| entry.kind != Some(FileKind::Directory)) {
-            monitor.check()?;
-            let began = (self.clock)();
-            let metadata = visit.directory.stat(entry.name);
             // Every kind in a visit is resolved.
-            let kind = entry.kind.unwrap_or(FileKind::File);
-            entries.push(Looked { name: entry.name.to_vec(), kind, metadata, began });
-            if entries.len() == LOOKED_ENTRIES {
-                self.seen.send(Seen::Entries(std::mem::take(&mut entries)))?;
+            names.push((entry.name.to_vec(), entry.kind.unwrap_or(FileKind::File)));
+            if names.len() == LOOKED_ENTRIES {
+                monitor.check()?;
+                self.looks.send(Look::Into(Arc::clone(&directory), std::mem::take(&mut names)))?;
             }
         }
-        if !entries.is_empty() {
-            self.seen.send(Seen::Entries(entries))?;
+        if !names.is_empty() {
+            self.looks.send(Look::Into(directory, names))?;
         }
         self.before = (self.clock)();
         Ok(())
@@ -112,6 +132,6 @@ impl Visitor for Looker<'_> {
         if error.kind() == Kind::NotFound {
             return Ok(());
         }
-        self.seen.send(Seen::Unreadable { path: path.to_vec(), metadata: metadata.cloned() })
+        self.looks.send(Look::At(Seen::Unreadable { path: path.to_vec(), metadata: metadata.cloned() }))
     }
 }
