@@ -4,6 +4,7 @@ use super::{Agent, metadata, outcome};
 use crate::elsewhere::Server;
 use crate::elsewhere::servers;
 use crate::program::{Outcome, not_run};
+use icecore_testkit::ask::ask;
 use icecore_testkit::servers::free_port;
 use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
 use icecore_testkit::servers::keystone::Keystone;
@@ -139,10 +140,30 @@ fn swift_by_the_variables_of_a_login() {
         server.variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let secret = variables.iter().find(|(key, _)| *key == "OS_PASSWORD").unwrap().1;
     round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
+    // The containers of the account; what is in them the account itself counts, some time later.
+    let agent = Agent::new();
+    let mut command = agent.command(&["--action", "info", "-C", ""]);
+    command.envs(variables.iter().copied());
+    let containers = super::info::rows(&outcome(command).expect(0));
+    assert!(matches!(containers.as_slice(), [[name, ..]] if name == "freezer_backups"), "{containers:?}");
     // The project by its number, which the variables do not name.
     let keystone = server.running.iter().find_map(|running| running.downcast_ref::<Keystone>()).unwrap();
-    let (_, url) = keystone.token();
+    let (token, url) = keystone.token();
     let project = url.rsplit_once("AUTH_").unwrap().1;
+    // Segments are as long as is said, in whole MiB: three and a bit make four.
+    agent.place.write(&[("a", "one")]);
+    let content = icecore_testkit::random::Random::new(5).bytes((3 << 20) + 5);
+    fs::write(agent.place.source().join("random"), content).unwrap();
+    let mut command =
+        agent.command(&["-C", "segmented", "-F", "source", "-N", "n", "--max-segment-size", "1000000"]);
+    command.envs(variables.iter().copied());
+    outcome(command).expect(0);
+    let (server, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
+    let listed =
+        ask(port, "GET", &format!("/{path}/segmented"), &[("x-auth-token", &token)], b"").well().text();
+    let segments = listed.lines().filter(|name| name.contains("/segments/")).count();
+    assert_eq!(segments, 4, "{listed}");
     let login: Vec<(&str, &str)> =
         variables.iter().copied().filter(|(name, _)| !name.contains("PROJECT")).collect();
     let more = ["-C", "freezer_backups/some/where", "--os-identity-api-version", "3", "--action", "info"];
