@@ -243,6 +243,7 @@ fn a_snapshot_that_a_killed_run_left_is_named_by_the_next() {
     let named = disk.backup(&["--lvm-snapname", &snapshot]).expect(1).stderr;
     assert!(named.contains("already") && named.matches(&remove).count() == 2, "{named}");
     system(&["lvremove", "--force", &format!("{GROUP}/{snapshot}")]);
+    fs::remove_dir(disk.folder()).unwrap();
     let said = disk.backup(&[]).expect(0).stderr;
     assert!(!said.contains("lvremove"), "{said}");
     disk.nothing_is_left();

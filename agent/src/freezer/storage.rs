@@ -324,7 +324,7 @@ mod tests {
                 &[("storage", "ssh"), ("container", ""), ("ssh-host", "h")][..],
                 "sftp://h:22/~/?host-key=accept-new",
             ),
-            (&[("storage", "ftp"), ("container", ""), ("ftp-host", "h")], "ftp://h:21/~/"),
+            (&[("storage", "ftp"), ("container", ""), ("ftp-host", "h")], "ftp://h/~/"),
             (
                 &[("storage", "s3"), ("container", ""), ("endpoint", "http://h:1")],
                 "s3://?endpoint=http://h:1",
