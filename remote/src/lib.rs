@@ -41,6 +41,9 @@ pub enum Intent {
     Create,
 }
 
+/// Lists the containers of an account.
+pub type List = fn(&Address, &Access) -> Result<Vec<Holding>>;
+
 /// One kind of storage.
 pub struct Driver {
     /// What addresses begin with, before `:`.
@@ -52,7 +55,7 @@ pub struct Driver {
     /// Connects. The driver has shown that server, credentials and place are right before it returns, but for [`Intent::Use`].
     pub open: fn(&Address, &Access, Intent) -> Result<Arc<dyn Storage>>,
     /// Lists what an address without a container or bucket has of them; `None` where there is no such list.
-    pub holdings: Option<fn(&Address, &Access) -> Result<Vec<Holding>>>,
+    pub holdings: Option<List>,
 }
 
 /// A container or bucket of an account.

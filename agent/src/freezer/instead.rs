@@ -91,7 +91,7 @@ pub fn option(option: &Opt, from: &str) -> Error {
 
 fn of_option(name: &str) -> Option<&'static Missing> {
     let is_of = |known: &&str| if known.ends_with('-') { name.starts_with(*known) } else { name == *known };
-    MISSING.iter().find(|missing| missing.options.iter().any(|known| is_of(&known)))
+    MISSING.iter().find(|missing| missing.options.iter().any(is_of))
 }
 
 #[cfg(test)]
