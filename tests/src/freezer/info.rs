@@ -52,7 +52,16 @@ fn all_containers_are_those_of_the_folder_where_the_agent_was_started() {
         let count = everything(&agent.place.path().join(name)).len().to_string();
         (name.to_owned(), count)
     });
-    assert_eq!(info().into_iter().map(|[name, _, count]| (name, count)).collect::<Vec<_>>(), expected);
+    let counted =
+        |rows: Vec<[String; 3]>| rows.into_iter().map(|[name, _, count]| (name, count)).collect::<Vec<_>>();
+    assert_eq!(counted(info()), expected);
+    // One that nobody can look into has a row all the same, is named, and fails the run.
+    fs::create_dir(agent.place.path().join("broken")).unwrap();
+    fs::write(agent.place.path().join("broken/icecore"), "nonsense").unwrap();
+    let said = agent.run(&["--action", "info", "--storage", "local", "-C", ""]).expect(1);
+    assert!(said.stderr.contains("broken") && said.stderr.contains("1 container"), "{said:?}");
+    let broken = [("broken".to_owned(), "?".to_owned())];
+    assert_eq!(counted(rows(&said)), [&broken[..], &expected].concat());
 }
 
 #[test]
