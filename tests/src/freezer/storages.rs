@@ -140,16 +140,32 @@ fn swift_by_the_variables_of_a_login() {
         server.variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let secret = variables.iter().find(|(key, _)| *key == "OS_PASSWORD").unwrap().1;
     round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
-    // The containers of the account; what is in them the account itself counts, some time later.
-    let agent = Agent::new();
-    let mut command = agent.command(&["--action", "info", "-C", ""]);
-    command.envs(variables.iter().copied());
-    let containers = super::info::rows(&outcome(command).expect(0));
-    assert!(matches!(containers.as_slice(), [[name, ..]] if name == "freezer_backups"), "{containers:?}");
     // The project by its number, which the variables do not name.
     let keystone = server.running.iter().find_map(|running| running.downcast_ref::<Keystone>()).unwrap();
     let (token, url) = keystone.token();
     let project = url.rsplit_once("AUTH_").unwrap().1;
+    let (server, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
+    // The containers of the account; what is in them the account itself counts, some time later.
+    let agent = Agent::new();
+    let containers = || {
+        let mut command = agent.command(&["--action", "info", "-C", ""]);
+        command.envs(variables.iter().copied());
+        super::info::rows(&outcome(command).expect(0))
+    };
+    // An account that was busy has not heard of a container: it is told again.
+    let again = |_: &usize| {
+        let is_there = !containers().is_empty();
+        if !is_there {
+            let said =
+                ask(port, "PUT", &format!("/{path}/freezer_backups"), &[("x-auth-token", &token)], b"");
+            assert!(said.status < 300, "{said:?}");
+        }
+        !is_there
+    };
+    let tries = (0..10).take_while(again).count();
+    let listed = containers();
+    assert!(matches!(listed.as_slice(), [[name, ..]] if name == "freezer_backups"), "{tries}: {listed:?}");
     // Segments are as long as is said, in whole MiB: three and a bit make four.
     agent.place.write(&[("a", "one")]);
     let content = icecore_testkit::random::Random::new(5).bytes((3 << 20) + 5);
@@ -158,8 +174,6 @@ fn swift_by_the_variables_of_a_login() {
     let mut command = agent.command(&[&words[..], &["--max-segment-size", "1000000"]].concat());
     command.envs(variables.iter().copied());
     let time = metadata(&outcome(command).expect(0))["time_stamp"].as_i64().unwrap();
-    let (server, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
     // Each is asked for: a list may not have them yet.
     let status = |number: usize| {
         let segment = format!("/{path}/segmented/data/tar/h_n/{time}/0_{time}/segments/{number:08}");
