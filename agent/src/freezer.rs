@@ -12,6 +12,7 @@ mod dates;
 mod files;
 mod help;
 mod info;
+mod instead;
 mod line;
 mod options;
 mod pipeline;
@@ -22,6 +23,7 @@ mod storage;
 mod values;
 
 use crate::cli::{Context, Global};
+use crate::location::Place;
 use crate::mirror::Mirrors;
 use crate::mode::MODES;
 use crate::profile::Environment;
@@ -173,26 +175,15 @@ fn engine(values: &Values) -> Result<&'static str> {
         Some("tar") => Ok("tar"),
         // On a storage both of Freezer's are called so. What they have stored is restored; what is made is Icecore's own.
         Some("rsync" | "rsyncv2") => Ok(rsync::NAME),
-        other => {
-            let name = other.unwrap_or_default();
-            Err(Error::new(Kind::Unsupported, "not in this version:").on(format!("--engine {name}")))
-        }
+        other => Err(instead::engine(other.unwrap_or_default())),
     }
 }
 
 /// The mode that is asked for, if this program has it.
 fn mode(values: &Values) -> Result<&'static str> {
     let wanted = values.text("mode").unwrap_or_default();
-    let found = MODES.iter().map(|mode| mode.name()).find(|name| *name == wanted);
-    found.ok_or_else(|| {
-        let error = Error::new(Kind::Unsupported, "not in this version:").on(format!("--mode {wanted}"));
-        match wanted.as_str() {
-            "mongo" => error.hint(
-                "back up what mongodump prints: icecore backup --stdin-from-command -- mongodump --archive",
-            ),
-            _ => error,
-        }
-    })
+    let modes = MODES.map(|mode| mode.name());
+    modes.into_iter().find(|name| *name == wanted).ok_or_else(|| instead::mode(&wanted, &modes))
 }
 
 /// Opens the log: the file that is named, or that of Freezer's agent. Without one it goes on, and says so.
@@ -257,7 +248,11 @@ fn use_proxy(values: &Values) -> Result<()> {
 impl Session<'_> {
     /// The words of a verb, with how its storage is used.
     fn verb(&self, verb: &str) -> Result<Vec<OsString>> {
-        let places = storage::places(self.values, self.job)?;
+        self.verb_at(verb, &storage::places(self.values, self.job)?)
+    }
+
+    /// The same, of other places.
+    fn verb_at(&self, verb: &str, places: &[Place]) -> Result<Vec<OsString>> {
         let mut words: Vec<OsString> = vec!["icecore".into(), verb.into()];
         words.extend(places.iter().map(|place| format!("--repository={}", place.location).into()));
         if let Some(seconds) = self.values.whole("timeout") {
@@ -302,6 +297,34 @@ mod tests {
             let typed = typed(line);
             let found = words(&typed).map(|words| words.join(OsStr::new(" ")));
             assert_eq!(found.as_deref(), expected.map(OsStr::new), "{line}");
+        }
+    }
+
+    #[test]
+    fn limits_and_patience_are_those_of_the_storage() {
+        let words = |said: &[(&str, &str)]| -> Result<Vec<String>> {
+            let mut values = Values::default();
+            for (name, text) in said.iter().chain(&[("storage", "local"), ("container", "/c")]) {
+                values.say(options::by_name(name).unwrap(), (*text).to_owned(), Source::Line)?;
+            }
+            let global = Global { json: false, quiet: false, config: None };
+            let context = Context {
+                global: &global,
+                stop: std::sync::Arc::default(),
+                environment: Environment::default(),
+                mirrors: Mirrors::default(),
+            };
+            let session = Session { context: &context, values: &values, job: &Job::default() };
+            Ok(session.verb("backup")?.into_iter().skip(2).map(|word| word.into_string().unwrap()).collect())
+        };
+        assert_eq!(words(&[]).unwrap(), ["--repository=/c", "--timeout=120"]);
+        let said = [("timeout", "7"), ("upload-limit", "10K"), ("download-limit", "1 M")];
+        let expected =
+            ["--repository=/c", "--timeout=7", "--limit-upload=10240B", "--limit-download=1048576B"];
+        assert_eq!(words(&said).unwrap(), expected);
+        assert_eq!(words(&[("upload-limit", "-1")]).unwrap(), ["--repository=/c", "--timeout=120"]);
+        for wrong in ["0", "-1", "99999999999"] {
+            assert!(words(&[("timeout", wrong)]).unwrap_err().to_string().contains("--timeout"), "{wrong}");
         }
     }
 }

@@ -241,6 +241,14 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
     }
 }
 
+/// Says what failed too, beside what the command comes to, and what to do.
+pub fn besides(error: &Error) {
+    warning(&format!("icecore: {error}"));
+    if let Some(hint) = error.advice() {
+        warning(&format!("  {hint}"));
+    }
+}
+
 fn may_pass(error: &Error) -> bool {
     error.retry() == icecore::error::Retry::Later
 }

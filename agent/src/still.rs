@@ -130,8 +130,7 @@ pub fn settled<T>(outcome: Result<T>, ended: Result<()>) -> Result<(T, Option<Er
         Ok(done) => Ok((done, ended.err())),
         Err(error) => {
             if let Err(left) = ended {
-                let advice = left.advice().map(|advice| format!("\n  {advice}")).unwrap_or_default();
-                output::warning(&format!("icecore: {left}{advice}"));
+                output::besides(&left);
             }
             Err(error)
         }

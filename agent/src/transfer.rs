@@ -8,7 +8,7 @@ use icecore::storage::Storage;
 use icecore::storage::circuit::{Circuit, Fuse};
 use icecore::storage::retry::{Patience, Policy, Retry};
 use icecore::storage::throttle::{Clock, Rates, Schedule, Throttle};
-use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
+use icecore_remote::{Access, Address, Holding, Intent, Secret, Timeouts};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +60,16 @@ impl TransferArguments {
         let tried_again = Retry::new(self.throttled(context, storage), patience);
         // Many workers would each try in vain what is down.
         Ok(Arc::new(Circuit::new(Arc::new(tried_again), Fuse::default(), clock(context))))
+    }
+
+    /// The containers or buckets of the account at an address that names none; `None` where a storage has no list of them.
+    ///
+    /// # Errors
+    /// As [`icecore_remote::holdings`].
+    pub fn holdings(&self, context: &Context<'_>, address: &Address) -> Result<Option<Vec<Holding>>> {
+        let access = self.access(context);
+        let patience = access.patience.clone();
+        patience.retrying(&address.to_string(), |_| icecore_remote::holdings(address, &access))
     }
 
     /// A storage that is used no faster than was asked for.

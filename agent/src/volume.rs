@@ -1,9 +1,10 @@
 //! Snapshots of volumes: a file system as it stood in one moment, read in place of the one that goes on.
 //!
 //! A kind of volume a file. Invariant: what is taken is removed again, however the run ends; what cannot be removed is named, with the
-//! commands that remove it.
+//! commands that remove it; and what a run has left that was killed is named by the next one.
 
 mod command;
+mod left;
 mod lvm;
 mod mounts;
 

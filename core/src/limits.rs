@@ -577,6 +577,9 @@ pub const LINKS_ON_A_WAY: usize = 40;
 /// Directories that a backup enters by symbolic links. Links between a few directories lead to more paths than can be walked.
 pub const FOLLOWED_DIRECTORIES: u64 = 1 << 20;
 
+/// Containers or buckets of one account: more than any service gives.
+pub const CONTAINERS: usize = 1 << 20;
+
 const _: () = assert!(AGE_WORK_FACTOR <= AGE_WORK_FACTOR_MAX && LOCKED_KEY_BYTES < AGE_HEADER_BYTES);
 // A recipient of OpenSSH with a key of 4096 bits takes some 750 bytes.
 const _: () = assert!(AGE_RECIPIENTS * 1000 < AGE_HEADER_BYTES);

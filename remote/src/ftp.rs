@@ -39,6 +39,7 @@ pub const DRIVER: Driver = Driver {
     form: "ftps://[user@]host[:port]/path",
     about: "a folder on an FTP server, encrypted (ftps, ftpes) or in clear (ftp)",
     open,
+    holdings: None,
 };
 
 /// Reads whose ends are remembered, to see who reads on.

@@ -25,6 +25,7 @@ pub use access::{Access, Secret, Timeouts};
 pub use address::Address;
 
 use icecore::error::{Error, Result};
+use icecore::limits::CONTAINERS;
 use icecore::storage::Storage;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub enum Intent {
     Create,
 }
 
+/// Lists the containers of an account.
+pub type List = fn(&Address, &Access) -> Result<Vec<Holding>>;
+
 /// One kind of storage.
 pub struct Driver {
     /// What addresses begin with, before `:`.
@@ -50,6 +54,26 @@ pub struct Driver {
     pub about: &'static str,
     /// Connects. The driver has shown that server, credentials and place are right before it returns, but for [`Intent::Use`].
     pub open: fn(&Address, &Access, Intent) -> Result<Arc<dyn Storage>>,
+    /// Lists what an address without a container or bucket has of them; `None` where there is no such list.
+    pub holdings: Option<List>,
+}
+
+/// A container or bucket of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// What it is called.
+    pub name: String,
+    /// How much is in it, where the list says that.
+    pub content: Option<Content>,
+}
+
+/// How much is in a container, as its server counts: parts of long objects, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// How many objects.
+    pub objects: u64,
+    /// How long they are together.
+    pub bytes: u64,
 }
 
 /// All of them.
@@ -73,6 +97,25 @@ pub fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dy
     let storage = (driver.open)(address, &access, intent)
         .map_err(|error| error.while_doing("cannot open", address.to_string()))?;
     Ok(Arc::new(named::Named::new(storage)))
+}
+
+/// The containers or buckets of the account at an address that names none; `None` where a storage has no list of them.
+///
+/// # Errors
+/// As [`open`]; `Limit` for more of them than anybody has.
+pub fn holdings(address: &Address, access: &Access) -> Result<Option<Vec<Holding>>> {
+    let driver = driver(address.scheme()).ok_or_else(|| unknown(address))?;
+    let listed = driver.holdings.map(|list| list(address, access)).transpose();
+    listed.map_err(|error| error.while_doing("cannot list what is at", address.to_string()))
+}
+
+/// Puts a page of a list behind those before it.
+fn add(all: &mut Vec<Holding>, page: Vec<Holding>) -> Result<()> {
+    all.extend(page);
+    match all.len() > CONTAINERS {
+        true => Err(Error::new(icecore::Kind::Limit, "more containers than").on(CONTAINERS.to_string())),
+        false => Ok(()),
+    }
 }
 
 fn unknown(address: &Address) -> Error {

@@ -33,6 +33,7 @@ pub const DRIVER: Driver = Driver {
     form: "rclone:REMOTE:PATH",
     about: "whatever rclone is configured for",
     open,
+    holdings: None,
 };
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {

@@ -20,7 +20,7 @@ mod upload;
 
 use crate::access::Access;
 use crate::address::Address;
-use crate::{Driver, Intent};
+use crate::{Driver, Holding, Intent};
 use answer::{Key, Row, shown};
 use bytes::Bytes;
 use condition::Condition;
@@ -44,6 +44,7 @@ pub const DRIVER: Driver = Driver {
     form: "s3://BUCKET/PREFIX?endpoint=URL&region=NAME",
     about: "Amazon S3, and servers that speak it (Ceph, MinIO, Garage, Swift …)",
     open,
+    holdings: Some(holdings),
 };
 
 /// The last byte that is asked for: far behind every object, and a number that every server can count to.
@@ -56,11 +57,7 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let asked = place::profile(address)?;
     let profile = Profile::load(access, asked)?;
     let place = Place::new(address, access, &profile)?;
-    let certificates = access.text("AWS_CA_BUNDLE").or_else(|| profile.certificates().map(str::to_owned));
-    let connect = |place: Place| {
-        let source = Source::new(access, &profile, asked.is_some(), &place.region)?;
-        Client::new(access, place, source, certificates.as_ref().map(PathBuf::from).as_deref())
-    };
+    let connect = |place: Place| connect(access, &profile, asked, place);
     let mut client = connect(place.clone())?;
     // Who has to ask for the region cannot go on before.
     let is_put_off = intent == Intent::Use && (place.region_is_given || !place.is_aws());
@@ -88,6 +85,38 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         }
     }
     Ok(storage(client, address, access))
+}
+
+fn connect(access: &Access, profile: &Profile, asked: Option<&str>, place: Place) -> Result<Client> {
+    let certificates = access.text("AWS_CA_BUNDLE").or_else(|| profile.certificates().map(str::to_owned));
+    let source = Source::new(access, profile, asked.is_some(), &place.region)?;
+    Client::new(access, place, source, certificates.map(PathBuf::from).as_deref())
+}
+
+/// The buckets that the owner of the keys has.
+fn holdings(address: &Address, access: &Access) -> Result<Vec<Holding>> {
+    let asked = place::profile(address)?;
+    let profile = Profile::load(access, asked)?;
+    let client = connect(access, &profile, asked, Place::of_server(address, access, &profile)?)?;
+    let mut all = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let request = Request::new(Method::GET, None);
+        let request = match &token {
+            Some(token) => request.query("continuation-token", token),
+            None => request,
+        };
+        let page = answer::buckets(&client.ask(&request)?.success()?.body)?;
+        if page.next.is_some() && page.next == token {
+            return Err(unexpected("the server gives the same page of a list twice"));
+        }
+        let page_of = |name| Holding { name, content: None };
+        crate::add(&mut all, page.names.into_iter().map(page_of).collect())?;
+        match page.next {
+            Some(next) => token = Some(next),
+            None => return Ok(all),
+        }
+    }
 }
 
 fn storage(client: Client, address: &Address, access: &Access) -> Arc<dyn Storage> {

@@ -45,6 +45,7 @@ pub const DRIVER: Driver = Driver {
     form: "sftp://[USER@]HOST[:PORT]/FOLDER",
     about: "a folder of a server with SSH",
     open,
+    holdings: None,
 };
 
 /// What the storage and its writers share.

@@ -8,6 +8,7 @@
 mod account;
 mod clouds;
 mod container;
+mod containers;
 mod creation;
 mod keystone;
 mod listing;
@@ -22,7 +23,7 @@ mod tempauth;
 use crate::access::Access;
 use crate::address::Address;
 use crate::http::failed;
-use crate::{Driver, Intent};
+use crate::{Driver, Holding, Intent};
 use account::{Account, Call};
 use bytes::Bytes;
 use container::{Container, run};
@@ -48,6 +49,7 @@ pub const DRIVER: Driver = Driver {
     form: "swift://CONTAINER[/PREFIX]",
     about: "OpenStack Swift; the account is taken from OS_ variables, clouds.yaml or ST_ variables",
     open,
+    holdings: Some(holdings),
 };
 
 struct Swift {
@@ -56,24 +58,14 @@ struct Swift {
 }
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
-    let [cloud, region, interface, segment] =
-        address.options(["cloud", "region", "interface", "segment-size"])?;
-    if address.user().is_some() || address.password().is_some() || address.port().is_some() {
-        let error = Error::new(Kind::Invalid, "an address of Swift has no user, password or port");
-        return Err(error.hint("they are taken from OS_ variables, clouds.yaml or ST_ variables"));
-    }
     let place = Place::new(address.host()?, address.prefix())?;
+    let (settings, segment) = login_of(address, access)?;
     let segment_bytes = segment.map_or(Ok(SEGMENT_BYTES), segment_bytes)?;
-    let settings = Settings::gather(Asked { cloud, region, interface }, access)?;
     let http = settings.client(access)?;
     let login_is_safe = settings.credentials.place().starts_with("https:");
     let container = run(async {
         let account = Account::login(http, settings).await?;
-        if account.url().await.scheme() == "http" && login_is_safe {
-            (access.warn)(
-                "the login was encrypted, but the account is not: what is sent there can be read on the way",
-            );
-        }
+        warn_if_bare(&account, login_is_safe, access).await;
         reach(&account, &place, intent).await?;
         let info = account.info().await?;
         Ok(Container {
@@ -97,6 +89,38 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
         return Err(error.hint("set ?segment-size= in the address, in MiB"));
     }
     Ok(Arc::new(Swift { container: Arc::new(container), label: address.to_string() }))
+}
+
+/// Where the account is and how to log in, and how long segments are to be.
+fn login_of<'a>(address: &'a Address, access: &Access) -> Result<(Settings, Option<&'a str>)> {
+    let [cloud, region, interface, segment] =
+        address.options(["cloud", "region", "interface", "segment-size"])?;
+    if address.user().is_some() || address.password().is_some() || address.port().is_some() {
+        let error = Error::new(Kind::Invalid, "an address of Swift has no user, password or port");
+        return Err(error.hint("they are taken from OS_ variables, clouds.yaml or ST_ variables"));
+    }
+    Ok((Settings::gather(Asked { cloud, region, interface }, access)?, segment))
+}
+
+/// Says that what is sent to the account can be read, although the login could not be.
+async fn warn_if_bare(account: &Account, login_is_safe: bool, access: &Access) {
+    if account.url().await.scheme() == "http" && login_is_safe {
+        (access.warn)(
+            "the login was encrypted, but the account is not: what is sent there can be read on the way",
+        );
+    }
+}
+
+/// The containers of the account.
+fn holdings(address: &Address, access: &Access) -> Result<Vec<Holding>> {
+    let (settings, _) = login_of(address, access)?;
+    let http = settings.client(access)?;
+    let login_is_safe = settings.credentials.place().starts_with("https:");
+    run(async {
+        let account = Account::login(http, settings).await?;
+        warn_if_bare(&account, login_is_safe, access).await;
+        containers::all(&account).await
+    })
 }
 
 fn segment_bytes(text: &str) -> Result<usize> {

@@ -38,6 +38,7 @@ pub const DRIVER: Driver = Driver {
     form: "webdavs://[USER@]HOST[:PORT]/PATH",
     about: "a folder on a WebDAV server (webdav:// without TLS)",
     open,
+    holdings: None,
 };
 
 fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {

@@ -5,6 +5,8 @@ mod beside;
 mod corpus;
 mod defects;
 mod encrypted_rsync;
+mod info;
+mod options;
 mod rows;
 mod said;
 mod storages;

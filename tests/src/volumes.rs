@@ -219,6 +219,38 @@ fn snapshots_are_removed_however_it_ends() {
 
 #[test]
 #[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
+fn a_snapshot_that_a_killed_run_left_is_named_by_the_next() {
+    let disk = Disk::new("ext4", "a volume");
+    let mut running = disk.held(&[]);
+    // One that is in use is no matter; its folder is.
+    let second = disk.backup(&[]).expect(2);
+    assert!(second.stderr.contains("not empty") && !second.stderr.contains("lvremove"), "{second:?}");
+    running.signal(Signal::KILL);
+    while !running.has_ended() {
+        std::thread::yield_now();
+    }
+    let snapshot = volumes().into_iter().find(|name| name.starts_with("icecore_")).unwrap();
+    let said = disk.backup(&[]).expect(2).stderr;
+    let (unmount, remove) =
+        (format!("umount {}", disk.folder().display()), format!("lvremove --force {GROUP}/{snapshot}"));
+    assert!(said.contains(&format!("{unmount}; {remove}")), "{said}");
+    // It is a warning, and no more.
+    system(&["umount", disk.folder().to_str().unwrap()]);
+    let said = disk.backup(&[]).expect(0).stderr;
+    assert!(said.contains(&remove) && !said.contains("umount"), "{said}");
+    assert_eq!(volumes().len(), 2);
+    // A name that the user gives is his.
+    let named = disk.backup(&["--lvm-snapname", &snapshot]).expect(1).stderr;
+    assert!(named.contains("already") && named.matches(&remove).count() == 2, "{named}");
+    system(&["lvremove", "--force", &format!("{GROUP}/{snapshot}")]);
+    fs::remove_dir(disk.folder()).unwrap();
+    let said = disk.backup(&[]).expect(0).stderr;
+    assert!(!said.contains("lvremove"), "{said}");
+    disk.nothing_is_left();
+}
+
+#[test]
+#[ignore = "needs a kernel with the device mapper: testkit/servers/vm"]
 fn what_a_snapshot_would_not_hold_is_refused() {
     let disk = Disk::new("ext4", "a volume");
     let refused = |more: &[&str], status: i32, word: &str| {
@@ -293,17 +325,26 @@ fn freezers_agent_takes_them_as_its_options_say() {
         ];
         disk.place.program.run(&[&words[..], more].concat())
     };
+    // Of what a file says one percent sign is enough.
+    let job = disk.place.path().join("job");
+    let text = format!(
+        "[job]\npath_to_backup = {}\nsnapshot = True\nlvm_snapsize = 20%FREE\nlvm_snapname = freezer-snap\nlvm_snap_perm = rw\n\
+         lvm_srcvol = /dev/{GROUP}/data-1\nlvm_volgroup = {GROUP}\n",
+        source.display()
+    );
+    fs::write(&job, text).unwrap();
+    let job = job.to_str().unwrap();
+    for (option, word) in
+        [("--lvm-volgroup", "other"), ("--lvm-srcvol", "/dev/vda"), ("--lvm-snapname", "data-1")]
+    {
+        let said = words(&["--config", job, option, word]).expect(1).stderr;
+        assert!(said.contains("data-1"), "{option}: {said}");
+    }
     let done = words(&[
-        "--path-to-backup",
-        source.to_str().unwrap(),
-        "--snapshot",
-        "True",
-        "--lvm-snapsize",
-        "20%FREE",
+        "--config",
+        job,
         "--lvm-dirmount",
         folder.to_str().unwrap(),
-        "--lvm-snapname",
-        "freezer-snap",
         "--consistency-check",
         "--metadata-out",
         "-",

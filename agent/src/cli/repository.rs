@@ -19,7 +19,7 @@ use icecore::select::Filter;
 use icecore::storage::Storage;
 use icecore::storage::mirror::Target;
 use icecore::time::Timestamp;
-use icecore_remote::Intent;
+use icecore_remote::{Holding, Intent};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -149,13 +149,7 @@ impl RepositoryArguments {
     /// Opens the one place, or joins the several.
     fn connect(&self, context: &Context<'_>, intent: Intent) -> Result<Arc<dyn Storage>> {
         let places = self.places()?;
-        let open = |place: &Place| match &place.environment {
-            Some(environment) => {
-                let context = Context { environment: Arc::clone(environment), ..context.without_profile() };
-                place.location.open(&context, &self.transfer, intent)
-            }
-            None => place.location.open(context, &self.transfer, intent),
-        };
+        let open = |place: &Place| place.location.open(&of_place(context, place), &self.transfer, intent);
         if let [place] = places.as_slice() {
             if let Some(count) = self.min_copies.filter(|count| *count > 1) {
                 return Err(Error::invalid("one place cannot hold so many copies:", count.to_string())
@@ -172,6 +166,18 @@ impl RepositoryArguments {
             targets.push(Target { label, storage: open(&place) });
         }
         context.mirrors.join(targets, self.min_copies, transfer::clock(context))
+    }
+
+    /// The containers or buckets of each account that the places name none in; `None` for one that has no list of them.
+    ///
+    /// # Errors
+    /// As the storage has it.
+    pub fn holdings(&self, context: &Context<'_>) -> Result<Vec<Option<Vec<Holding>>>> {
+        let of = |place: &Place| match &place.location {
+            Location::Remote(address) => self.transfer.holdings(&of_place(context, place), address),
+            Location::Folder(_) => Ok(None),
+        };
+        self.places()?.iter().map(of).collect()
     }
 
     fn places(&self) -> Result<Vec<Place>> {
@@ -318,4 +324,10 @@ impl RepositoryArguments {
             error
         }
     }
+}
+
+/// What the storage at a place finds around it: an environment of its own, where the place has one.
+fn of_place<'a>(context: &'a Context<'a>, place: &Place) -> Context<'a> {
+    let environment = place.environment.as_ref().unwrap_or(&context.environment);
+    Context { environment: Arc::clone(environment), ..context.without_profile() }
 }

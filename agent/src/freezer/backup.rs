@@ -322,6 +322,54 @@ mod tests {
         }
     }
 
+    fn still(said: &[(&str, &str)]) -> Vec<String> {
+        let mut values = Values::default();
+        for (name, text) in said {
+            values.say(options::by_name(name).unwrap(), (*text).to_owned(), Source::Line).unwrap();
+        }
+        let words = standing_still(&values).unwrap();
+        words.into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_in_memory_is_written_first_unless_that_is_turned_off() {
+        assert_eq!(still(&[]), ["--mode=fs"]);
+        assert!(still(&[("sync", "false")]).is_empty());
+        let mysql = ["--mode=mysql", "--mysql-conf=/conf", "--lock-timeout=7"];
+        let said = [("sync", "false"), ("mode", "mysql"), ("mysql-conf", "/conf"), ("timeout", "7")];
+        assert_eq!(still(&said), mysql);
+    }
+
+    #[test]
+    fn a_snapshot_is_taken_as_the_options_of_lvm_say() {
+        let without = [("lvm-srcvol", "/dev/vg/data"), ("lvm-snapsize", "5G"), ("snapshot", "")];
+        assert_eq!(still(&without), ["--mode=fs"]);
+        assert_eq!(
+            still(&[("snapshot", "any word")]),
+            ["--mode=fs", "--snapshot=lvm", "--lvm-snapsize=1G", "--lvm-snap-perm=ro"]
+        );
+        let all = [
+            ("snapshot", "True"),
+            ("lvm-srcvol", "/dev/vg/data"),
+            ("lvm-volgroup", "vg"),
+            ("lvm-snapname", "snap"),
+            ("lvm-snapsize", "80%FREE"),
+            ("lvm-snap-perm", "rw"),
+            ("lvm-dirmount", "/mnt/x y"),
+        ];
+        let expected = [
+            "--mode=fs",
+            "--snapshot=lvm",
+            "--lvm-srcvol=/dev/vg/data",
+            "--lvm-volgroup=vg",
+            "--lvm-snapname=snap",
+            "--lvm-snapsize=80%FREE",
+            "--lvm-snap-perm=rw",
+            "--lvm-dirmount=/mnt/x y",
+        ];
+        assert_eq!(still(&all), expected);
+    }
+
     #[test]
     fn a_login_is_no_part_of_what_is_told_of_a_proxy() {
         assert_eq!(without_login("http://me:secret@proxy:3128/"), "http://proxy:3128/");

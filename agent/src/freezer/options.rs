@@ -122,7 +122,6 @@ pub const ACTIONS: &[&str] = &["backup", "restore", "info", "admin", "exec"];
 pub const STORAGES: &[&str] = &["local", "swift", "ssh", "s3", "ftp", "ftps"];
 
 const ELSEWHERE: &str = "messages go to the file of --log-file alone";
-const NOT_NOVA: &str = "backups of instances, images and volumes";
 
 /// All of them.
 pub const OPTIONS: &[Opt] = &[
@@ -228,12 +227,6 @@ pub const OPTIONS: &[Opt] = &[
     switch("watch-log-file", "Follow a log that is moved", Nothing("the log is opened once a run")).or("false"),
 ];
 
-/// What an option that is not in this version is for, in the message that says so.
-pub fn is_of_openstack(option: &Opt) -> Option<&'static str> {
-    let heads = ["cinder", "glance", "nova"];
-    heads.iter().any(|head| option.name.starts_with(head)).then_some(NOT_NOVA)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,7 +283,7 @@ mod tests {
             Effect::Works => "works".to_owned(),
             Effect::Better(how) => format!("works better: {how}"),
             Effect::Nothing(why) => format!("accepted without effect: {why}"),
-            Effect::NotYet => "not in this version: an error".to_owned(),
+            Effect::NotYet => "not in this version: an error that says what to do instead".to_owned(),
             Effect::OnlyWith(other @ ("mode" | "engine")) => {
                 format!("accepted; means something only with a `--{other}` that is not in this version")
             }

@@ -48,6 +48,29 @@ fn place(values: &Values, all: &Values, osrc: Option<&Path>) -> Result<Place> {
     let container = values
         .text("container")
         .ok_or_else(|| Error::invalid("no --container says where the backups are", ""))?;
+    place_called(values, all, osrc, &container)
+}
+
+/// Where containers are, when the options name none: nothing when they do, or a job has storages.
+///
+/// # Errors
+/// As [`places`].
+pub fn above(values: &Values, job: &Job) -> Result<Option<Place>> {
+    match job.storages.is_empty() && values.text("container").is_none() {
+        true => place_called(values, values, job.osrc.as_deref(), "").map(Some),
+        false => Ok(None),
+    }
+}
+
+/// A container there, by its name.
+///
+/// # Errors
+/// As [`places`].
+pub fn within(values: &Values, job: &Job, name: &str) -> Result<Place> {
+    place_called(values, values, job.osrc.as_deref(), name)
+}
+
+fn place_called(values: &Values, all: &Values, osrc: Option<&Path>, container: &str) -> Result<Place> {
     let kind = values.text("storage").unwrap_or_default();
     let mut environment = BTreeMap::new();
     let mut put = |name: &str, value: Option<String>| {
@@ -56,18 +79,16 @@ fn place(values: &Values, all: &Values, osrc: Option<&Path>) -> Result<Place> {
     let password = |option: &str| values.text(option).map(Some);
     let address = match kind.as_str() {
         "local" => {
-            return Ok(Place {
-                location: Location::Folder(absolute(&expanded(&container))?),
-                environment: None,
-            });
+            let folder = if container.is_empty() { "." } else { container };
+            return Ok(Place { location: Location::Folder(absolute(&expanded(folder))?), environment: None });
         }
         "ssh" => {
             password("ssh-password").into_iter().for_each(|password| put(PASSWORD, password));
-            ssh(values, &container)?
+            ssh(values, container)?
         }
         "ftp" | "ftps" => {
             password("ftp-password").into_iter().for_each(|password| put(PASSWORD, password));
-            ftp(values, &kind, &container)?
+            ftp(values, &kind, container)?
         }
         "s3" => {
             let key = |option: &str, variable: &str| values.text(option).or_else(|| variable_of(variable));
@@ -79,7 +100,7 @@ fn place(values: &Values, all: &Values, osrc: Option<&Path>) -> Result<Place> {
                 // It would be that of other keys.
                 put("AWS_SESSION_TOKEN", None);
             }
-            s3(&container, key("endpoint", "ENDPOINT").as_deref())
+            s3(container, key("endpoint", "ENDPOINT").as_deref())
         }
         "swift" => {
             for (name, value) in osrc.map(exports).transpose()?.unwrap_or_default() {
@@ -99,7 +120,7 @@ fn place(values: &Values, all: &Values, osrc: Option<&Path>) -> Result<Place> {
             }
             let segment =
                 values.is_said("max-segment-size").then(|| values.whole("max-segment-size")).flatten();
-            swift(&container, segment.or_else(|| all.whole("max-segment-size")))?
+            swift(container, segment.or_else(|| all.whole("max-segment-size")))?
         }
         other => return Err(Error::invalid("no kind of storage is called", other)),
     };
@@ -290,6 +311,32 @@ mod tests {
             assert_eq!(shown, expected, "{said:?}");
             assert!(!shown.contains("secret"), "{shown}");
         }
+    }
+
+    #[test]
+    fn what_containers_are_in_has_no_name_of_one() {
+        let above = |said: &[(&str, &str)]| {
+            let found = above(&values(said), &Job::default()).unwrap();
+            found.map(|place| place.location.to_string())
+        };
+        for (said, expected) in [
+            (
+                &[("storage", "ssh"), ("container", ""), ("ssh-host", "h")][..],
+                "sftp://h:22/~/?host-key=accept-new",
+            ),
+            (&[("storage", "ftp"), ("container", ""), ("ftp-host", "h")], "ftp://h/~/"),
+            (
+                &[("storage", "s3"), ("container", ""), ("endpoint", "http://h:1")],
+                "s3://?endpoint=http://h:1",
+            ),
+            (&[("container", "")], "swift://?segment-size=32"),
+        ] {
+            assert_eq!(above(said).as_deref(), Some(expected), "{said:?}");
+        }
+        let folder = std::path::absolute(".").unwrap().display().to_string();
+        assert_eq!(above(&[("storage", "local"), ("container", "")]), Some(folder));
+        assert_eq!(above(&[("storage", "local"), ("container", "c")]), None);
+        assert_eq!(above(&[("storage", "local")]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! backup when the file says so. Here what was typed is what is done. Invariant: a value is of its option's kind, or an error that
 //! says where it stands.
 
+use super::instead;
 use super::options::{self, Effect, Kind, OPTIONS, Opt};
 use icecore::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -148,17 +149,13 @@ impl Values {
     /// Refuses options that this version does not have.
     ///
     /// # Errors
-    /// `Unsupported`, naming the first one.
+    /// `Unsupported`, naming the first one and what to do instead.
     pub fn refuse_missing(&self) -> Result<()> {
         let missing =
             OPTIONS.iter().find(|option| option.effect == Effect::NotYet && self.is_given(option.name));
         let Some(option) = missing else { return Ok(()) };
-        let what = match options::is_of_openstack(option) {
-            Some(what) => format!("{what} are not in this version:"),
-            None => "not in this version:".to_owned(),
-        };
         let from = self.given.get(option.name).map(|given| given.from.to_string()).unwrap_or_default();
-        Err(Error::new(icecore::Kind::Unsupported, what).on(format!("--{} ({from})", option.name)))
+        Err(instead::option(option, &from))
     }
 }
 

@@ -5,7 +5,7 @@
 //! ([`Snapshot::confirm`]); names are arguments, never parts of a line that a shell reads.
 
 use super::mounts::{self, Mount};
-use super::{cannot, command};
+use super::{cannot, command, left};
 use crate::cli::Context;
 use crate::output;
 use icecore::error::{Error, Kind, Result};
@@ -60,6 +60,62 @@ struct Volume {
     name: String,
 }
 
+impl Volume {
+    fn shown(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
+}
+
+/// A volume as `lvs` lists it.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    name: String,
+    /// What it is a snapshot of, if it is one.
+    origin: Option<String>,
+}
+
+/// All volumes of a group.
+fn volumes(group: &str) -> Result<Vec<Row>> {
+    let words = ["--noheadings", "--separator", ",", "--options", "lv_name,origin", group];
+    let said = command::run("lvs", LVM, &words.map(OsString::from))?;
+    let rows = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let row = |line| row(line).ok_or_else(|| Error::damaged("not understood of what lvs says:", line));
+    rows.map(row).collect()
+}
+
+fn row(line: &str) -> Option<Row> {
+    let (name, origin) = line.split_once(',')?;
+    let origin = Some(origin.trim().to_owned()).filter(|origin| !origin.is_empty());
+    Some(Row { name: name.trim().to_owned(), origin }).filter(|row| !row.name.is_empty())
+}
+
+impl Row {
+    fn is_snapshot_of(&self, source: &Volume) -> bool {
+        self.origin.as_ref() == Some(&source.name)
+    }
+
+    /// The commands that remove it.
+    fn by_hand(&self, mounts: &[Mount], group: &str) -> String {
+        let volume = Volume { group: group.to_owned(), name: self.name.clone() };
+        let of_it = mounts.iter().filter(|mount| volume_of(mount).is_ok_and(|found| found == volume));
+        let unmount = of_it.map(|mount| command::shown("umount", &[mount.point.clone().into()]));
+        let remove = command::shown("lvremove", &["--force".into(), volume.shown().into()]);
+        unmount.chain([remove]).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Says how it is removed, when it is one that a run has left which was killed.
+    fn warn_if_left(&self, mounts: &[Mount], source: &Volume) {
+        if let Some(process) = left::ended(&self.name).filter(|_| self.is_snapshot_of(source)) {
+            output::warning(&format!(
+                "warning: a run that was killed (process {process}) has left a snapshot of {}: it takes room, and writing to the \
+                 volume is slower while it is there",
+                source.shown()
+            ));
+            output::warning(&format!("  to remove it: {}", self.by_hand(mounts, &source.group)));
+        }
+    }
+}
+
 /// A snapshot that is mounted. Dropped, it is removed.
 pub struct Snapshot {
     /// The snapshot itself.
@@ -76,12 +132,12 @@ pub struct Snapshot {
     paths: Vec<PathBuf>,
 }
 
-/// A name that nothing else has.
+/// A name that nothing else has, and that says whose the snapshot is.
 ///
 /// # Errors
-/// When the system has no random bytes.
+/// When the system has no random bytes, or does not say when this process began.
 pub fn new_name() -> Result<String> {
-    Ok(format!("icecore_{}", random()?))
+    left::name(&random()?)
 }
 
 fn random() -> Result<String> {
@@ -132,10 +188,20 @@ impl Wanted {
         if !one_file_system {
             refuse_others(&mounts, paths)?;
         }
+        let volumes = volumes(&source.group)?;
+        volumes.iter().for_each(|volume| volume.warn_if_left(&mounts, &source));
         let mut snapshot = self.prepare(mount, &source)?;
-        if snapshot.is_there() {
-            return Err(Error::new(Kind::AlreadyExists, "there is a volume of this name already:")
-                .on(snapshot.shown()));
+        if let Some(there) = volumes.iter().find(|volume| volume.name == self.name) {
+            let error = Error::new(Kind::AlreadyExists, "there is a volume of this name already:")
+                .on(snapshot.shown());
+            return Err(match there.is_snapshot_of(&source) {
+                true => error.hint(format!(
+                    "it is a snapshot of {}; if no run uses it: {}",
+                    source.shown(),
+                    there.by_hand(&mounts, &source.group)
+                )),
+                false => error,
+            });
         }
         let mut arguments: Vec<OsString> =
             ["--snapshot", "--yes", "--permission", if self.is_writable { "rw" } else { "r" }]
@@ -143,7 +209,7 @@ impl Wanted {
                 .into();
         let size = if self.size.contains('%') { "--extents" } else { "--size" };
         arguments.extend([size, &self.size, "--name", &self.name].map(OsString::from));
-        arguments.push(format!("{}/{}", source.group, source.name).into());
+        arguments.push(source.shown().into());
         snapshot.is_gone = false;
         if let Err(error) = command::run("lvcreate", LVM, &arguments) {
             // When it was only too slow, it may have made one.
@@ -173,7 +239,7 @@ impl Wanted {
 
     /// What was named has to be what the paths are on.
     fn check_named(&self, mount: &Mount, found: &Volume) -> Result<()> {
-        let is_on = format!("{}/{}", found.group, found.name);
+        let is_on = found.shown();
         if let Some(group) = self.group.as_ref().filter(|group| **group != found.group) {
             return Err(Error::invalid(format!("what is backed up is on {is_on}, not in the group"), group));
         }
@@ -392,7 +458,7 @@ impl Snapshot {
     }
 
     fn shown(&self) -> String {
-        format!("{}/{}", self.volume.group, self.volume.name)
+        self.volume.shown()
     }
 
     fn lvs(&self) -> Result<String> {
@@ -438,8 +504,7 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if let Err(error) = self.undo() {
-            let advice = error.advice().map(|advice| format!("\n  {advice}")).unwrap_or_default();
-            output::warning(&format!("icecore: {error}{advice}"));
+            output::besides(&error);
         }
     }
 }
@@ -510,6 +575,27 @@ mod tests {
         ] {
             assert_eq!(usable(said), expected, "{said}");
         }
+    }
+
+    #[test]
+    fn snapshots_are_told_from_other_volumes() {
+        let source = Volume { group: "v-g".to_owned(), name: "data".to_owned() };
+        let of = |line: &str| row(line).map(|row| (row.is_snapshot_of(&source), row.by_hand(&[], "v-g")));
+        assert_eq!(of("snap,data"), Some((true, "lvremove --force v-g/snap".to_owned())));
+        assert_eq!(of("snap,").map(|row| row.0), Some(false));
+        assert_eq!(of("snap,data2").map(|row| row.0), Some(false));
+        assert_eq!((of(""), of(","), of("snap")), (None, None, None));
+        let point = Path::new("/mnt/a b");
+        let mount = Mount {
+            id: 1,
+            device: (0, 0),
+            root: "/".into(),
+            point: point.into(),
+            kind: "ext4".to_owned(),
+            source: "/dev/mapper/v--g-snap".into(),
+        };
+        let mounted = row("snap,data").unwrap().by_hand(&[mount], "v-g");
+        assert_eq!(mounted, "umount '/mnt/a b'; lvremove --force v-g/snap");
     }
 
     #[test]

@@ -8,5 +8,5 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(page) = answer::page(bytes) {
         assert!(page.next.is_none_or(|token| !token.is_empty()));
     }
-    let _ = (answer::uploads(bytes), answer::parts(bytes));
+    let _ = (answer::uploads(bytes), answer::parts(bytes), answer::buckets(bytes));
 });

@@ -227,6 +227,27 @@ pub fn page(bytes: &[u8]) -> Result<Page> {
     Ok(Page { rows, next })
 }
 
+/// One page of a list of buckets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Buckets {
+    /// What they are called.
+    pub names: Vec<String>,
+    /// What to ask for the next page with; none after the last, and of servers that have one page only.
+    pub next: Option<String>,
+}
+
+/// Reads the answer to ListBuckets.
+///
+/// # Errors
+/// As [`page`].
+pub fn buckets(bytes: &[u8]) -> Result<Buckets> {
+    let root = Element::read(bytes)?.expect(&["ListAllMyBucketsResult"])?;
+    let list = root.child("Buckets").ok_or_else(|| damaged("it has no list of buckets"))?;
+    let names = list.all("Bucket").map(|bucket| bucket.needed("Name").map(str::to_owned));
+    let next = root.text("ContinuationToken").filter(|token| !token.is_empty()).map(str::to_owned);
+    Ok(Buckets { names: names.collect::<Result<_>>()?, next })
+}
+
 /// An upload that was not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {

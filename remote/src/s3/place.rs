@@ -68,6 +68,18 @@ impl Place {
     /// # Errors
     /// `Invalid` for what makes no sense.
     pub(super) fn new(address: &Address, access: &Access, profile: &Profile) -> Result<Place> {
+        Place::gather(address, Some(address.host()?), access, profile)
+    }
+
+    /// The server itself, of which a list of its buckets is asked, and no key.
+    ///
+    /// # Errors
+    /// As [`Place::new`].
+    pub(super) fn of_server(address: &Address, access: &Access, profile: &Profile) -> Result<Place> {
+        Place::gather(address, None, access, profile)
+    }
+
+    fn gather(address: &Address, bucket: Option<&str>, access: &Access, profile: &Profile) -> Result<Place> {
         let [endpoint, region, style, _, storage_class, part_size] = address.options(OPTIONS)?;
         if address.user().is_some() || address.password().is_some() || address.port().is_some() {
             let error =
@@ -87,10 +99,12 @@ impl Place {
         let region = checked("a region", region.unwrap_or_else(|| REGION.to_owned()), |letter| {
             letter.is_ascii_alphanumeric() || "-_".contains(letter)
         })?;
-        let bucket = checked("a bucket", address.host()?.to_owned(), |letter| {
-            letter.is_ascii_alphanumeric() || "-_.".contains(letter)
-        })?;
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        let bucket = bucket.map(|bucket| checked("a bucket", bucket.to_owned(), is_letter)).transpose()?;
+        let is_host = bucket.is_some();
+        let bucket = bucket.unwrap_or_default();
         let style = match style {
+            _ if !is_host => Style::Path,
             Some("path") => Style::Path,
             Some("virtual") => Style::Host,
             Some(other) => return Err(Error::invalid("style is 'path' or 'virtual', not", other)),
@@ -264,6 +278,21 @@ mod tests {
             place.url(None, &[("uploads", ""), ("prefix", "a/ö+")]),
             "https://h/b?uploads&prefix=a%2F%C3%B6%2B"
         );
+    }
+
+    #[test]
+    fn a_server_without_a_bucket_has_a_url_of_its_own() {
+        for (address, expected) in [
+            ("s3://", "https://s3.us-east-1.amazonaws.com/"),
+            ("s3://?endpoint=http://h:1/base/", "http://h:1/base/"),
+            ("s3://?endpoint=h&style=virtual", "https://h/"),
+        ] {
+            let access = access(&[]);
+            let parsed = Address::parse(address).unwrap();
+            let profile = Profile::load(&access, None).unwrap();
+            assert_eq!(Place::of_server(&parsed, &access, &profile).unwrap().url(None, &[]), expected);
+            assert!(Place::new(&parsed, &access, &profile).is_err());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 /// A page: Swift puts ten thousand rows into one, with names of up to a thousand bytes.
-const PAGE_BYTES: usize = 64 << 20;
+pub const PAGE_BYTES: usize = 64 << 20;
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -209,23 +209,6 @@ fn chains_go_when_all_of_them_is_old() {
 }
 
 #[test]
-fn info_counts_what_is_in_the_container() {
-    let agent = Agent::new();
-    agent.place.write(&[("a", "one")]);
-    agent.level(&[]);
-    let said = agent.local("info", &[]).expect(0).stdout;
-    let objects = everything(&agent.place.repository()).len();
-    assert!(said.contains("Object Count") && said.contains(&format!(" {objects} ")), "{said}");
-    assert!(
-        agent
-            .run(&["--action", "info", "--storage", "local", "-C", "/nowhere/at/all"])
-            .expect(1)
-            .stderr
-            .contains("/nowhere")
-    );
-}
-
-#[test]
 fn exec_runs_words_and_pipes_without_a_shell() {
     let agent = Agent::new();
     let exec = |command: &str| agent.run(&["--action", "exec", "--command", command]);

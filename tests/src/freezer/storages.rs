@@ -4,6 +4,7 @@ use super::{Agent, metadata, outcome};
 use crate::elsewhere::Server;
 use crate::elsewhere::servers;
 use crate::program::{Outcome, not_run};
+use icecore_testkit::ask::ask;
 use icecore_testkit::servers::free_port;
 use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
 use icecore_testkit::servers::keystone::Keystone;
@@ -141,8 +142,44 @@ fn swift_by_the_variables_of_a_login() {
     round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
     // The project by its number, which the variables do not name.
     let keystone = server.running.iter().find_map(|running| running.downcast_ref::<Keystone>()).unwrap();
-    let (_, url) = keystone.token();
+    let (token, url) = keystone.token();
     let project = url.rsplit_once("AUTH_").unwrap().1;
+    let (server, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
+    // The containers of the account; what is in them the account itself counts, some time later.
+    let agent = Agent::new();
+    let containers = || {
+        let mut command = agent.command(&["--action", "info", "-C", ""]);
+        command.envs(variables.iter().copied());
+        super::info::rows(&outcome(command).expect(0))
+    };
+    // An account that was busy has not heard of a container: it is told again.
+    let again = |_: &usize| {
+        let is_there = !containers().is_empty();
+        if !is_there {
+            let said =
+                ask(port, "PUT", &format!("/{path}/freezer_backups"), &[("x-auth-token", &token)], b"");
+            assert!(said.status < 300, "{said:?}");
+        }
+        !is_there
+    };
+    let tries = (0..10).take_while(again).count();
+    let listed = containers();
+    assert!(matches!(listed.as_slice(), [[name, ..]] if name == "freezer_backups"), "{tries}: {listed:?}");
+    // Segments are as long as is said, in whole MiB: three and a bit make four.
+    agent.place.write(&[("a", "one")]);
+    let content = icecore_testkit::random::Random::new(5).bytes((3 << 20) + 5);
+    fs::write(agent.place.source().join("random"), content).unwrap();
+    let words = ["-C", "segmented", "-F", "source", "-N", "n", "--hostname", "h", "--metadata-out", "-"];
+    let mut command = agent.command(&[&words[..], &["--max-segment-size", "1000000"]].concat());
+    command.envs(variables.iter().copied());
+    let time = metadata(&outcome(command).expect(0))["time_stamp"].as_i64().unwrap();
+    // Each is asked for: a list may not have them yet.
+    let status = |number: usize| {
+        let segment = format!("/{path}/segmented/data/tar/h_n/{time}/0_{time}/segments/{number:08}");
+        ask(port, "HEAD", &segment, &[("x-auth-token", &token)], b"").status
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(status), [200, 200, 200, 200, 404]);
     let login: Vec<(&str, &str)> =
         variables.iter().copied().filter(|(name, _)| !name.contains("PROJECT")).collect();
     let more = ["-C", "freezer_backups/some/where", "--os-identity-api-version", "3", "--action", "info"];

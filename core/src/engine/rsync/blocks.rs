@@ -4,7 +4,7 @@
 //! whatever the signature.
 
 use super::rolling::weak;
-use super::signature::{Signature, strong};
+use super::signature::{STRONG_BYTES, Signature, strong};
 use crate::limits::{RSYNC_BUCKET, RSYNC_CANDIDATES, RSYNC_FILTER_BITS_MAX};
 
 /// In the place of a block: none.
@@ -84,20 +84,35 @@ impl BlockIndex {
     /// Whether a window with this sum may be a block.
     #[inline]
     pub fn may_hold(&self, sum: u64) -> bool {
-        let bit = weak(sum) >> self.filter_shift;
+        self.may_hold_weak(weak(sum))
+    }
+
+    #[inline]
+    fn may_hold_weak(&self, weak: u32) -> bool {
+        let bit = weak >> self.filter_shift;
         self.filter[(bit / 64) as usize] & 1 << (bit % 64) != 0
     }
 
     /// The block that a window with this sum is; `expected` rather than any other.
     #[inline]
     pub fn find(&self, sum: u64, window: &[u8], expected: usize) -> Option<usize> {
-        if !self.may_hold(sum) { None } else { self.look_up(weak(sum), window, expected) }
+        let mut known = None;
+        let mut strong = || *known.get_or_insert_with(|| strong(window));
+        if !self.may_hold(sum) { None } else { self.look_up(weak(sum), &mut strong, expected) }
     }
 
-    fn look_up(&self, weak: u32, window: &[u8], expected: usize) -> Option<usize> {
-        let mut known = None;
-        let mut is =
-            |block: usize| *known.get_or_insert_with(|| strong(window)) == *self.signature.strong(block);
+    /// The block that has these sums; `expected` rather than any other.
+    pub fn find_known(&self, weak: u32, strong: [u8; STRONG_BYTES], expected: usize) -> Option<usize> {
+        if !self.may_hold_weak(weak) { None } else { self.look_up(weak, &mut || strong, expected) }
+    }
+
+    fn look_up(
+        &self,
+        weak: u32,
+        strong: &mut dyn FnMut() -> [u8; STRONG_BYTES],
+        expected: usize,
+    ) -> Option<usize> {
+        let mut is = |block: usize| strong() == *self.signature.strong(block);
         if expected < self.next.len() && self.signature.weak(expected) == weak && is(expected) {
             return Some(expected);
         }

@@ -5,7 +5,7 @@
 
 use super::blocks::BlockIndex;
 use super::delta::{Operations, Search};
-use super::signature::{self, Signature, SignatureBuilder};
+use super::signature::{self, Known, Signature, SignatureBuilder};
 use super::state::Step;
 use super::stream::{Content, StreamWriter};
 use crate::error::{Error, Kind, Result};
@@ -61,7 +61,8 @@ pub struct ContentReader {
 
 /// A piece of a file.
 enum Piece {
-    Data(Vec<u8>),
+    /// Bytes, and what is known of the blocks that end in them.
+    Data(Vec<u8>, Known),
     Hole(u64),
 }
 
@@ -168,12 +169,12 @@ impl ContentReader {
         let mut search = search;
         let mut take = |piece: Piece| {
             match (&piece, &mut search) {
-                (Piece::Data(bytes), Some(search)) => search.push(bytes, record)?,
+                (Piece::Data(bytes, known), Some(search)) => search.push(bytes, known, record)?,
                 (Piece::Hole(length_bytes), Some(search)) => search.hole(*length_bytes, record)?,
-                (Piece::Data(bytes), None) => record.data(bytes)?,
+                (Piece::Data(bytes, _), None) => record.data(bytes)?,
                 (Piece::Hole(length_bytes), None) => record.hole(*length_bytes)?,
             }
-            if let Piece::Data(bytes) = piece {
+            if let Piece::Data(bytes, _) = piece {
                 self.pool.give(bytes);
             }
             Ok(())
@@ -235,11 +236,16 @@ impl ContentReader {
                 }
                 buffer.truncate(count);
                 hasher.update(&buffer);
-                if let Some(builder) = &mut builder {
-                    builder.data(&buffer);
-                }
+                let known = match &mut builder {
+                    Some(builder) => {
+                        let before = builder.full_blocks();
+                        builder.data(&buffer);
+                        builder.known_from(before)
+                    }
+                    None => Known::default(),
+                };
                 at += count as u64;
-                each(Piece::Data(buffer))?;
+                each(Piece::Data(buffer, known))?;
             }
         }
         hole(size_bytes - at, &mut hasher, builder.as_mut(), monitor, each)?;

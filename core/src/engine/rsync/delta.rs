@@ -6,7 +6,7 @@
 
 use super::blocks::BlockIndex;
 use super::rolling::{self, Roller};
-use super::signature::strong;
+use super::signature::{Known, strong};
 use crate::error::Result;
 use crate::limits::RSYNC_DATA_BYTES;
 
@@ -47,26 +47,49 @@ pub struct Search<'i> {
     copy: Option<(u64, u64)>,
     /// The block that comes next if things are in their order.
     expected: usize,
+    /// Where in the content the buffer begins.
+    offset: u64,
 }
 
 impl<'i> Search<'i> {
     /// A search for the blocks of an index.
     pub fn new(index: &'i BlockIndex) -> Search<'i> {
         let roller = Roller::new(index.signature().block_bytes());
-        Search { index, roller, buffer: Vec::new(), data: 0, at: 0, sum: None, copy: None, expected: 0 }
+        Search {
+            index,
+            roller,
+            buffer: Vec::new(),
+            data: 0,
+            at: 0,
+            sum: None,
+            copy: None,
+            expected: 0,
+            offset: 0,
+        }
     }
 
-    /// The next bytes.
+    /// The next bytes; of blocks that end in them, `known` may say the sums.
     ///
     /// # Errors
     /// Of `out`.
-    pub fn push(&mut self, bytes: &[u8], out: &mut dyn Operations) -> Result<()> {
+    pub fn push(&mut self, bytes: &[u8], known: &Known, out: &mut dyn Operations) -> Result<()> {
         self.buffer.drain(..self.data);
+        self.offset += self.data as u64;
         self.at -= self.data;
         self.data = 0;
         self.buffer.extend_from_slice(bytes);
         let block_bytes = self.index.signature().block_bytes();
         loop {
+            // Where a block of the newer content begins, all of it may be known.
+            if self.sum.is_none()
+                && self.buffer.len() - self.at >= block_bytes
+                && let Some((weak, strong)) = known.of(self.offset + self.at as u64, block_bytes)
+                && let Some(block) = self.index.find_known(weak, strong, self.expected)
+            {
+                self.hand_on_data(self.at, out)?;
+                self.found(block, block_bytes, out)?;
+                continue;
+            }
             let sum = match self.sum.take() {
                 Some(sum) => match self.roll(sum, block_bytes) {
                     Some(sum) => sum,
@@ -122,6 +145,7 @@ impl<'i> Search<'i> {
         self.hand_on_copy(out)?;
         // The blocks of zeros that the older content has here.
         self.expected += (length_bytes / self.index.signature().block_bytes() as u64) as usize;
+        self.offset += length_bytes;
         out.hole(length_bytes)
     }
 
@@ -150,6 +174,7 @@ impl<'i> Search<'i> {
             }
         }
         self.hand_on_data(end, out)?;
+        self.offset += end as u64;
         self.buffer.clear();
         (self.data, self.at, self.sum) = (0, 0, None);
         Ok(())

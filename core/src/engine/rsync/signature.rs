@@ -120,6 +120,29 @@ impl Signature {
     }
 }
 
+/// The sums of blocks that follow each other in a content that goes by: who looks at such a block need not sum it up again.
+#[derive(Debug, Default)]
+pub struct Known {
+    block_bytes: usize,
+    /// The number of the first.
+    first: usize,
+    entries: Vec<u8>,
+}
+
+impl Known {
+    /// The sums, weak and strong, of the so many bytes from `offset` on, when they are one of the blocks.
+    pub fn of(&self, offset: u64, length_bytes: usize) -> Option<(u32, [u8; STRONG_BYTES])> {
+        let block_bytes = self.block_bytes as u64;
+        if block_bytes == 0 || length_bytes != self.block_bytes || !offset.is_multiple_of(block_bytes) {
+            return None;
+        }
+        let block = usize::try_from(offset / block_bytes).ok()?.checked_sub(self.first)?;
+        let entry = self.entries.as_chunks::<ENTRY_BYTES>().0.get(block)?;
+        let (weak, strong) = entry.split_first_chunk::<4>()?;
+        Some((u32::from_le_bytes(*weak), *strong.first_chunk()?))
+    }
+}
+
 /// Makes the entries of a signature while the content goes by.
 pub struct SignatureBuilder {
     block_bytes: usize,
@@ -154,6 +177,17 @@ impl SignatureBuilder {
         for block in blocks {
             self.entries.extend_from_slice(&entry(block));
         }
+    }
+
+    /// How many blocks are full.
+    pub fn full_blocks(&self) -> usize {
+        self.entries.len() / ENTRY_BYTES
+    }
+
+    /// What is known of the full blocks from one on.
+    pub fn known_from(&self, first: usize) -> Known {
+        let entries = self.entries[(first * ENTRY_BYTES).min(self.entries.len())..].to_vec();
+        Known { block_bytes: self.block_bytes, first, entries }
     }
 
     /// So many zeros. Whole blocks of them cost next to nothing.
@@ -209,6 +243,21 @@ mod tests {
         ] {
             assert_eq!(block_bytes(size_bytes, asked), expected, "{size_bytes} {asked:?}");
         }
+    }
+
+    #[test]
+    fn what_is_known_is_said_of_whole_blocks_alone() {
+        let mut builder = SignatureBuilder::new(4);
+        builder.data(b"aaaabbbbcc");
+        let known = builder.known_from(1);
+        assert_eq!(builder.full_blocks(), 2);
+        assert_eq!(known.of(4, 4), Some((rolling::weak(rolling::sum(b"bbbb")), strong(b"bbbb"))));
+        for (offset, length) in [(0, 4), (3, 4), (4, 3), (8, 4), (u64::MAX - 3, 4)] {
+            assert_eq!(known.of(offset, length), None, "{offset} {length}");
+        }
+        assert_eq!(builder.known_from(9).of(36, 4), None);
+        assert_eq!(Known::default().of(0, 4), None);
+        assert_eq!(Known::default().of(0, 0), None);
     }
 
     #[test]

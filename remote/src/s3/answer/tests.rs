@@ -35,6 +35,28 @@ fn a_page_is_read_with_its_encoding() {
 }
 
 #[test]
+fn buckets_are_read_by_name() {
+    let list = |inner: &str| {
+        format!("<ListAllMyBucketsResult><Owner><ID>x</ID></Owner>{inner}</ListAllMyBucketsResult>")
+    };
+    let whole = list(
+        "<Buckets><Bucket><Name>a.b</Name><CreationDate>2026-11-28T09:00:00Z</CreationDate></Bucket>\
+         <Bucket><CreationDate/><Name>c</Name></Bucket></Buckets><ContinuationToken>t</ContinuationToken>",
+    );
+    let expected = Buckets { names: vec!["a.b".to_owned(), "c".to_owned()], next: Some("t".to_owned()) };
+    assert_eq!(buckets(whole.as_bytes()).unwrap(), expected);
+    for cut in 0..whole.len() {
+        assert!(buckets(&whole.as_bytes()[..cut]).is_err(), "cut at {cut}");
+    }
+    let none = buckets(list("<Buckets/>").as_bytes()).unwrap();
+    assert_eq!(none, Buckets { names: Vec::new(), next: None });
+    for wrong in ["", "<Buckets><Bucket/></Buckets>"] {
+        assert_eq!(buckets(list(wrong).as_bytes()).unwrap_err().kind(), Kind::Damaged, "{wrong}");
+    }
+    assert!(buckets(b"<Error><Code>SlowDown</Code></Error>").is_err());
+}
+
+#[test]
 fn a_page_that_is_not_whole_is_an_error() {
     let whole = list("<IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents>");
     assert!(page(whole.as_bytes()).is_ok());

@@ -2,7 +2,7 @@
 
 use crate::engine::rsync::blocks::BlockIndex;
 use crate::engine::rsync::delta::{Operations, Search};
-use crate::engine::rsync::signature::{Signature, SignatureBuilder};
+use crate::engine::rsync::signature::{Known, Signature, SignatureBuilder};
 use crate::error::Result;
 use crate::limits::RSYNC_DATA_BYTES;
 use proptest::prelude::*;
@@ -43,19 +43,28 @@ fn index(bytes: &[u8], block_bytes: u32) -> BlockIndex {
     BlockIndex::new(Signature::new(bytes.len() as u64, block_bytes, builder.finish()).unwrap())
 }
 
-/// The newer content in pieces of these lengths, again and again.
+/// The newer content in pieces of these lengths, again and again; the same is found when the sums of its own blocks are known.
 fn applied<'o>(older: &'o [u8], newer: &[u8], block_bytes: u32, pieces: &[usize]) -> Applied<'o> {
     let index = index(older, block_bytes);
-    let mut out = Applied { older, made: Vec::new(), data_bytes: 0, operations: 0 };
-    let mut search = Search::new(&index);
-    let (mut rest, mut lengths) = (newer, pieces.iter().cycle());
-    while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(rest.len().min(*lengths.next().unwrap()).max(1));
-        search.push(piece, &mut out).unwrap();
-        rest = behind;
-    }
-    search.finish(&mut out).unwrap();
-    assert!(out.made == newer, "what was made is not what there was");
+    let [out, known] = [None, Some(SignatureBuilder::new(block_bytes))].map(|mut builder| {
+        let mut out = Applied { older, made: Vec::new(), data_bytes: 0, operations: 0 };
+        let mut search = Search::new(&index);
+        let (mut rest, mut lengths) = (newer, pieces.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(*lengths.next().unwrap()).max(1));
+            let known = builder.as_mut().map_or_else(Known::default, |builder| {
+                let before = builder.full_blocks();
+                builder.data(piece);
+                builder.known_from(before)
+            });
+            search.push(piece, &known, &mut out).unwrap();
+            rest = behind;
+        }
+        search.finish(&mut out).unwrap();
+        assert!(out.made == newer, "what was made is not what there was");
+        out
+    });
+    assert_eq!((out.data_bytes, out.operations), (known.data_bytes, known.operations));
     out
 }
 
@@ -203,9 +212,9 @@ fn holes_are_holes_and_what_is_around_them_is_found() {
     let index = index(&older, 1024);
     let mut out = Applied { older: &older, made: Vec::new(), data_bytes: 0, operations: 0 };
     let mut search = Search::new(&index);
-    search.push(&older[..10_240], &mut out).unwrap();
+    search.push(&older[..10_240], &Known::default(), &mut out).unwrap();
     search.hole(20_480, &mut out).unwrap();
-    search.push(&older[30_720..], &mut out).unwrap();
+    search.push(&older[30_720..], &Known::default(), &mut out).unwrap();
     search.finish(&mut out).unwrap();
     assert!(out.made == older);
     assert_eq!((out.data_bytes, out.operations), (0, 3));

@@ -3,7 +3,7 @@
 use crate::engine::rsync::blocks::BlockIndex;
 use crate::engine::rsync::delta::{Operations, Search};
 use crate::engine::rsync::rolling;
-use crate::engine::rsync::signature::{self, Signature, SignatureBuilder};
+use crate::engine::rsync::signature::{self, Known, Signature, SignatureBuilder};
 use crate::engine::rsync::state::{
     Cursor, DirectoryRow, FileRow, Item, Row, RowKind, SignaturePlace, State, StateWriter, Step,
 };
@@ -55,7 +55,7 @@ fn stream() -> Vec<u8> {
     stream.begin(Some(&base)).unwrap();
     let index = BlockIndex::new(Signature::new(OLDER.len() as u64, BLOCK_BYTES, signature()).unwrap());
     let mut search = Search::new(&index);
-    search.push(NEWER, &mut stream).unwrap();
+    search.push(NEWER, &Known::default(), &mut stream).unwrap();
     search.finish(&mut stream).unwrap();
     stream.end(&blake3::hash(NEWER)).unwrap();
     stream.finish().unwrap()
