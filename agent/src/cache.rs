@@ -2,6 +2,7 @@
 
 use crate::cli::{Context, absolute};
 use crate::output;
+use crate::transfer::ELSEWHERE;
 use clap::Args;
 use icecore::error::Result;
 use icecore::limits::CACHE_BYTES;
@@ -11,14 +12,13 @@ use std::path::PathBuf;
 
 /// Whether and where copies are kept.
 #[derive(Args, Clone)]
-#[command(next_help_heading = "Repositories elsewhere")]
 pub struct CacheArguments {
     /// Keep copies of indexes and of lists of files in this folder, one for each repository; it may be removed at any time
     /// [default: ~/.cache/icecore]
-    #[arg(long, value_name = "DIR", env = "ICECORE_CACHE_DIR", display_order = 95)]
+    #[arg(long, value_name = "DIR", env = "ICECORE_CACHE_DIR", display_order = 95, help_heading = ELSEWHERE)]
     cache_dir: Option<PathBuf>,
     /// Keep no copies, and use none
-    #[arg(long, display_order = 96)]
+    #[arg(long, display_order = 96, help_heading = ELSEWHERE)]
     no_cache: bool,
 }
 

@@ -34,8 +34,12 @@ impl Location {
     /// What somebody typed: a path, `file:` before one, or an address.
     ///
     /// # Errors
-    /// `Invalid` for an address that is none.
+    /// `Invalid` for an address that is none, and for nothing at all.
     pub fn parse(text: &OsStr) -> Result<Location> {
+        if text.is_empty() {
+            return Err(Error::invalid("the place of the repository is empty", "")
+                .hint("say where it is: -r, or ICECORE_REPOSITORY"));
+        }
         let Some(known) = text.to_str().filter(|text| Address::is_one(text)) else {
             return Ok(Location::Folder(text.into()));
         };

@@ -77,6 +77,11 @@ impl Mirrors {
         Ok(Some(report))
     }
 
+    /// Whether every storage could be asked, and took what it was given.
+    pub fn are_reached(&self) -> bool {
+        self.0.borrow().iter().all(|opened| !opened.mirror.is_partial())
+    }
+
     /// Refuses to go on while a storage of a mirror cannot be reached.
     pub fn refuse_partial(&self, why: &str) -> Result<()> {
         let opened = self.0.borrow();

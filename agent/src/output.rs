@@ -227,7 +227,7 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
             "type": "error",
             "kind": kind_name(error.kind()),
             "message": error.to_string(),
-            "hint": error.advice(),
+            "hint": advice(error),
             "may_pass": may_pass(error),
             "exit": status,
         }));
@@ -236,7 +236,7 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
     if may_pass(error) {
         warning("  this may pass: trying again later may help");
     }
-    if let Some(hint) = error.advice() {
+    if let Some(hint) = advice(error) {
         warning(&format!("  {hint}"));
     }
 }
@@ -244,9 +244,15 @@ pub fn failure(global: &Global, error: &Error, status: u8) {
 /// Says what failed too, beside what the command comes to, and what to do.
 pub fn besides(error: &Error) {
     warning(&format!("icecore: {error}"));
-    if let Some(hint) = error.advice() {
+    if let Some(hint) = advice(error) {
         warning(&format!("  {hint}"));
     }
+}
+
+/// What to do about it. Of a full disk it is the same wherever that was noticed.
+fn advice(error: &Error) -> Option<&str> {
+    let no_space = (error.kind() == Kind::NoSpace).then_some("make room there, and run it again");
+    error.advice().or(no_space)
 }
 
 fn may_pass(error: &Error) -> bool {

@@ -1,6 +1,6 @@
 //! How a storage is used: how long to wait for it, how often to try again, how fast to send.
 
-use crate::cli::Context;
+use crate::cli::{Context, explained};
 use crate::profile::Environment;
 use clap::Args;
 use icecore::error::{Error, Result};
@@ -18,27 +18,30 @@ use std::time::{Duration, Instant};
 /// The password of a server that has no variables of its own.
 const PASSWORD_VARIABLE: &str = "ICECORE_STORAGE_PASSWORD";
 
+/// Above which these options stand in the help. Each names it by itself: said for all of them at once it would go on to those of the
+/// command that come after them.
+pub const ELSEWHERE: &str = "Repositories elsewhere";
+
 /// How often a wait looks whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How a storage is used.
 #[derive(Args, Clone)]
-#[command(next_help_heading = "Repositories elsewhere")]
 pub struct TransferArguments {
     /// Give a server up that neither sends nor takes a byte for so long
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..), display_order = 90)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..), display_order = 90, help_heading = ELSEWHERE)]
     timeout: u32,
     /// Try again so often what a server fails to do
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=100), display_order = 91)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=100), display_order = 91, help_heading = ELSEWHERE)]
     retries: u32,
     /// Use so many connections at most
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64), display_order = 92)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64), display_order = 92, help_heading = ELSEWHERE)]
     connections: u32,
     /// Send no more to the repository: 500 (KiB a second), 2MiB/s, or by the time of day 1MiB/s,08:00-18:00=200KiB/s,22:00-06:00=off
-    #[arg(long, value_name = "RATE", display_order = 93)]
+    #[arg(long, value_name = "RATE", value_parser = explained::<Schedule>, display_order = 93, help_heading = ELSEWHERE)]
     limit_upload: Option<Schedule>,
     /// Fetch no more from the repository, as above
-    #[arg(long, value_name = "RATE", display_order = 94)]
+    #[arg(long, value_name = "RATE", value_parser = explained::<Schedule>, display_order = 94, help_heading = ELSEWHERE)]
     limit_download: Option<Schedule>,
 }
 

@@ -25,9 +25,9 @@ pub struct Options<'a> {
     pub clock: &'a dyn Fn() -> Duration,
     /// How long each measurement goes on, at least; it is done once at any rate.
     pub at_least: Duration,
-    /// A storage to measure too.
-    pub storage: Option<&'a dyn Storage>,
-    /// Objects that are put there and read.
+    /// Storages to measure too; of several, each measurement names its own.
+    pub storages: &'a [&'a dyn Storage],
+    /// Objects that are put in each and read.
     pub objects: u32,
 }
 
@@ -75,10 +75,13 @@ pub fn run(
     {
         meter.compression(&sample, level, found)?;
     }
-    match options.storage {
-        Some(storage) => meter.storage(storage, &sample, found),
-        None => Ok(()),
+    for storage in options.storages {
+        meter.storage(*storage, &sample, &mut |row| match options.storages {
+            [_] => found(row),
+            _ => found(&Row { what: format!("{}: {}", storage.label(), row.what), ..row.clone() }),
+        })?;
     }
+    Ok(())
 }
 
 fn chunks(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -249,21 +252,23 @@ mod tests {
 
     #[test]
     fn everything_is_measured_once_and_nothing_is_left_behind() {
-        let storage = Memory::new();
+        let (storage, other) = (Memory::new(), Memory::new());
         let now = Cell::new(Duration::ZERO);
         let clock = || {
             now.set(now.get() + Duration::from_millis(10));
             now.get()
         };
-        let options =
-            Options { clock: &clock, at_least: Duration::ZERO, storage: Some(&storage), objects: 2 };
+        let storages: [&dyn Storage; 2] = [&storage, &other];
+        let options = Options { clock: &clock, at_least: Duration::ZERO, storages: &storages, objects: 2 };
         let mut rows = Vec::new();
         run(&options, &Quiet, &mut |row| {
             rows.push(row.clone());
             Ok(())
         })
         .unwrap();
-        assert_eq!(rows.len(), 14);
+        assert_eq!(rows.len(), 16);
+        let named = format!("{}: ", other.label());
+        assert!(rows[12..].iter().all(|row| row.what.starts_with(&named)), "{rows:?}");
         assert!(rows.iter().all(|row| row.took == Duration::from_millis(10) && row.bytes > 0));
         let compressed = rows.iter().filter_map(|row| row.compressed_bytes).collect::<Vec<_>>();
         assert!(compressed.len() == 4 && compressed.iter().all(|bytes| *bytes < SAMPLE_BYTES as u64 * 3 / 4));

@@ -9,7 +9,7 @@ use crate::error::{Kind, Result};
 use crate::monitor::{Event, Monitor};
 use crate::name::Level;
 use crate::repository::vault::{ObjectId, Snapshot};
-use crate::repository::{Chain, Parents, Repository};
+use crate::repository::{BackupId, Chain, Parents, Repository};
 use crate::retention::{self, BackupView, ChainPlan, ChainView, Condition, Keep};
 use crate::select::{self, Filter};
 use crate::time::Timestamp;
@@ -43,8 +43,8 @@ pub struct Row {
     pub series: String,
     /// The timestamp of the chain's level 0.
     pub chain: i64,
-    /// Backups in it.
-    pub backups: u64,
+    /// The backups in it, oldest first.
+    pub ids: Vec<BackupId>,
     /// Whether it goes.
     pub remove: bool,
     /// Why it stays.
@@ -168,16 +168,20 @@ fn row(unit: &Unit, plan: &ChainPlan) -> Row {
 }
 
 fn row_of(unit: &Unit, remove: bool, reasons: Vec<String>) -> Row {
-    let (engine, series, start, backups) = match unit {
-        Unit::Chain(chain) => {
-            (chain.engine.clone(), chain.name.to_string(), chain.start.0, chain.backups.len() as u64)
-        }
+    let (engine, series, start) = match unit {
+        Unit::Chain(chain) => (chain.engine.clone(), chain.name.to_string(), chain.start.0),
         Unit::Snapshot(_, snapshot) => {
-            (dedup::NAME.to_owned(), select::series_of(snapshot).to_string(), snapshot.time.seconds, 1)
+            (dedup::NAME.to_owned(), select::series_of(snapshot).to_string(), snapshot.time.seconds)
         }
-        Unit::Damaged(id) => (dedup::NAME.to_owned(), format!("damaged backup {id}"), 0, 1),
+        Unit::Damaged(id) => (dedup::NAME.to_owned(), format!("damaged backup {id}"), 0),
     };
-    Row { engine, series, chain: start, backups, remove, reasons }
+    let ids = match unit {
+        Unit::Chain(chain) => {
+            chain.backups.iter().map(|entry| BackupId::of(&chain.location(*entry))).collect()
+        }
+        Unit::Snapshot(id, _) | Unit::Damaged(id) => vec![BackupId::of_snapshot(*id)],
+    };
+    Row { engine, series, chain: start, ids, remove, reasons }
 }
 
 /// A chain as retention looks at it: names, sizes and documents say how good it is.

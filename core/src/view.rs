@@ -144,6 +144,7 @@ pub fn choose_either_at(
             || !place.path.is_empty()
             || error.subject() != place.backup
             || !is_no_id
+            || place.backup.starts_with("latest~")
         {
             return error;
         }

@@ -37,7 +37,8 @@ pub fn within<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> R
 
 /// A server that was waited for long enough.
 pub fn stalled(waited: Duration) -> Error {
-    Error::new(Kind::Io, format!("no answer within {} seconds", waited.as_secs_f64())).retry_later()
+    Error::new(Kind::Io, format!("no answer within {} seconds", (waited.as_secs_f64() * 10.0).round() / 10.0))
+        .retry_later()
 }
 
 /// Bytes of a caller as the body of a request, without a copy.

@@ -411,6 +411,11 @@ fn transport(error: &reqwest::Error) -> Error {
             "name the file of the authority that signed it; the page of the guide on this kind of storage says how",
         );
     }
+    if cause.contains("InvalidContentType") {
+        return Error::new(Kind::Unsupported, "the server does not answer by TLS")
+            .because(cause)
+            .hint("where a server has none, the address says so: endpoint=http://HOST, webdav://HOST");
+    }
     let what = if error.is_connect() { "cannot connect" } else { "the connection failed" };
     Error::new(Kind::Io, what).because(cause).retry_later()
 }
@@ -443,11 +448,11 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate>> {
 
 fn pem(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display().to_string();
-    let size = std::fs::metadata(path).map_err(|e| Error::io("cannot read", shown.clone(), e))?.len();
+    let size = std::fs::metadata(path).map_err(|e| crate::unreadable(shown.clone(), e))?.len();
     if size > PEM_BYTES {
         return Err(Error::invalid("too large for certificates:", shown));
     }
-    std::fs::read(path).map_err(|e| Error::io("cannot read", shown, e))
+    std::fs::read(path).map_err(|e| crate::unreadable(shown, e))
 }
 
 fn not_pem(path: &Path, error: &reqwest::Error) -> Error {

@@ -88,7 +88,7 @@ pub fn driver(scheme: &str) -> Option<&'static Driver> {
 /// Opens the storage at an address. Every error of it names the storage, and what was to be done to which object.
 ///
 /// # Errors
-/// `Unsupported` for a scheme that no driver has, `Invalid` for an address that is wrong, `NotFound` when there is no such
+/// `Invalid` for a scheme that no driver has, for an address and for settings that are wrong, `NotFound` when there is no such
 /// place and it is not to be made, `Denied`, or as the server has it.
 pub fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn Storage>> {
     let driver = driver(address.scheme()).ok_or_else(|| unknown(address))?;
@@ -118,9 +118,17 @@ fn add(all: &mut Vec<Holding>, page: Vec<Holding>) -> Result<()> {
     }
 }
 
+/// A file of this machine that settings name, and that cannot be read. That it is missing must not pass for a storage that is not
+/// there, which is what `NotFound` says.
+pub(crate) fn unreadable(path: impl Into<String>, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Error::invalid("there is no such file:", path),
+        _ => Error::io("cannot read", path, error),
+    }
+}
+
 fn unknown(address: &Address) -> Error {
     let forms: Vec<&str> = STORAGES.iter().map(|driver| driver.form).collect();
-    Error::new(icecore::Kind::Unsupported, "no kind of storage is called")
-        .on(format!("{}:", address.scheme()))
+    Error::invalid("no kind of storage is called", format!("{}:", address.scheme()))
         .hint(format!("a path, or one of {}", forms.join(", ")))
 }

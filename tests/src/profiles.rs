@@ -170,6 +170,18 @@ fn a_command_is_backed_up_without_a_shell_and_sees_no_password() {
 }
 
 #[test]
+fn every_command_takes_a_profile_of_several_places() {
+    let desk = Desk::new(
+        "[repositories.main]\npath = 'REPOSITORY'\nmirrors = ['REPOSITORY-too']\npassword-file = 'password'\n\
+         [profiles.it]\nrepository = 'main'\npaths = ['SOURCE']\n",
+    );
+    desk.run(&["config", "check"]).expect(0);
+    let words = ["storage", "test", "@it", "--json", "--objects", "3", "--large-objects", "0"];
+    let tested = desk.run(&words).expect(0);
+    assert_eq!((tested.of_type("place").len(), tested.of_type("summary").len()), (2, 2));
+}
+
+#[test]
 fn a_password_comes_from_a_command_with_its_words_as_they_are() {
     let desk = Desk::new(
         "[repositories.main]\npath = 'REPOSITORY'\npassword-command = ['printf', '%s', \"it's  a password\"]\n\

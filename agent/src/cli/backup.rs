@@ -96,7 +96,7 @@ pub struct Arguments {
     force: bool,
     /// How to compress: off, fast, default, better, max or a level of zstd; with --engine tar or rsync: none, zstd, gzip, bzip2 or
     /// xz [default: default, or zstd]
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", allow_negative_numbers = true)]
     compression: Option<String>,
     /// Take what was compressed for right without decompressing it
     #[arg(long)]
@@ -139,7 +139,7 @@ struct LevelArguments {
     #[arg(long, value_name = "DAYS", requires = "incremental")]
     restart_after: Option<f64>,
     /// The compressor's level [default: 3 for zstd, 6 for gzip and xz, 9 for bzip2]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     compression_level: Option<i32>,
     /// How to encrypt: age, which `age -d` opens, or freezer, which Freezer and openssl open and which protects less, or none
     /// [default: age]
@@ -455,13 +455,15 @@ impl Arguments {
                 false => self.repository.open_on(context, false),
             };
         }
-        let mut repository = match self.init && !self.dry_run {
-            true => self.repository.create(context)?,
+        let repository = match self.init && !self.dry_run {
+            true => {
+                let (mut repository, protection) =
+                    self.repository.create_for_vault(context, self.no_encryption)?;
+                self.repository.create_vault(context, &mut repository, protection.as_ref())?;
+                repository
+            }
             false => self.repository.open(context)?,
         };
-        if self.init && !self.dry_run {
-            self.repository.create_vault(context, &mut repository, self.no_encryption)?;
-        }
         match repository.the_vault()?.is_encrypted() {
             true if self.no_encryption => Err(Error::invalid("this repository is encrypted:", repository.storage().label())
                 .hint("leave out --no-encryption")),

@@ -8,6 +8,7 @@ use crate::transfer::TransferArguments;
 use clap::Args;
 use icecore::benchmark::{self, Row};
 use icecore::error::Result;
+use icecore::storage::Storage;
 use icecore_remote::Intent;
 use serde_json::json;
 use std::ffi::OsString;
@@ -25,9 +26,9 @@ use std::time::{Duration, Instant};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Measure this repository's storage too
+    /// Measure this repository's storage too; may be repeated
     #[arg(short = 'r', long = "repository", value_name = "REPO")]
-    repository: Option<OsString>,
+    repository: Vec<OsString>,
     #[command(flatten)]
     transfer: TransferArguments,
     /// How long each step is repeated
@@ -41,12 +42,13 @@ pub struct Arguments {
 /// Prints a line for each measurement.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let open = |place: &OsString| Location::parse(place)?.open(context, &arguments.transfer, Intent::Open);
-    let storage = arguments.repository.as_ref().map(open).transpose()?;
+    let storages = arguments.repository.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let storages: Vec<&dyn Storage> = storages.iter().map(AsRef::as_ref).collect();
     let begun = Instant::now();
     let options = benchmark::Options {
         clock: &|| begun.elapsed(),
         at_least: Duration::from_secs_f64(arguments.seconds),
-        storage: storage.as_deref(),
+        storages: &storages,
         objects: arguments.objects,
     };
     let monitor = Terminal::without_line(context.global, context.stop.clone());

@@ -1,6 +1,6 @@
 //! `icecore check`: whether every backup can be restored.
 
-use super::{Context, RepositoryArguments, SeriesArguments, now, scratch};
+use super::{Context, RepositoryArguments, SeriesArguments, explained, now, scratch};
 use crate::hooks::HookArguments;
 use crate::keys::IdentityArguments;
 use crate::progress::Terminal;
@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long)]
     read_data: bool,
     /// Read and compare a part of the packs: a share such as 5%, the part 2/7 of seven, or a size such as 500M
-    #[arg(long, value_name = "PART", conflicts_with = "read_data")]
+    #[arg(long, value_name = "PART", value_parser = explained::<Amount>, conflicts_with = "read_data")]
     read_data_subset: Option<Amount>,
     /// Remove what killed runs left behind
     #[arg(long)]

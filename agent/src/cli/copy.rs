@@ -64,13 +64,13 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     seen::look(context, &from, seen::Strictness::Warn)?;
     let to = match arguments.init && !arguments.dry_run {
         false => arguments.repository.open_for(context, &filter)?,
-        true => {
-            let mut to = arguments.repository.create(context)?;
-            if from.vault().is_some() {
-                arguments.repository.create_vault(context, &mut to, arguments.no_encryption)?;
-            }
+        true if from.vault().is_some() => {
+            let (mut to, protection) =
+                arguments.repository.create_for_vault(context, arguments.no_encryption)?;
+            arguments.repository.create_vault(context, &mut to, protection.as_ref())?;
             to
         }
+        true => arguments.repository.create(context)?,
     };
     match (from.vault(), to.vault()) {
         (Some(from), Some(to)) if from.is_encrypted() && !to.is_encrypted() && !arguments.no_encryption => {

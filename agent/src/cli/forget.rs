@@ -8,7 +8,7 @@ use clap::Args;
 use icecore::error::Result;
 use icecore::forget::named::{self, Named};
 use icecore::forget::{self, Report};
-use icecore::repository::Repository;
+use icecore::repository::{BackupId, Repository};
 use icecore::retention::{self, Keep};
 use icecore::time::Timestamp;
 use serde_json::json;
@@ -16,11 +16,12 @@ use std::process::ExitCode;
 
 /// Remove backups, by their ids or by rules
 ///
-/// With ids, those backups go. Else the rules are applied to each name of each host. Of levels only whole
-/// chains go (a full backup with all that builds on it), once every backup in
-/// a chain may go; every other backup is a chain of its own, and what only it
-/// needed is freed by a later collection. The last good chain of a name stays
-/// unless --allow-last is given. --dry-run shows the plan.
+/// With ids, those backups go. Else the rules are applied to each name of each
+/// host. Of levels only whole chains go (a full backup with all that builds on
+/// it), once every backup in a chain may go; every other backup is a chain of
+/// its own, and what only it needed is freed by a later collection. The last
+/// good chain of a name stays unless --allow-last is given. --dry-run shows
+/// the plan.
 ///
 ///   icecore forget -r /srv/backups --keep-daily 7 --keep-monthly 12 --dry-run
 ///   icecore forget -r /srv/backups 3fa9c1d0 77ab02ee
@@ -177,12 +178,16 @@ fn print(context: &Context<'_>, arguments: &Arguments, row: &forget::Row) {
             "chain": row.chain,
             "engine": row.engine,
             "series": row.series,
-            "backups": row.backups,
+            "backups": row.ids.len(),
+            "ids": row.ids.iter().map(BackupId::as_str).collect::<Vec<_>>(),
             "action": action,
             "reasons": row.reasons,
         }));
     } else if row.remove || arguments.dry_run {
-        let backups = output::count(row.backups, "backup", "backups");
+        let backups = match row.ids.as_slice() {
+            [id] => format!("backup {}", id.short()),
+            several => output::count(several.len() as u64, "backup", "backups"),
+        };
         let reasons =
             if row.reasons.is_empty() { String::new() } else { format!(": {}", row.reasons.join(", ")) };
         let time = Timestamp(row.chain).rfc3339();

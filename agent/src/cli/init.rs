@@ -27,13 +27,14 @@ pub struct Arguments {
 
 /// Makes it and says so.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
-    let mut repository = arguments.repository.create(context)?;
-    if repository.has_vault()? {
+    let (mut repository, protection) =
+        arguments.repository.create_for_vault(context, arguments.no_encryption)?;
+    if protection.is_none() {
         return Err(Error::new(Kind::AlreadyExists, "there is a repository already in")
             .on(repository.storage().label())
             .hint("use it as it is, or choose another place"));
     }
-    arguments.repository.create_vault(context, &mut repository, arguments.no_encryption)?;
+    arguments.repository.create_vault(context, &mut repository, protection.as_ref())?;
     let vault = repository.the_vault()?;
     if context.global.json {
         output::json(&json!({

@@ -38,6 +38,7 @@ use rustix::time::ClockId;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -319,6 +320,17 @@ fn parse_time_in(text: &str, zone: &jiff::tz::TimeZone) -> Result<icecore::time:
     }
 }
 
+/// Reads a value of an option. What the library advises about a wrong one is said, too.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn explained<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| match error.advice() {
+        Some(hint) => format!("{error}\n  {hint}"),
+        None => error.to_string(),
+    })
+}
+
 /// The engines there are.
 fn engine_names() -> PossibleValuesParser {
     PossibleValuesParser::new(icecore::engine::ENGINES.iter().map(|engine| engine.name()))
@@ -352,6 +364,21 @@ mod tests {
             "2026-11-24T18:00+",
         ] {
             assert!(parse_time_in(text, &zone).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn options_stand_under_a_heading_that_is_about_them() {
+        const OF_STORAGES: [&str; 7] =
+            ["timeout", "retries", "connections", "limit_upload", "limit_download", "cache_dir", "no_cache"];
+        let mut commands: Vec<clap::Command> = Arguments::command().get_subcommands().cloned().collect();
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                let is_there = argument.get_help_heading() == Some(crate::transfer::ELSEWHERE);
+                let name = argument.get_id().as_str();
+                assert_eq!(is_there, OF_STORAGES.contains(&name), "{}: {name}", command.get_name());
+            }
+            commands.extend(command.get_subcommands().cloned());
         }
     }
 

@@ -257,30 +257,43 @@ impl RepositoryArguments {
         }
     }
 
-    /// Makes the vault, or opens it when it is there already; and says whether it was made.
+    /// The same for a repository that is to have a vault; and how that is to be protected, when it has none yet. This is known before
+    /// anything is written: what somebody leaves who has no password at hand would pass for a repository without backups.
+    pub fn create_for_vault(
+        &self,
+        context: &Context<'_>,
+        no_encryption: bool,
+    ) -> Result<(Repository, Option<Protection>)> {
+        let storage = self.storage(context, Intent::Create)?;
+        let foreign = copies::is_foreign(storage.as_ref())?;
+        let lacks_vault = match Repository::open(Arc::clone(&storage)) {
+            Ok(repository) => !repository.has_vault()?,
+            Err(error) if error.kind() == Kind::NoRepository => !foreign,
+            Err(error) => return Err(error),
+        };
+        let protection = lacks_vault.then(|| self.protection(context, no_encryption)).transpose()?;
+        Ok((self.create_in(storage, foreign)?, protection))
+    }
+
+    /// Makes the vault, protected as [`RepositoryArguments::create_for_vault`] has found out, or opens it when it is there already.
     pub fn create_vault(
         &self,
         context: &Context<'_>,
         repository: &mut Repository,
-        no_encryption: bool,
-    ) -> Result<bool> {
-        if repository.has_vault()? {
-            self.open_vault(context, repository, Threshold::look(repository.storage().as_ref()))?;
-            return Ok(false);
-        }
-        let protection = self.protection(context, no_encryption)?;
-        match repository.create_vault(&protection, &host_name(), Timestamp(now().seconds)) {
-            Err(error) if error.kind() == Kind::AlreadyExists => {
-                self.open_vault(context, repository, Threshold::look(repository.storage().as_ref()))?;
-                Ok(false)
-            }
-            made => {
-                made?;
+        protection: Option<&Protection>,
+    ) -> Result<()> {
+        let made = protection
+            .map(|protection| repository.create_vault(protection, &host_name(), Timestamp(now().seconds)));
+        match made {
+            Some(Ok(())) => {
                 for identity in self.identities()? {
                     seen::remember(&identity, repository.vault());
                 }
-                Ok(true)
+                Ok(())
             }
+            Some(Err(error)) if error.kind() != Kind::AlreadyExists => Err(error),
+            // It was there, or somebody else has made it in the meantime.
+            _ => self.open_vault(context, repository, Threshold::look(repository.storage().as_ref())),
         }
     }
 

@@ -222,6 +222,12 @@ fn print(context: &Context<'_>, arguments: &Arguments, report: &restore::Report)
     };
     let (bytes, id) = (output::bytes(report.bytes), report.id.short());
     output::line(context.global, &format!("{verb} {files}, {bytes} from {levels}backup {id}"));
+    if arguments.dry_run && (arguments.delete || arguments.overwrite.is_some()) {
+        output::line(
+            context.global,
+            "what is in the target was not looked at: what would be replaced or deleted there is not told",
+        );
+    }
     tell_what_stayed(context, report);
     if report.problems > 0 {
         let problems = output::count(report.problems, "entry", "entries");

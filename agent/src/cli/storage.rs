@@ -39,15 +39,16 @@ enum Action {
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 struct Test {
-    /// Where the storage is: a folder, or an address such as sftp://host/folder
+    /// Where the storage is: a folder, or an address such as sftp://host/folder; of several, each is tried by itself
     #[arg(
         short = 'r',
         long = "repository",
         value_name = "REPO",
         env = "ICECORE_REPOSITORY",
-        hide_env_values = true
+        hide_env_values = true,
+        required = true
     )]
-    repository: OsString,
+    repository: Vec<OsString>,
     /// Store, list and read so many small objects; lists of storages often come in pages of 1000
     #[arg(long, value_name = "N", default_value_t = 1100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     objects: u32,
@@ -64,7 +65,28 @@ struct Test {
 /// Does what was asked for.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let Action::Test(test) = &arguments.action;
-    let storage = Location::parse(&test.repository)?.open(context, &test.transfer, Intent::Create)?;
+    let places = test.repository.iter().map(|place| Location::parse(place)).collect::<Result<Vec<_>>>()?;
+    let mut missing = 0;
+    for place in &places {
+        if places.len() > 1 {
+            begin(context, place);
+        }
+        missing += try_out(context, test, place)?;
+    }
+    Ok(ExitCode::from(u8::from(missing > 0)))
+}
+
+/// Says which of several places comes next.
+fn begin(context: &Context<'_>, place: &Location) {
+    match context.global.json {
+        true => output::json(&json!({"type": "place", "place": place.to_string()})),
+        false => output::answer(&output::printable(&format!("{place}:"))),
+    }
+}
+
+/// Tries out one place, and gives how many claims do not hold that backups rely on.
+fn try_out(context: &Context<'_>, test: &Test, place: &Location) -> Result<u32> {
+    let storage = place.open(context, &test.transfer, Intent::Create)?;
     let begun = Instant::now();
     let options = probe::Options {
         clock: &|| begun.elapsed(),
@@ -84,7 +106,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         Ok(())
     })?;
     tell(context, &summary);
-    Ok(ExitCode::from(u8::from(summary.missing > 0)))
+    Ok(summary.missing)
 }
 
 fn claim_json(claim: &Claim) -> serde_json::Value {

@@ -57,7 +57,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             "kept": report.kept,
             "unsettled": report.unsettled,
         }));
-    } else if report == icecore::heal::Report::default() {
+    } else if report == icecore::heal::Report::default() && context.mirrors.are_reached() {
         output::line(context.global, "nothing was missing");
     }
     if report.unsettled > 0 {

@@ -109,7 +109,7 @@ pub fn remove(
 
 fn shown(row: &Row) -> String {
     let verb = if row.remove { "remove" } else { "keep" };
-    let backups = output::count(row.backups, "backup", "backups");
+    let backups = output::count(row.ids.len() as u64, "backup", "backups");
     format!("{verb} {}/{}, {backups}: {}", row.series, row.chain, row.reasons.join(", "))
 }
 

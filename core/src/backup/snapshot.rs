@@ -95,6 +95,9 @@ impl Run<'_> {
         let parent = state.as_ref().map(|state| self.parent(&options, &paths, &state.snapshots));
         let parent = parent.transpose()?.flatten();
         let time = options.snapshots.time.unwrap_or(options.now);
+        if let (None, Some(state)) = (options.snapshots.time, &state) {
+            self.warn_of_later_ones(&options, &state.snapshots);
+        }
         let draft = Snapshot {
             host: options.host.clone(),
             name: options.name.clone(),
@@ -170,6 +173,25 @@ impl Run<'_> {
             state,
             sessions: None,
         })
+    }
+
+    /// A backup that was dated ahead, by hand or by a clock that was wrong, stays the latest of its name until that time has come:
+    /// whoever restores `latest` meanwhile gets it instead of today's.
+    fn warn_of_later_ones(&self, options: &Options<'_>, listed: &Snapshots) {
+        let mut of_this_name = listed
+            .found
+            .iter()
+            .rev()
+            .filter(|(_, snapshot)| snapshot.host == options.host && snapshot.name == options.name);
+        let latest = of_this_name.next().filter(|(_, snapshot)| snapshot.time > options.now);
+        if let Some((id, snapshot)) = latest {
+            self.monitor.event(Event::Warning(&format!(
+                "backup {} of this name is said to be of {}, which is still to come: until then `latest` means that one, and not what \
+                 is backed up now; forget it if its time is wrong",
+                BackupId::of_snapshot(*id).short(),
+                Timestamp(snapshot.time.seconds).rfc3339()
+            )));
+        }
     }
 
     fn parent(

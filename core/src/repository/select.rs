@@ -104,7 +104,11 @@ fn find_latest<'a, B: Pickable>(backups: &'a [B], rest: &str, text: &str) -> Res
     };
     let mut newest_first: Vec<_> = backups.iter().collect();
     newest_first.sort_by(|a, b| b.by_age(a));
-    newest_first.get(back).copied().ok_or_else(|| no_backup(text))
+    newest_first.get(back).copied().ok_or_else(|| match newest_first.len() {
+        0 => no_backup(text),
+        1 => no_backup(text).hint("there is one only: latest"),
+        count => no_backup(text).hint(format!("there are {count}: latest to latest~{}", count - 1)),
+    })
 }
 
 fn find_by_id<'a, B: Pickable>(backups: &'a [B], text: &str) -> Result<&'a B> {

@@ -448,6 +448,8 @@ fn backups_are_found_by_id_by_latest_and_by_time() {
     assert_eq!(find(&backups, "latest~2").unwrap().entry, entry(1, 2000));
     let kind = |text: &str| find(&backups, text).unwrap_err().kind();
     assert_eq!((kind("latest~4"), kind("0123456789abcdef")), (Kind::NotFound, Kind::NotFound));
+    let too_far = find(&backups, "latest~4").unwrap_err();
+    assert_eq!(too_far.advice(), Some("there are 4: latest to latest~3"));
     for bad in ["", "abc", "latest~", "latest~-1", "latest2", "zzzz", "0123456789abcdef0"] {
         assert_eq!(kind(bad), Kind::NotFound, "{bad:?}");
     }

@@ -204,7 +204,7 @@ mod tests {
         {
             assert_eq!(kind(bad), Some(Kind::Invalid), "{bad}");
         }
-        assert_eq!(kind("ftps://h/x?ca=/does/not/exist"), Some(Kind::NotFound));
+        assert_eq!(kind("ftps://h/x?ca=/does/not/exist"), Some(Kind::Invalid));
         assert_eq!(kind("ftps://h/x?key=/does/not/exist"), Some(Kind::Invalid));
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// # Errors
-    /// `Invalid` for a host or file that is none, `NotFound` and the like for files.
+    /// `Invalid` for a host or file that is none, and what reading files fails with.
     pub fn new(host: &str, files: Files<'_>) -> Result<Trust> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Error::invalid("neither a host's name nor its number:", host))?;
@@ -75,7 +75,7 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>> {
 
 fn unreadable(what: &str, file: &str, error: rustls::pki_types::pem::Error) -> Error {
     match error {
-        rustls::pki_types::pem::Error::Io(e) => Error::io("cannot read", file, e),
+        rustls::pki_types::pem::Error::Io(e) => crate::unreadable(file, e),
         other => Error::invalid(format!("not {what} in PEM:"), file).because(other),
     }
 }
@@ -96,7 +96,7 @@ impl Verifier {
         let system = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(system.certs.into_iter().chain(named.iter().cloned()));
         if roots.is_empty() {
-            let error = Error::new(Kind::NotFound, "this machine knows no authorities for certificates");
+            let error = Error::new(Kind::Unsupported, "this machine knows no authorities for certificates");
             return Err(error.hint("install the package ca-certificates, or name a file with ?ca=FILE"));
         }
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))

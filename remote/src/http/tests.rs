@@ -202,6 +202,6 @@ fn files_that_are_no_certificates_are_refused() {
     assert_eq!(Http::new(timeouts, 1, None, Some(&path)).err().unwrap().kind(), Kind::Invalid);
     assert_eq!(
         Http::new(timeouts, 1, Some(&folder.path().join("none")), None).err().unwrap().kind(),
-        Kind::NotFound
+        Kind::Invalid
     );
 }

@@ -352,8 +352,7 @@ fn judged(status: StatusCode, said: &str) -> Error {
     let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
     let failed = |kind| Error::new(kind, "rclone could not do it").because(said.to_owned());
     if says(&["didn't find section in config file"]) {
-        return Error::new(Kind::NotFound, "rclone has no such remote")
-            .hint("`rclone listremotes` shows them");
+        return Error::invalid("rclone has no such remote", "").hint("`rclone listremotes` shows them");
     }
     if says(&["no space left", "quota", "disk full", "insufficient storage", "507"]) {
         return failed(Kind::NoSpace);
@@ -392,7 +391,7 @@ mod tests {
     fn rclones_words_tell_what_failed() {
         let internal = StatusCode::INTERNAL_SERVER_ERROR;
         for (status, said, kind, retry) in [
-            (internal, "didn't find section in config file", Kind::NotFound, Never),
+            (internal, "didn't find section in config file", Kind::Invalid, Never),
             (internal, "mkdir /x: permission denied", Kind::Denied, Never),
             (internal, "write /x: no space left on device", Kind::NoSpace, Never),
             (internal, "is a directory not a file", Kind::Invalid, Never),

@@ -95,7 +95,7 @@ impl Profile {
     /// The profile that is asked for in the address, by AWS_PROFILE, or the default one.
     ///
     /// # Errors
-    /// `NotFound` when one is named that no file has; `Invalid` for a file that is none.
+    /// `Invalid` when one is named that no file has, and for a file that is none.
     pub(super) fn load(access: &Access, asked: Option<&str>) -> Result<Profile> {
         let variable = access.text("AWS_PROFILE").or_else(|| access.text("AWS_DEFAULT_PROFILE"));
         let named = asked.map(str::to_owned).or(variable);
@@ -110,7 +110,7 @@ impl Profile {
         let in_config = in_config.or_else(|| (name == DEFAULT).then(|| config.remove(DEFAULT)).flatten());
         let in_keys = keys.remove(&name);
         if named.is_some() && in_config.is_none() && in_keys.is_none() {
-            let error = Error::new(Kind::NotFound, "there is no profile called").on(name);
+            let error = Error::invalid("there is no profile called", name);
             return Err(
                 error.hint("profiles stand in the files 'credentials' and 'config' of the folder ~/.aws")
             );

@@ -209,7 +209,7 @@ fn configuration(named: Option<&str>, access: &Access) -> Result<Config> {
     let text = match read_bounded(&file, SSH_CONFIG_BYTES)? {
         Some(text) => text,
         None if named.is_some() => {
-            return Err(Error::new(Kind::NotFound, "no such file:").on(file.display().to_string()));
+            return Err(Error::invalid("there is no such file:", file.display().to_string()));
         }
         None => return Ok(Config::default()),
     };

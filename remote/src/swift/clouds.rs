@@ -83,7 +83,7 @@ pub fn folders(home: Option<&Path>) -> Vec<PathBuf> {
 /// The cloud called `name` in the first of `files` that is there, and in the first of `secure` ones.
 ///
 /// # Errors
-/// `NotFound` when there is no such file or cloud, `Invalid` for one that cannot be read as YAML.
+/// `Invalid` when there is no such file or cloud, or for one that cannot be read as YAML.
 pub fn find(name: &str, files: &[PathBuf], secure: &[PathBuf]) -> Result<Cloud> {
     let no_file = || {
         let places: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();

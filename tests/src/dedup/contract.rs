@@ -65,7 +65,8 @@ fn every_json_line_has_its_keys() {
     assert_eq!((&checked["ok"], &checked["backups"]), (&true.into(), &1.into()));
     let forgotten = verb(&place, "forget", &["--keep-last", "1"]).expect(0);
     has_keys(&forgotten.summary(), "removed kept dry_run");
-    has_keys(&forgotten.of_type("chain")[0], "chain engine series backups action reasons");
+    has_keys(&forgotten.of_type("chain")[0], "chain engine series backups ids action reasons");
+    assert_eq!(forgotten.of_type("chain")[0]["ids"], serde_json::json!([made["id"]]));
     has_keys(&plain(&place, &["key", "list"]).expect(0).of_type("key")[0], "id label created time current");
     let error = restore(&place, "t", &[]).expect(1).explained().of_type("error").pop().unwrap();
     has_keys(&error, "kind message hint may_pass exit");
@@ -111,6 +112,7 @@ fn exit_statuses_tell_what_happened() {
         &["backup", "--read-concurrency", "-1", "/"],
         &["backup", "--engine", "tar", "--no-encryption", "--read-concurrency", "2", "/"],
         &["backup", "--compression", "99", "/"],
+        &["backup", "--compression", "-99", "/"],
         &["backup", place.repository().to_str().unwrap()],
         &["restore"],
         &["restore", "--target", "/t", "--include", "../x"],
@@ -123,7 +125,43 @@ fn exit_statuses_tell_what_happened() {
         let outcome = plain(&place, words);
         assert_eq!(outcome.status, 2, "{words:?}: {outcome:?}");
     }
+    let subset = plain(&place, &["check", "--read-data-subset", "much"]).of_type("error").pop().unwrap();
+    assert!(subset["message"].as_str().unwrap().contains("such as 5%"), "{subset}");
     // 130: interrupted; 11: busy; 12: wrong password: see the tests of those.
+}
+
+#[test]
+fn an_address_or_a_setting_that_is_wrong_is_no_missing_repository() {
+    let place = Place::new();
+    for address in [
+        "",
+        "nothing://of/this/kind",
+        "s3://bucket/x?endpoint=http://127.0.0.1:1&region=here&profile=absent",
+        "webdavs://127.0.0.1:1/x?ca=/nowhere/at/all",
+        "ftps://127.0.0.1:1/x?ca=/nowhere/at/all",
+        "sftp://me@127.0.0.1:1/x?config=/nowhere/at/all",
+    ] {
+        let outcome = run(place.program.command(&["list", "--json", "--retries", "0", "-r", address]));
+        assert_eq!(outcome.status, 2, "{address}: {outcome:?}");
+        outcome.explained();
+    }
+}
+
+#[test]
+fn what_is_dated_ahead_and_stays_the_latest_is_told() {
+    let place = Place::new();
+    init(&place, &[]).expect(0);
+    place.write(&[("a", "content")]);
+    let told = |outcome: &Outcome| {
+        let warnings = outcome.of_type("warning");
+        warnings.iter().any(|one| one["message"].as_str().unwrap().contains("still to come"))
+    };
+    assert!(!told(&backup(&place, &["--compression", "-3"]).expect(0)));
+    let ahead = backup(&place, &["--time", "2199-01-01T00:00:00Z"]).expect(0);
+    assert!(!told(&ahead), "it was said so");
+    let today = backup(&place, &[]).expect(0);
+    assert!(told(&today), "{today:?}");
+    assert_eq!(restore(&place, "t", &["latest"]).expect(0).summary()["id"], ahead.summary()["id"]);
 }
 
 #[test]

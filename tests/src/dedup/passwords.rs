@@ -137,6 +137,28 @@ fn what_is_readable_by_all_has_to_be_said() {
 }
 
 #[test]
+fn who_has_no_password_at_hand_leaves_no_half_of_a_repository() {
+    let place = Place::new();
+    place.write(&[("a", "content")]);
+    let repository = place.repository();
+    let repository = repository.to_str().unwrap();
+    let source = place.source();
+    for words in [
+        &["init"][..],
+        &["init", "--password-file", "/nowhere/at/all"],
+        &["init", "--password-command", "false"],
+        &["backup", "--init", source.to_str().unwrap()],
+    ] {
+        let outcome = place.program.run(&[words, &["-r", repository]].concat());
+        assert!(matches!(outcome.status, 1 | 2), "{words:?}: {outcome:?}");
+        place.program.run(&["list", "-r", repository]).expect(10);
+    }
+    init(&place, &["--no-encryption"]).expect(2).explained();
+    verb(&place, "list", &[]).expect(10);
+    init(&place, &[]).expect(0);
+}
+
+#[test]
 fn a_repository_is_made_once() {
     let place = place();
     init(&place, &[]).expect(1).explained();

@@ -72,6 +72,8 @@ fn a_place_that_is_away_is_named_and_brought_up_to_the_others_later() {
     fs::rename(desk.at("b"), desk.at("away")).unwrap();
     let refused = desk.back_up(&["a", "b"], &[]).expect(1);
     assert!(refused.stderr.contains(&desk.at("b")), "{refused:?}");
+    let unheard = desk.run("sync", &["a", "b"], &[]).expect(1);
+    assert!(!unheard.stdout.contains("nothing was missing"), "{unheard:?}");
     let behind = desk.back_up(&["a", "b"], &["--min-copies", "1"]).expect(3);
     assert!(behind.stderr.contains("is behind"), "{behind:?}");
     fs::rename(desk.at("away"), desk.at("b")).unwrap();

@@ -88,9 +88,9 @@ fn a_profile_is_put_together_from_both_files() {
 #[test]
 fn a_profile_that_is_named_has_to_be_there() {
     let (_home, asked) = access(CONFIG, KEYS, None);
-    assert_eq!(Profile::load(&asked, Some("absent")).err().unwrap().kind(), Kind::NotFound);
+    assert_eq!(Profile::load(&asked, Some("absent")).err().unwrap().kind(), Kind::Invalid);
     let (_home, by_variable) = access(CONFIG, KEYS, Some("absent"));
-    assert_eq!(Profile::load(&by_variable, None).err().unwrap().kind(), Kind::NotFound);
+    assert_eq!(Profile::load(&by_variable, None).err().unwrap().kind(), Kind::Invalid);
     let (_home, nothing) = access("", "", None);
     assert!(Profile::load(&nothing, None).unwrap().keys().unwrap().is_none());
 }
