@@ -20,6 +20,7 @@
 //! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait.
 
 pub mod circuit;
+mod forward;
 pub mod local;
 pub mod memory;
 pub mod mirror;
@@ -116,7 +117,7 @@ pub trait Underway: Send {
 }
 
 /// What a storage gives back that has nothing left to wait for.
-struct Arrived;
+pub struct Arrived;
 
 impl Underway for Arrived {
     fn finish(self: Box<Self>) -> Result<()> {
@@ -172,6 +173,24 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `NotFound`, or as the storage has it.
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>>;
+
+    /// As [`Storage::read`], into `buffer` in place of what that holds. Who reads much has its memory used again, and spares the
+    /// system giving out and taking back so many pages. By default a [`Storage::read`].
+    ///
+    /// # Errors
+    /// As [`Storage::read`]; the buffer then holds nothing that was asked for.
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        // Not both at a time.
+        *buffer = Vec::new();
+        *buffer = self.read(name, offset, length_bytes)?;
+        Ok(())
+    }
 
     /// As [`Storage::read`], from one copy of those that the storage keeps, numbered from 0; `None` when it does not keep so many.
     /// For bytes that turned out not to be what was written: another copy may be sound. What is asked for is suspected.
@@ -236,12 +255,14 @@ pub trait Storage: Send + Sync {
 
     /// How to name this storage to a person: a path or URL without secrets.
     fn label(&self) -> String;
+}
 
+impl dyn Storage + '_ {
     /// Reads a small object whole.
     ///
     /// # Errors
     /// As [`Storage::read`], and `Limit` beyond `limit_bytes`.
-    fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
+    pub fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
         let limit = usize::try_from(limit_bytes.saturating_add(1)).unwrap_or(usize::MAX);
         let bytes = self.read(name, 0, limit)?;
         if bytes.len() as u64 > limit_bytes {
