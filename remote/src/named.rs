@@ -123,7 +123,7 @@ impl Storage for Named {
         self.label.clone()
     }
 
-    icecore::forward_storage!([inner] capabilities);
+    icecore::storage::forward!([inner] capabilities);
 }
 
 struct Writer {
@@ -163,7 +163,7 @@ mod tests {
             "sftp://host/place".to_owned()
         }
 
-        icecore::forward_storage!([0] put writer read stat list delete clean_temporaries capabilities);
+        icecore::storage::forward!([0] put writer read stat list delete clean_temporaries capabilities);
     }
 
     fn failing(nth: u64) -> Named {

@@ -13,5 +13,8 @@ impl Storage for Far {
         Capabilities { parallel: true, ..self.0.capabilities() }
     }
 
-    icecore::forward_storage!([0] put begin_put put_shared put_fleeting writer read read_into read_copy stat list delete remove clean_temporaries label);
+    icecore::storage::forward!(
+        [0] put begin_put put_shared put_fleeting writer read read_into read_copy stat list delete remove
+            clean_temporaries label
+    );
 }

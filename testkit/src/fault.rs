@@ -228,7 +228,7 @@ impl Storage for Fault {
         self.counter.run("clean_temporaries", "", || self.inner.clean_temporaries(before), nothing)
     }
 
-    icecore::forward_storage!([inner] capabilities label);
+    icecore::storage::forward!([inner] capabilities label);
 }
 
 /// The first half of a listing's rows.

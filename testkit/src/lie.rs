@@ -80,7 +80,7 @@ impl Storage for Liar {
         Ok(told)
     }
 
-    icecore::forward_storage!([inner] put writer stat list delete capabilities label);
+    icecore::storage::forward!([inner] put writer stat list delete capabilities label);
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Storage for Meanwhile {
         Capabilities { parallel: self.is_far, ..self.now().capabilities() }
     }
 
-    icecore::forward_storage!([now()] put writer stat delete label);
+    icecore::storage::forward!([now()] put writer stat delete label);
 }
 
 /// The place in [`World::made`] of what was restored.

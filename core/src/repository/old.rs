@@ -333,5 +333,5 @@ impl Storage for OldLayout {
         self.storage.remove(name)
     }
 
-    crate::forward_storage!([storage] clean_temporaries capabilities label);
+    crate::storage::forward!([storage] clean_temporaries capabilities label);
 }

@@ -197,7 +197,7 @@ impl Storage for Circuit {
         self.breaker.run(|| self.inner.clean_temporaries(before))
     }
 
-    crate::forward_storage!([inner] read_copy capabilities label);
+    crate::storage::forward!([inner] read_copy capabilities label);
 }
 
 struct Put {
@@ -303,7 +303,7 @@ mod tests {
             "switched".to_owned()
         }
 
-        crate::forward_storage!([memory] capabilities);
+        crate::storage::forward!([memory] capabilities);
     }
 
     fn name() -> ObjectName {

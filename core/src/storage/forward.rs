@@ -4,11 +4,11 @@
 //! call would come to the storage within as another one, or not at all: `clippy::missing_trait_methods` says it, and is an error
 //! on the decorators.
 
-/// Methods of a [`Storage`](crate::storage::Storage) that hand on to the one within: `forward_storage!([inner] stat list label);` has
+/// Methods of a [`Storage`](crate::storage::Storage) that hand on to the one within: `forward!([inner] stat list label);` has
 /// them call `self.inner`. `[within()]` calls what that method gives.
 #[macro_export]
 macro_rules! forward_storage {
-    ($inner:tt $($method:ident)+) => { $($crate::forward_storage!(@$method $inner);)+ };
+    ($inner:tt $($method:ident)+) => { $($crate::storage::forward!(@$method $inner);)+ };
     (@put [$($inner:tt)+]) => {
         fn put(
             &self,

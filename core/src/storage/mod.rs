@@ -17,15 +17,20 @@
 //! * **Errors by kind.** `NotFound` for what is not there, `AlreadyExists` for [`PutMode::CreateNew`] on what is,
 //!   `NoSpace`, `Denied`; `retry` says whether a later attempt may help.
 //!
-//! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait.
+//! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait. What they hand on
+//! unchanged they name to [`forward!`].
+
+#[macro_use]
+mod forward;
 
 pub mod circuit;
-mod forward;
 pub mod local;
 pub mod memory;
 pub mod mirror;
 pub mod retry;
 pub mod throttle;
+
+pub use forward_storage as forward;
 
 use crate::error::{Kind, Result};
 use crate::name::ObjectName;

@@ -128,7 +128,7 @@ impl Storage for Throttle {
         Some(read.inspect(|bytes| self.down.pass(bytes.len())))
     }
 
-    crate::forward_storage!([inner] stat list delete remove clean_temporaries capabilities label);
+    crate::storage::forward!([inner] stat list delete remove clean_temporaries capabilities label);
 }
 
 struct Writer {

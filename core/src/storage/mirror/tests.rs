@@ -75,7 +75,7 @@ impl Storage for Paced {
         "paced".to_owned()
     }
 
-    crate::forward_storage!([memory] writer read stat list delete capabilities);
+    crate::storage::forward!([memory] writer read stat list delete capabilities);
 }
 
 #[test]
@@ -304,7 +304,7 @@ impl Storage for Picky {
         "picky".to_owned()
     }
 
-    crate::forward_storage!([memory] read stat capabilities);
+    crate::storage::forward!([memory] read stat capabilities);
 }
 
 fn with_a_picky_one(place: usize, min_copies: usize) -> (Mirror, [Memory; 2]) {

@@ -58,7 +58,7 @@ impl Storage for Flaky {
         self.fail(|| self.memory.delete(name))
     }
 
-    crate::forward_storage!([memory] capabilities label);
+    crate::storage::forward!([memory] capabilities label);
 }
 
 struct Bench {

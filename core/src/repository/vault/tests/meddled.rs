@@ -69,5 +69,5 @@ impl Storage for Meddled {
         Ok(())
     }
 
-    crate::forward_storage!([inner] writer stat capabilities label);
+    crate::storage::forward!([inner] writer stat capabilities label);
 }
