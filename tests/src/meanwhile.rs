@@ -1,11 +1,18 @@
 //! What others do while somebody reads: whoever looks for a backup has one that is there, with all that it needs; or an error, and
 //! never some of one and some of another.
 
-use crate::in_memory::{Restored, World, copy_of, forget_all_but_the_newest, looked_into};
+use crate::in_memory::{Restored, World, copy_of, forget_all_but_the_newest, looked_into, open};
+use crate::place::HOST;
+use icecore::keyring::Keyring;
+use icecore::monitor::Quiet;
 use icecore::name::ObjectName;
+use icecore::select::place::Place;
+use icecore::spool::Scratch;
 use icecore::storage::memory::Memory;
 use icecore::storage::{Capabilities, Depth, Listed, Storage};
-use icecore::{Kind, Result};
+use icecore::view::Which;
+use icecore::view::levels::Means;
+use icecore::{Kind, Result, find};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,6 +113,38 @@ fn a_backup_that_is_made_while_the_latest_is_looked_for_is_found_whole_or_not_at
         assert!([&older.0, &newer.0].contains(&&seen.0), "{what}: {:?}", seen.0);
         assert!([&older.1, &newer.1].contains(&&seen.1), "{what}: other bytes");
         if !restoring.has_changed() && !looking.has_changed() {
+            break;
+        }
+    }
+    assert!(found.iter().all(|count| *count > 1), "{found:?}");
+}
+
+/// How many backups a search through all of them looks into.
+fn looked_through(storage: Arc<Meanwhile>) -> Result<find::Report> {
+    let scratch = Scratch::new(std::env::temp_dir());
+    let options = find::Options {
+        which: Which { this_host: HOST.to_owned(), ..Which::default() },
+        place: Place { backup: "latest".to_owned(), path: Vec::new() },
+        all: true,
+        wanted: find::Wanted::default(),
+        means: Means { keys: &Keyring::none(), scratch: &scratch, workers: 1 },
+    };
+    find::run(&open(storage)?, &options, &Quiet, &mut |_| Ok(()))
+}
+
+#[test]
+fn a_search_through_all_backups_finds_those_that_were_there_when_it_began_to_list_them() {
+    let mut world = World::dedup().after(1);
+    let before = copy_of(&world.memory);
+    world.back_up();
+    let mut found = [0, 0];
+    for calls in 0.. {
+        let storage = Meanwhile::far(&before, &world.memory, calls);
+        let report = looked_through(storage.clone());
+        let report = report.unwrap_or_else(|error| panic!("after {calls} lists and reads: {error:?}"));
+        assert_eq!(report.damaged, 0, "after {calls} lists and reads");
+        found[report.backups as usize - 1] += 1;
+        if !storage.has_changed() {
             break;
         }
     }
