@@ -16,7 +16,7 @@ use crate::repository::Repository;
 use crate::select::place::Place;
 use crate::tree::attributes::FileKind;
 use crate::tree::filter::Filter;
-use crate::view::{self, Backup, View, Which};
+use crate::view::{self, Backup, Beside, View, Which};
 use std::path::Path;
 
 /// What to compare.
@@ -140,18 +140,22 @@ pub fn run(
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(Change<'_>) -> Result<()>,
 ) -> Result<Report> {
-    let old = view::choose_at(repository, &options.which, &options.old, monitor)?;
+    let beside = match options.new {
+        New::Backup(_) => Beside::Nothing,
+        New::Live { .. } => Beside::Index,
+    };
+    let (old, index) = view::choose_at(repository, &options.which, &options.old, beside, monitor)?;
     let mut changes = Changes { found, counts: Counts::default() };
     let new = match &options.new {
         New::Backup(place) => {
-            let new = view::choose_at(repository, &options.which, place, monitor)?;
-            let view = View::open(repository, monitor)?;
+            let (new, index) = view::choose_at(repository, &options.which, place, Beside::Index, monitor)?;
+            let view = View::open(repository, index, monitor)?;
             let sides = [(&old, options.old.path.as_slice()), (&new, place.path.as_slice())];
             trees::compare(&view, sides, monitor, &mut changes)?;
             Some(new)
         }
         New::Live { path, filter, one_file_system } => {
-            let view = View::open(repository, monitor)?;
+            let view = View::open(repository, index, monitor)?;
             let disk = live::Disk { path, filter, one_file_system: *one_file_system };
             live::compare(&view, &old, &options.old.path, &disk, monitor, &mut changes)?;
             None

@@ -71,15 +71,15 @@ pub fn run(
     monitor: &dyn Monitor,
     out: &mut dyn Write,
 ) -> Result<Report> {
-    let backup = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
-        Either::Snapshot(backup) => *backup,
+    let (backup, index) = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
+        Either::Snapshot(backup, index) => (*backup, index),
         Either::Level { chain, entry } => {
             let means = Means { keys: options.keys, scratch: options.scratch, workers: options.workers };
             let mut level = Level::open(repository, &chain, entry, means, monitor)?;
             return of_level(&mut level, options, out);
         }
     };
-    let view = View::open(repository, monitor)?;
+    let view = View::open(repository, index, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
     if top.is_unread() {

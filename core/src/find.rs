@@ -131,15 +131,15 @@ pub fn run(
         levels::in_all(repository, options, &mut report, monitor, found)?;
         return Ok(report);
     }
-    let backup = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
-        Either::Snapshot(backup) => *backup,
+    let (backup, index) = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
+        Either::Snapshot(backup, index) => (*backup, index),
         Either::Level { chain, entry } => {
             let mut level = Level::open(repository, &chain, entry, options.means, monitor)?;
             return levels::in_one(&mut level, options, found);
         }
     };
     let named = backup.named();
-    let view = View::open(repository, monitor)?;
+    let view = View::open(repository, index, monitor)?;
     let mut report = Report { backups: 1, ..Report::default() };
     view::walk(view.chunks(), &backup.snapshot, &options.place.path, monitor, &mut |key, entry| {
         if !options.wanted.accepts(key, entry) {
@@ -168,8 +168,9 @@ fn in_all(
     if repository.vault().is_none() {
         return Ok(());
     }
-    let view = View::open(repository, monitor)?;
+    // The index is not older than the list of backups, and so has all that they need.
     let snapshots = select::snapshots(repository, &options.which.filter)?;
+    let view = View::open(repository, None, monitor)?;
     for (id, error) in &snapshots.damaged {
         monitor.event(Event::Warning(&format!("cannot look into the damaged backup {id}: {error}")));
     }

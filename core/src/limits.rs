@@ -420,6 +420,8 @@ pub const XML_ELEMENTS: usize = 65_536;
 
 /// Longest answer of an S3 server that is no object: a page of a list, whose keys may be three times as long as they are.
 pub const S3_ANSWER_BYTES: usize = 16 << 20;
+/// The most that is set aside for what an S3 server announces, before it has come: more than is fetched of a pack at once.
+pub const S3_RESERVED_BYTES: usize = 2 * FAR_FETCH_BYTES as usize;
 
 /// What is read of an S3 server's words on an error.
 pub const S3_ERROR_BYTES: usize = 64 << 10;

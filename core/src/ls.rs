@@ -44,14 +44,14 @@ pub fn run(
     monitor: &dyn Monitor,
     found: &mut dyn FnMut(&[u8], &Entry) -> Result<()>,
 ) -> Result<Report> {
-    let backup = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
-        Either::Snapshot(backup) => *backup,
+    let (backup, index) = match view::choose_either_at(repository, &options.which, &options.place, monitor)? {
+        Either::Snapshot(backup, index) => (*backup, index),
         Either::Level { chain, entry } => {
             let mut level = Level::open(repository, &chain, entry, options.means, monitor)?;
             return of_level(&mut level, options, found);
         }
     };
-    let view = View::open(repository, monitor)?;
+    let view = View::open(repository, index, monitor)?;
     let path = options.place.path.as_slice();
     let top = view.entry(&backup, path)?;
     let mut entries = 0;

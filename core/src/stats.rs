@@ -13,7 +13,7 @@ use crate::repository::Repository;
 use crate::repository::vault::names::{self, Folder};
 use crate::repository::vault::{ChunkId, ChunkKind};
 use crate::select;
-use crate::view::{self, Backup, View, Which};
+use crate::view::{self, Backup, Beside, View, Which};
 use marks::{Marks, Met};
 use std::sync::Mutex;
 
@@ -122,11 +122,14 @@ fn ratio(large: u64, small: u64) -> Option<f64> {
 /// `NotFound`, `Invalid` (which backup?), `Unsupported` for one that is not deduplicated; `Damaged`, or as the storage has it.
 pub fn run(repository: &Repository, options: &Options, monitor: &dyn Monitor) -> Result<Report> {
     let mut report = Report::default();
-    let backups = match &options.backup {
-        Some(text) => vec![view::choose(repository, &options.which, text, monitor)?],
-        None => all(repository, options, &mut report, monitor)?,
+    let (backups, index) = match &options.backup {
+        Some(text) => {
+            let (backup, index) = view::choose(repository, &options.which, text, Beside::Index, monitor)?;
+            (vec![backup], index)
+        }
+        None => (all(repository, options, &mut report, monitor)?, None),
     };
-    let view = View::open(repository, monitor)?;
+    let view = View::open(repository, index, monitor)?;
     objects(&view, &mut report)?;
     let mut marks = Marks::new(view.index())?;
     let mut added = Vec::with_capacity(backups.len());

@@ -67,8 +67,8 @@ impl Backup {
 
 /// A backup that was chosen, however it is kept.
 pub enum Either {
-    /// A deduplicated one.
-    Snapshot(Box<Backup>),
+    /// A deduplicated one, and the index where it was loaded beside the search.
+    Snapshot(Box<Backup>, Option<Index>),
     /// A level of a chain.
     Level {
         /// The chain it is in.
@@ -78,13 +78,29 @@ pub enum Either {
     },
 }
 
-/// Finds the deduplicated backup that is meant by `text`.
+/// Whether the index is loaded beside a search for a backup, where each request waits for an answer from far away. Who looks into
+/// several backups loads it beside the last: it has what that one needs, and all that were there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// The index.
+    Index,
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds the deduplicated backup that is meant by `text`; with the index, for [`View::open`], where that was loaded.
 ///
 /// # Errors
 /// `NotFound`, `Invalid` when it is not clear which one is meant, `Unsupported` for one that is not deduplicated; as the
 /// storage has it.
-pub fn choose(repository: &Repository, which: &Which, text: &str, monitor: &dyn Monitor) -> Result<Backup> {
-    deduplicated(choose_either(repository, which, text, monitor)?, text)
+pub fn choose(
+    repository: &Repository,
+    which: &Which,
+    text: &str,
+    beside: Beside,
+    monitor: &dyn Monitor,
+) -> Result<(Backup, Option<Index>)> {
+    deduplicated(choose_either(repository, which, text, beside, monitor)?, text)
 }
 
 /// As [`choose`], for a place in a backup. Who names a path only is told how that is done.
@@ -95,14 +111,15 @@ pub fn choose_at(
     repository: &Repository,
     which: &Which,
     place: &Place,
+    beside: Beside,
     monitor: &dyn Monitor,
-) -> Result<Backup> {
-    deduplicated(choose_either_at(repository, which, place, monitor)?, &place.backup)
+) -> Result<(Backup, Option<Index>)> {
+    deduplicated(choose_either_beside(repository, which, place, beside, monitor)?, &place.backup)
 }
 
-fn deduplicated(chosen: Either, text: &str) -> Result<Backup> {
+fn deduplicated(chosen: Either, text: &str) -> Result<(Backup, Option<Index>)> {
     match chosen {
-        Either::Snapshot(backup) => Ok(*backup),
+        Either::Snapshot(backup, index) => Ok((*backup, index)),
         Either::Level { chain, entry } => {
             let what = format!("this works with deduplicated backups only; {text} was made by");
             Err(Error::new(Kind::Unsupported, what)
@@ -116,19 +133,24 @@ fn choose_either(
     repository: &Repository,
     which: &Which,
     text: &str,
+    beside: Beside,
     monitor: &dyn Monitor,
 ) -> Result<Either> {
-    let selected = select::one(repository, &which.filter, &which.this_host, text, which.at)?;
+    let Which { filter, this_host, at } = which;
+    let (selected, index) = match beside {
+        Beside::Index => select::one_with_index(repository, filter, this_host, text, *at, monitor)?,
+        Beside::Nothing => (select::one(repository, filter, this_host, text, *at)?, None),
+    };
     for stray in &selected.strays {
         monitor.event(Event::Warning(&format!("passed over {stray}, which is no backup")));
     }
     Ok(match selected.backup {
-        Chosen::Snapshot { id, snapshot } => Either::Snapshot(Box::new(Backup::new(id, *snapshot))),
+        Chosen::Snapshot { id, snapshot } => Either::Snapshot(Box::new(Backup::new(id, *snapshot)), index),
         Chosen::Level { chain, entry } => Either::Level { chain, entry },
     })
 }
 
-/// As [`choose_at`], of any engine.
+/// As [`choose_at`], of any engine, with the index beside it.
 ///
 /// # Errors
 /// As [`choose`], but that every backup can be chosen.
@@ -138,7 +160,17 @@ pub fn choose_either_at(
     place: &Place,
     monitor: &dyn Monitor,
 ) -> Result<Either> {
-    choose_either(repository, which, &place.backup, monitor).map_err(|error| {
+    choose_either_beside(repository, which, place, Beside::Index, monitor)
+}
+
+fn choose_either_beside(
+    repository: &Repository,
+    which: &Which,
+    place: &Place,
+    beside: Beside,
+    monitor: &dyn Monitor,
+) -> Result<Either> {
+    choose_either(repository, which, &place.backup, beside, monitor).map_err(|error| {
         let is_no_id = !place.backup.bytes().all(|byte| byte.is_ascii_hexdigit());
         if error.kind() != Kind::NotFound
             || !place.path.is_empty()
@@ -161,14 +193,18 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
-    /// Loads the index, and reads back from the packs what a damaged or lost one said: it stops nobody from looking.
+    /// Takes the index that was loaded beside the search for the backup, or else loads it, and reads back from the packs what a
+    /// damaged or lost one said: it stops nobody from looking.
     ///
     /// # Errors
     /// `NoRepository` when there is no deduplicated part; as the storage has it.
-    pub fn open(repository: &'r Repository, monitor: &dyn Monitor) -> Result<View<'r>> {
+    pub fn open(repository: &'r Repository, index: Option<Index>, monitor: &dyn Monitor) -> Result<View<'r>> {
         let vault = repository.the_vault()?;
-        let index = Arc::new(Index::load_present(vault, monitor, true)?);
-        Ok(View { vault, reader: Reader::new(vault, index) })
+        let index = match index {
+            Some(index) => index,
+            None => Index::load_present(vault, monitor, true)?,
+        };
+        Ok(View { vault, reader: Reader::new(vault, Arc::new(index)) })
     }
 
     /// What is read from.

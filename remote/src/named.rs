@@ -2,7 +2,7 @@
 
 use icecore::error::{Error, Result};
 use icecore::name::ObjectName;
-use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use icecore::storage::{Arrived, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use icecore::time::Timestamp;
 use std::sync::Arc;
 
@@ -31,9 +31,17 @@ fn named(error: Error, what: &str, label: &str, name: &str) -> Error {
     }
 }
 
+// What is forgotten here would pass by what this storage adds.
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Named {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.doing("cannot store", name.as_str(), self.inner.put(name, bytes, mode))
+    }
+
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        // No storage at the other end of a network begins and goes on meanwhile.
+        self.put(name, bytes, mode)?;
+        Ok(Box::new(Arrived))
     }
 
     fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
@@ -51,6 +59,28 @@ impl Storage for Named {
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
         self.doing("cannot read", name.as_str(), self.inner.read(name, offset, length_bytes))
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        let read = self.inner.read_into(name, offset, length_bytes, buffer);
+        self.doing("cannot read", name.as_str(), read)
+    }
+
+    fn read_copy(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        copy: usize,
+    ) -> Option<Result<Vec<u8>>> {
+        let read = self.inner.read_copy(name, offset, length_bytes, copy)?;
+        Some(self.doing("cannot read", name.as_str(), read))
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
@@ -89,13 +119,11 @@ impl Storage for Named {
         self.doing("cannot clean up", "", self.inner.clean_temporaries(before))
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
     fn label(&self) -> String {
         self.label.clone()
     }
+
+    icecore::storage::forward!([inner] capabilities);
 }
 
 struct Writer {
@@ -131,38 +159,11 @@ mod tests {
     struct Far(Fault);
 
     impl Storage for Far {
-        fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-            self.0.put(name, bytes, mode)
-        }
-        fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-            self.0.writer(name, mode)
-        }
-        fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-            self.0.read(name, offset, length_bytes)
-        }
-        fn stat(&self, name: &ObjectName) -> Result<Stat> {
-            self.0.stat(name)
-        }
-        fn list(
-            &self,
-            prefix: Option<&ObjectName>,
-            depth: Depth,
-            row: &mut dyn FnMut(Listed) -> Result<()>,
-        ) -> Result<()> {
-            self.0.list(prefix, depth, row)
-        }
-        fn delete(&self, name: &ObjectName) -> Result<()> {
-            self.0.delete(name)
-        }
-        fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
-            self.0.clean_temporaries(before)
-        }
-        fn capabilities(&self) -> Capabilities {
-            self.0.capabilities()
-        }
         fn label(&self) -> String {
             "sftp://host/place".to_owned()
         }
+
+        icecore::storage::forward!([0] put writer read stat list delete clean_temporaries capabilities);
     }
 
     fn failing(nth: u64) -> Named {

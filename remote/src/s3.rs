@@ -320,30 +320,18 @@ impl Storage for S3 {
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        if length_bytes == 0 || offset > LAST {
-            return self.nothing_behind(name, offset, length_bytes);
-        }
-        let last = offset.saturating_add(length_bytes as u64 - 1).min(LAST);
-        let request = Request::new(Method::GET, Some(&self.key(name))).answer(length_bytes);
-        let answer = self.bucket.client.ask(&request.header("range", &format!("bytes={offset}-{last}"))?)?;
-        match answer.status {
-            StatusCode::PARTIAL_CONTENT => part(answer, offset, last),
-            // A server that takes no ranges, and an object that is no longer than what is wanted.
-            StatusCode::OK
-                if offset == 0 && answer.number("content-length") == Some(answer.body.len() as u64) =>
-            {
-                Ok(answer.body)
-            }
-            StatusCode::OK => Err(unexpected("the server does not heed ranges")),
-            _ => {
-                let fault = answer.fault();
-                match fault.is_behind_the_end() {
-                    true => self.nothing_behind(name, offset, length_bytes),
-                    false if fault.is_not_found() => Err(self.bucket.missing()),
-                    false => Err(fault.error()),
-                }
-            }
-        }
+        self.read_with(name, offset, length_bytes, Vec::new())
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        *buffer = self.read_with(name, offset, length_bytes, std::mem::take(buffer))?;
+        Ok(())
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
@@ -417,6 +405,41 @@ impl Storage for S3 {
 }
 
 impl S3 {
+    /// Reads a part of an object, with memory for it.
+    fn read_with(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        room: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        if length_bytes == 0 || offset > LAST {
+            return self.nothing_behind(name, offset, length_bytes);
+        }
+        let last = offset.saturating_add(length_bytes as u64 - 1).min(LAST);
+        let request = Request::new(Method::GET, Some(&self.key(name))).answer(length_bytes);
+        let request = request.header("range", &format!("bytes={offset}-{last}"))?;
+        let answer = self.bucket.client.ask_into(&request, room)?;
+        match answer.status {
+            StatusCode::PARTIAL_CONTENT => part(answer, offset, last),
+            // A server that takes no ranges, and an object that is no longer than what is wanted.
+            StatusCode::OK
+                if offset == 0 && answer.number("content-length") == Some(answer.body.len() as u64) =>
+            {
+                Ok(answer.body)
+            }
+            StatusCode::OK => Err(unexpected("the server does not heed ranges")),
+            _ => {
+                let fault = answer.fault();
+                match fault.is_behind_the_end() {
+                    true => self.nothing_behind(name, offset, length_bytes),
+                    false if fault.is_not_found() => Err(self.bucket.missing()),
+                    false => Err(fault.error()),
+                }
+            }
+        }
+    }
+
     /// Nothing, if that is what the object has from `offset` on.
     fn nothing_behind(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
         let size_bytes = self.stat(name)?.size_bytes;

@@ -35,6 +35,7 @@ use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat,
 use icecore::time::Timestamp;
 use pool::{Pool, certain};
 use session::Session;
+use std::cell::Cell;
 use std::sync::Arc;
 use tree::{Place, Root, Temporary};
 use wire::Request;
@@ -157,10 +158,25 @@ impl Storage for Sftp {
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        self.read_into(name, offset, length_bytes, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
         let place = self.shared.root.place(name)?;
-        self.shared.run(length_bytes.min(READ_DEADLINE_BYTES), async |session| {
-            read(session, &place.path, offset, length_bytes).await
-        })
+        // For the first attempt; if there is another it makes its own.
+        let room = Cell::new(std::mem::take(buffer));
+        *buffer = self.shared.run(length_bytes.min(READ_DEADLINE_BYTES), async |session| {
+            read(session, &place.path, offset, length_bytes, room.take()).await
+        })?;
+        Ok(())
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
@@ -234,7 +250,13 @@ impl Storage for Sftp {
 /// Callers ask for as much as they would take; the deadline is for what may come.
 const READ_DEADLINE_BYTES: usize = 64 << 20;
 
-async fn read(session: &Session, path: &str, offset: u64, length_bytes: usize) -> Asked<Vec<u8>> {
+async fn read(
+    session: &Session,
+    path: &str,
+    offset: u64,
+    length_bytes: usize,
+    room: Vec<u8>,
+) -> Asked<Vec<u8>> {
     // Both at once. What is no file is not waited for: opening a pipe never ends.
     let looked = session.ask(&Request::Look(path));
     let opened = session.ask(&Request::Open { path, flags: wire::OPEN_READ, mode: None });
@@ -249,18 +271,27 @@ async fn read(session: &Session, path: &str, offset: u64, length_bytes: usize) -
         return Err(fault);
     }
     let handle = opened.handle().await.map_err(tree::missing)?;
-    let read = read_open(session, &handle, offset, length_bytes).await;
+    let read = read_open(session, &handle, offset, length_bytes, room).await;
     // Nobody waits for it.
     drop(session.ask(&Request::Close(&handle)));
     read
 }
 
-async fn read_open(session: &Session, handle: &[u8], offset: u64, length_bytes: usize) -> Asked<Vec<u8>> {
+async fn read_open(
+    session: &Session,
+    handle: &[u8],
+    offset: u64,
+    length_bytes: usize,
+    mut bytes: Vec<u8>,
+) -> Asked<Vec<u8>> {
     // What is open is what is read, whatever has its name by now.
     let size =
         session.ask(&Request::LookAtOpen(handle)).attributes().await?.size.ok_or_else(Fault::unexpected)?;
     let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; left.min(length_bytes)];
+    // What it holds already need not be made zero: all of it is written over.
+    let length = left.min(length_bytes);
+    bytes.reserve_exact(length.saturating_sub(bytes.len()));
+    bytes.resize(length, 0);
     transfer::fetch(session, handle, offset, &mut bytes).await?;
     Ok(bytes)
 }

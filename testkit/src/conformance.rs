@@ -12,6 +12,7 @@ use icecore::name::ObjectName;
 use icecore::storage::{Depth, Listed, PutMode, Storage};
 use icecore::{Kind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// One claim about storages.
 pub type Case = fn(&dyn Storage) -> Result<()>;
@@ -20,10 +21,12 @@ pub type Case = fn(&dyn Storage) -> Result<()>;
 pub const CASES: &[(&str, Case)] = &[
     ("what is put is read back", single::put_and_read),
     ("ranges end where the object ends", single::ranges),
+    ("a part takes the place of what a buffer holds", single::ranges_into_a_buffer),
     ("an empty object is an object", single::empty_object),
     ("a long object is written in pieces", single::long_object),
     ("a new object does not take a taken name", single::create_new_conflict),
     ("a unique name takes an object", single::unique_names),
+    ("bytes that are lent are put like others", single::shared_bytes),
     ("an object is replaced", single::replace),
     ("an object being written is not visible", single::invisible_until_finished),
     ("a dropped writer leaves nothing", single::dropped_writer),
@@ -51,7 +54,7 @@ pub const CASES: &[(&str, Case)] = &[
 ///
 /// # Panics
 /// When a case fails, with the names and reasons of all that did.
-pub fn run(make: &dyn Fn() -> Box<dyn Storage>) {
+pub fn run(make: &dyn Fn() -> Arc<dyn Storage>) {
     run_but(&[], make);
 }
 
@@ -59,7 +62,7 @@ pub fn run(make: &dyn Fn() -> Box<dyn Storage>) {
 ///
 /// # Panics
 /// As [`run`], and when there is no case of such a name.
-pub fn run_but(left_out: &[&str], make: &dyn Fn() -> Box<dyn Storage>) {
+pub fn run_but(left_out: &[&str], make: &dyn Fn() -> Arc<dyn Storage>) {
     for name in left_out {
         assert!(CASES.iter().any(|(known, _)| known == name), "there is no case called {name:?}");
     }

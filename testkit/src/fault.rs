@@ -11,7 +11,7 @@
 //! storage keeps its contract: half a `put` is a writer that was dropped, never half an object.
 
 use icecore::name::ObjectName;
-use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
+use icecore::storage::{Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use icecore::time::Timestamp;
 use icecore::{Error, Kind, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -228,13 +228,7 @@ impl Storage for Fault {
         self.counter.run("clean_temporaries", "", || self.inner.clean_temporaries(before), nothing)
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
+    icecore::storage::forward!([inner] capabilities label);
 }
 
 /// The first half of a listing's rows.

@@ -2,7 +2,7 @@
 
 use icecore::Result;
 use icecore::name::ObjectName;
-use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use icecore::storage::Storage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -80,43 +80,13 @@ impl Storage for Liar {
         Ok(told)
     }
 
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.inner.put(name, bytes, mode)
-    }
-
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.inner.writer(name, mode)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.inner.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list(prefix, depth, row)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
+    icecore::storage::forward!([inner] put writer stat list delete capabilities label);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use icecore::storage::PutMode;
     use icecore::storage::memory::Memory;
 
     #[test]

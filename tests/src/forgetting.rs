@@ -1,18 +1,17 @@
 //! Backups that are named by their ids to be forgotten: the last good chain stays, and nothing goes that nobody has named.
 
 use crate::in_memory::{INCREMENTS, World, copy_of, ids, objects, open};
+use crate::meanwhile::Meanwhile;
 use crate::place::HOST;
 use icecore::codec::Compression;
 use icecore::forget::named::{self, Named};
 use icecore::level::Policy;
-use icecore::name::ObjectName;
 use icecore::select::Filter;
+use icecore::storage::Storage;
 use icecore::storage::memory::Memory;
-use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
 use icecore::time::Timestamp;
 use icecore::{Kind, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn forget(storage: Arc<dyn Storage>, ids: &[String], allow_last: bool) -> Result<()> {
     let ids = ids.to_vec();
@@ -62,61 +61,6 @@ fn a_broken_chain_goes_beside_a_good_one() {
     assert_eq!(ids(&memory), good);
 }
 
-/// A storage that is `before` until it was listed so often, and `after` from then on.
-struct Meanwhile {
-    before: Memory,
-    after: Memory,
-    lists_left: AtomicUsize,
-}
-
-impl Meanwhile {
-    fn now(&self) -> &Memory {
-        if self.lists_left.load(Ordering::Relaxed) == 0 { &self.after } else { &self.before }
-    }
-}
-
-impl Storage for Meanwhile {
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.now().put(name, bytes, mode)
-    }
-
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.now().writer(name, mode)
-    }
-
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.now().read(name, offset, length_bytes)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.now().stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        let listed = self.now().list(prefix, depth, row);
-        let left = self.lists_left.load(Ordering::Relaxed);
-        self.lists_left.store(left.saturating_sub(1), Ordering::Relaxed);
-        listed
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.now().delete(name)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.now().capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.now().label()
-    }
-}
-
 #[test]
 fn a_level_that_ends_between_two_looks_is_not_removed_unnamed() {
     let mut world = World::with_backups(1, INCREMENTS, Compression::Zstd);
@@ -128,8 +72,7 @@ fn a_level_that_ends_between_two_looks_is_not_removed_unnamed() {
     let mut noticed = 0;
     for lists in 1..16 {
         let after = copy_of(&world.memory);
-        let storage =
-            Meanwhile { before: copy_of(&before), after: after.clone(), lists_left: AtomicUsize::new(lists) };
+        let storage = Meanwhile::after_lists(&before, &after, lists);
         if let Err(error) = forget(Arc::new(storage), &named, true) {
             assert!(objects(&after) == whole, "after {lists} lists: {error}");
             noticed += usize::from(error.kind() == Kind::Changed);

@@ -467,7 +467,7 @@ pub fn objects(storage: &Memory) -> Vec<(ObjectName, Vec<u8>)> {
         Ok(())
     };
     storage.list(None, Depth::All, take).unwrap();
-    names.into_iter().map(|name| (name.clone(), storage.read_small(&name, 1 << 30).unwrap())).collect()
+    names.into_iter().map(|name| (name.clone(), storage.read(&name, 0, usize::MAX).unwrap())).collect()
 }
 
 /// A storage of its own with the same objects.

@@ -30,6 +30,7 @@ mod histories;
 mod hooks;
 mod house;
 mod interruption;
+mod meanwhile;
 mod mirror;
 mod probing;
 mod profiles;

@@ -70,7 +70,7 @@ impl Rot {
     }
 
     fn bytes(&self, name: &ObjectName) -> Vec<u8> {
-        self.world.memory.read_small(name, 1 << 30).unwrap()
+        self.world.memory.read(name, 0, 1 << 30).unwrap()
     }
 
     /// Everything that can happen to an object.

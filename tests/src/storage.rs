@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Makes storages in new folders below `folder`.
-fn locals(folder: &Path, adapt: fn(Local) -> Local) -> impl Fn() -> Box<dyn Storage> {
+fn locals(folder: &Path, adapt: fn(Local) -> Local) -> impl Fn() -> Arc<dyn Storage> {
     let next = Cell::new(0);
     move || {
         let path = folder.join(next.replace(next.get() + 1).to_string());
-        Box::new(adapt(Local::create(path).unwrap()))
+        Arc::new(adapt(Local::create(path).unwrap()))
     }
 }
 
@@ -40,7 +40,7 @@ fn local_with_named_temporaries_conforms() {
 
 #[test]
 fn memory_conforms() {
-    conformance::run(&|| Box::new(Memory::new()));
+    conformance::run(&|| Arc::new(Memory::new()));
 }
 
 fn retrying(inner: Arc<dyn Storage>) -> Retry {
@@ -49,7 +49,7 @@ fn retrying(inner: Arc<dyn Storage>) -> Retry {
 
 #[test]
 fn retry_conforms() {
-    conformance::run(&|| Box::new(retrying(Arc::new(Memory::new()))));
+    conformance::run(&|| Arc::new(retrying(Arc::new(Memory::new()))));
 }
 
 /// A clock that moves only when somebody sleeps.
@@ -73,13 +73,13 @@ fn throttle_conforms() {
     let constant = Schedule::constant(NonZeroU64::new(100_003));
     let rates = Rates { up: constant, down: "off,00:00-24:00=100003B/s".parse().unwrap() };
     conformance::run(&|| {
-        Box::new(Throttle::new(Arc::new(Memory::new()), rates.clone(), Arc::new(Sleepless::default())))
+        Arc::new(Throttle::new(Arc::new(Memory::new()), rates.clone(), Arc::new(Sleepless::default())))
     });
 }
 
 #[test]
 fn fault_without_faults_conforms() {
-    conformance::run(&|| Box::new(Fault::none(Arc::new(Memory::new()))));
+    conformance::run(&|| Arc::new(Fault::none(Arc::new(Memory::new()))));
 }
 
 /// One failure that passes, at each call and each moment of it, is not noticed behind a retrying storage.

@@ -11,7 +11,7 @@ use super::location::{self, BackupLocation, parse_timestamp};
 use super::{BackupEntry, Chain};
 use crate::error::{Error, Kind, Result};
 use crate::name::{BackupName, Level, ObjectName};
-use crate::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
+use crate::storage::{Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -204,6 +204,8 @@ fn last_component(name: &ObjectName) -> &str {
     name.as_str().rsplit('/').next().unwrap_or(name.as_str())
 }
 
+// What is forgotten here would pass by what this storage adds.
+#[deny(clippy::missing_trait_methods)]
 impl Storage for OldLayout {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.check(name)?;
@@ -213,6 +215,11 @@ impl Storage for OldLayout {
     fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
         self.check(name)?;
         self.storage.begin_put(name, bytes, mode)
+    }
+
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.check(name)?;
+        self.storage.put_shared(name, bytes, mode)
     }
 
     fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
@@ -234,6 +241,23 @@ impl Storage for OldLayout {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(document.len());
                 let end = start.saturating_add(length_bytes).min(document.len());
                 Ok(document[start..end].to_vec())
+            }
+        }
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        match self.objects.get(name) {
+            None => self.storage.read_into(name, offset, length_bytes, buffer),
+            Some(Behind::Object(behind, _)) => self.storage.read_into(behind, offset, length_bytes, buffer),
+            Some(Behind::Document(_)) => {
+                *buffer = self.read(name, offset, length_bytes)?;
+                Ok(())
             }
         }
     }
@@ -304,23 +328,10 @@ impl Storage for OldLayout {
         self.storage.delete(name)
     }
 
-    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
-        self.storage.clean_temporaries(before)
+    fn remove(&self, name: &ObjectName) -> Result<()> {
+        self.check(name)?;
+        self.storage.remove(name)
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.storage.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.storage.label()
-    }
-
-    fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
-        match self.objects.get(name) {
-            None => self.storage.read_small(name, limit_bytes),
-            Some(Behind::Object(behind, _)) => self.storage.read_small(behind, limit_bytes),
-            Some(Behind::Document(archive)) => self.document(archive),
-        }
-    }
+    crate::storage::forward!([storage] clean_temporaries capabilities label);
 }

@@ -252,13 +252,13 @@ impl Mirror {
         member: &Member,
         storage: &dyn Storage,
         name: &ObjectName,
-        offset: u64,
-        length_bytes: usize,
-    ) -> Result<Vec<u8>> {
+        (offset, length_bytes): (u64, usize),
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
         let began = self.clock.now();
-        let bytes = storage.read(name, offset, length_bytes)?;
-        member.note_read(bytes.len(), self.clock.now().saturating_sub(began));
-        Ok(bytes)
+        storage.read_into(name, offset, length_bytes, buffer)?;
+        member.note_read(buffer.len(), self.clock.now().saturating_sub(began));
+        Ok(())
     }
 }
 
@@ -281,7 +281,20 @@ impl Storage for Mirror {
     }
 
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.first_to(name, |member, storage| self.read_from(member, storage, name, offset, length_bytes))
+        let mut buffer = Vec::new();
+        self.read_into(name, offset, length_bytes, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        let part = (offset, length_bytes);
+        self.first_to(name, |member, storage| self.read_from(member, storage, name, part, buffer))
     }
 
     fn read_copy(

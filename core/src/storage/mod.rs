@@ -17,7 +17,11 @@
 //! * **Errors by kind.** `NotFound` for what is not there, `AlreadyExists` for [`PutMode::CreateNew`] on what is,
 //!   `NoSpace`, `Denied`; `retry` says whether a later attempt may help.
 //!
-//! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait.
+//! Retrying, throttling, giving up for a while, mirroring and fault injection are decorators of the same trait. What they hand on
+//! unchanged they name to [`forward!`].
+
+#[macro_use]
+mod forward;
 
 pub mod circuit;
 pub mod local;
@@ -25,6 +29,8 @@ pub mod memory;
 pub mod mirror;
 pub mod retry;
 pub mod throttle;
+
+pub use forward_storage as forward;
 
 use crate::error::{Kind, Result};
 use crate::name::ObjectName;
@@ -116,7 +122,7 @@ pub trait Underway: Send {
 }
 
 /// What a storage gives back that has nothing left to wait for.
-struct Arrived;
+pub struct Arrived;
 
 impl Underway for Arrived {
     fn finish(self: Box<Self>) -> Result<()> {
@@ -172,6 +178,24 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `NotFound`, or as the storage has it.
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>>;
+
+    /// As [`Storage::read`], into `buffer` in place of what that holds. Who reads much has its memory used again, and spares the
+    /// system giving out and taking back so many pages. By default a [`Storage::read`].
+    ///
+    /// # Errors
+    /// As [`Storage::read`]; the buffer then holds nothing that was asked for.
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        // Not both at a time.
+        *buffer = Vec::new();
+        *buffer = self.read(name, offset, length_bytes)?;
+        Ok(())
+    }
 
     /// As [`Storage::read`], from one copy of those that the storage keeps, numbered from 0; `None` when it does not keep so many.
     /// For bytes that turned out not to be what was written: another copy may be sound. What is asked for is suspected.
@@ -236,12 +260,14 @@ pub trait Storage: Send + Sync {
 
     /// How to name this storage to a person: a path or URL without secrets.
     fn label(&self) -> String;
+}
 
+impl dyn Storage + '_ {
     /// Reads a small object whole.
     ///
     /// # Errors
     /// As [`Storage::read`], and `Limit` beyond `limit_bytes`.
-    fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
+    pub fn read_small(&self, name: &ObjectName, limit_bytes: u64) -> Result<Vec<u8>> {
         let limit = usize::try_from(limit_bytes.saturating_add(1)).unwrap_or(usize::MAX);
         let bytes = self.read(name, 0, limit)?;
         if bytes.len() as u64 > limit_bytes {

@@ -13,7 +13,7 @@
 //! backoff and jitter*, AWS Architecture Blog 2015), so that clients that failed together do not come back together.
 //! Core has neither clock nor randomness: the caller passes in how to sleep, and the seed.
 
-use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use super::{Arrived, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
 use crate::error::{Error, Kind, Result, Retry as Again};
 use crate::name::ObjectName;
 use crate::time::Timestamp;
@@ -136,13 +136,25 @@ impl Retry {
     }
 }
 
+// What is forgotten here would pass by what this storage adds.
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Retry {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.put_by(name, bytes, || self.inner.put(name, bytes, mode))
     }
 
+    fn begin_put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<Box<dyn Underway>> {
+        // Who is given the bytes back cannot send them again.
+        self.put(name, bytes, mode)?;
+        Ok(Box::new(Arrived))
+    }
+
     fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
         self.put_by(name, bytes, || self.inner.put_shared(name, bytes, mode))
+    }
+
+    fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        self.put_by(name, bytes, || self.inner.put_fleeting(name, bytes))
     }
 
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
@@ -153,14 +165,14 @@ impl Storage for Retry {
         self.patience.retrying(name.as_str(), |_| self.inner.read(name, offset, length_bytes))
     }
 
-    fn read_copy(
+    fn read_into(
         &self,
         name: &ObjectName,
         offset: u64,
         length_bytes: usize,
-        copy: usize,
-    ) -> Option<Result<Vec<u8>>> {
-        self.inner.read_copy(name, offset, length_bytes, copy)
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.patience.retrying(name.as_str(), |_| self.inner.read_into(name, offset, length_bytes, buffer))
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
@@ -209,13 +221,7 @@ impl Storage for Retry {
         self.patience.retrying("", |_| self.inner.clean_temporaries(before))
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
+    crate::storage::forward!([inner] read_copy capabilities label);
 }
 
 /// Half of a hash of the row's kind and name: two rows alike in it would have to be sought for, with 2^64 tries.

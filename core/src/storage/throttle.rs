@@ -15,10 +15,9 @@ mod tests;
 
 pub use schedule::{Rate, Schedule};
 
-use super::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage, Underway};
+use super::{ObjectWriter, PutMode, Storage, Underway};
 use crate::error::Result;
 use crate::name::ObjectName;
-use crate::time::Timestamp;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,6 +70,8 @@ impl Throttle {
     }
 }
 
+// What is forgotten here would pass by what this storage adds.
+#[deny(clippy::missing_trait_methods)]
 impl Storage for Throttle {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.up.pass(bytes.len());
@@ -87,6 +88,11 @@ impl Storage for Throttle {
         self.inner.put_shared(name, bytes, mode)
     }
 
+    fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        self.up.pass(bytes.len());
+        self.inner.put_fleeting(name, bytes)
+    }
+
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         let inner = self.inner.writer(name, mode)?;
         Ok(Box::new(Writer { inner, up: Arc::clone(&self.up) }))
@@ -97,6 +103,18 @@ impl Storage for Throttle {
         let bytes = self.inner.read(name, offset, length_bytes)?;
         self.down.pass(bytes.len());
         Ok(bytes)
+    }
+
+    fn read_into(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        length_bytes: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.inner.read_into(name, offset, length_bytes, buffer)?;
+        self.down.pass(buffer.len());
+        Ok(())
     }
 
     fn read_copy(
@@ -110,38 +128,7 @@ impl Storage for Throttle {
         Some(read.inspect(|bytes| self.down.pass(bytes.len())))
     }
 
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.inner.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.inner.list(prefix, depth, row)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)
-    }
-
-    fn remove(&self, name: &ObjectName) -> Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn clean_temporaries(&self, before: Timestamp) -> Result<u64> {
-        self.inner.clean_temporaries(before)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
+    crate::storage::forward!([inner] stat list delete remove clean_temporaries capabilities label);
 }
 
 struct Writer {

@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use icecore::error::{Error, Kind, Result};
-use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES};
+use icecore::limits::{S3_ANSWER_BYTES, S3_ERROR_BYTES, S3_RESERVED_BYTES};
 use md5::{Digest, Md5};
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
@@ -217,8 +217,16 @@ impl Client {
     /// # Errors
     /// `Io` when the connection is lost or the time has passed, which may pass.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer> {
+        self.ask_into(request, Vec::new())
+    }
+
+    /// As [`Client::ask`], with memory for the body of the answer.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(super) fn ask_into(&self, request: &Request, room: Vec<u8>) -> Result<Answer> {
         // Each of its waits has an end of its own.
-        bridge::runtime()?.block_on(self.answer(request))
+        bridge::runtime()?.block_on(self.answer_into(request, room))
     }
 
     /// Leaves it to the first requests to find out whether the bucket is there: a success says so. Before anything else is believed, an
@@ -232,10 +240,14 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer> {
-        let answer = self.understood(request).await?;
+        self.answer_into(request, Vec::new()).await
+    }
+
+    async fn answer_into(&self, request: &Request, room: Vec<u8>) -> Result<Answer> {
+        let answer = self.understood(request, room).await?;
         if self.is_unknown.load(Ordering::SeqCst) {
             if !answer.status.is_success() {
-                let asked = self.understood(&super::probe_request(&self.place)).await?;
+                let asked = self.understood(&super::probe_request(&self.place), Vec::new()).await?;
                 match super::fault_of_probe(&asked)? {
                     Some(fault) if fault.is_no_bucket() => {
                         return Err(super::no_bucket(Kind::NoRepository, &self.place));
@@ -250,29 +262,29 @@ impl Client {
     }
 
     /// Sends a request with a checksum that the server knows.
-    async fn understood(&self, request: &Request) -> Result<Answer> {
+    async fn understood(&self, request: &Request, room: Vec<u8>) -> Result<Answer> {
         if self.wants_older_checksum.load(Ordering::Relaxed) {
-            return self.in_time(&request.with_older_checksum()?).await;
+            return self.in_time(&request.with_older_checksum()?, room).await;
         }
-        let answer = self.in_time(request).await?;
+        let answer = self.in_time(request, room).await?;
         let has_one = request.headers.contains_key(CHECKSUM[0]);
         if answer.status.is_success() || !has_one || !answer.fault().is_about(CHECKSUM) {
             return Ok(answer);
         }
         self.wants_older_checksum.store(true, Ordering::Relaxed);
-        self.in_time(&request.with_older_checksum()?).await
+        self.in_time(&request.with_older_checksum()?, answer.body).await
     }
 
-    async fn in_time(&self, request: &Request) -> Result<Answer> {
-        let answer = self.attempt(request).await?;
+    async fn in_time(&self, request: &Request, room: Vec<u8>) -> Result<Answer> {
+        let answer = self.attempt(request, room).await?;
         // The signature may have grown old on the way. What was refused has not been done.
         match answer.status == StatusCode::FORBIDDEN && answer.fault().is_skewed() {
-            true => self.attempt(request).await,
+            true => self.attempt(request, answer.body).await,
             false => Ok(answer),
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Answer> {
+    async fn attempt(&self, request: &Request, room: Vec<u8>) -> Result<Answer> {
         // A signature has a time: it is made when nothing has to be waited for any more.
         let slot = self.http.slot().await?;
         let (url, headers) = self.signed(request).await?;
@@ -285,7 +297,7 @@ impl Client {
             is_repeatable: request.is_repeatable,
         };
         let response = self.http.send_in(slot, sent, manner).await.map_err(failure::trusted)?;
-        self.take(request, response).await
+        self.take(request, response, room).await
     }
 
     async fn signed(&self, request: &Request) -> Result<(Url, HeaderMap)> {
@@ -308,12 +320,14 @@ impl Client {
         Ok((url.parse().map_err(|_| unusable())?, headers))
     }
 
-    async fn take(&self, request: &Request, mut response: Response) -> Result<Answer> {
+    /// The whole answer, its body in `body` in place of what that holds.
+    async fn take(&self, request: &Request, mut response: Response, mut body: Vec<u8>) -> Result<Answer> {
         let (status, headers) = (response.status(), response.headers().clone());
         // What a server says of an error is for people, who do not need all of it.
         let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
         let announced = response.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        let mut body = Vec::with_capacity(announced.min(most).min(S3_ANSWER_BYTES));
+        body.clear();
+        body.reserve_exact(announced.min(most).min(S3_RESERVED_BYTES));
         let end = Instant::now() + self.timeouts.whole(most);
         while let Some(piece) = response.chunk().await? {
             if Instant::now() > end {

@@ -53,7 +53,7 @@ fn rclone_over_a_folder_conforms() {
         conformance::run_but(&LEFT_OUT, &|| {
             number.set(number.get() + 1);
             let storage = opened(&format!("here:case {}", number.get()), access, Intent::Create).unwrap();
-            Box::new(Retry::new(storage, Patience::none()))
+            Arc::new(Retry::new(storage, Patience::none()))
         });
     });
 }

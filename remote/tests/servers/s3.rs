@@ -106,7 +106,7 @@ pub fn conforms(target: &Target, bucket: &str, patience: &Patience) {
     let count = AtomicUsize::new(0);
     conformance::run(&|| {
         let number = count.fetch_add(1, Ordering::Relaxed);
-        Box::new(Retry::new(target.create(&format!("{bucket}/case {number}")), patience.clone()))
+        Arc::new(Retry::new(target.create(&format!("{bucket}/case {number}")), patience.clone()))
     });
 }
 

@@ -91,7 +91,7 @@ fn conforms(place: &Place, access: &Access) {
     let number = AtomicU32::new(0);
     conformance::run(&|| {
         let number = number.fetch_add(1, Ordering::Relaxed);
-        Box::new(Shared(place.open_as(&format!("case {number}/storage"), access)))
+        place.open_as(&format!("case {number}/storage"), access)
     });
 }
 
@@ -106,54 +106,4 @@ fn one_connection_serves_all_threads() {
     let Some(place) = Place::new() else { return };
     conforms(&place, &Access { connections: 1, ..access(&[], None) });
     assert!(place.sshd.connections() <= conformance::CASES.len());
-}
-
-/// The suite wants storages of its own.
-struct Shared(Arc<dyn Storage>);
-
-impl Storage for Shared {
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> icecore::Result<()> {
-        self.0.put(name, bytes, mode)
-    }
-
-    fn put_fleeting(&self, name: &ObjectName, bytes: &[u8]) -> icecore::Result<()> {
-        self.0.put_fleeting(name, bytes)
-    }
-
-    fn writer(
-        &self,
-        name: &ObjectName,
-        mode: PutMode,
-    ) -> icecore::Result<Box<dyn icecore::storage::ObjectWriter>> {
-        self.0.writer(name, mode)
-    }
-
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> icecore::Result<Vec<u8>> {
-        self.0.read(name, offset, length_bytes)
-    }
-
-    fn stat(&self, name: &ObjectName) -> icecore::Result<icecore::storage::Stat> {
-        self.0.stat(name)
-    }
-
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> icecore::Result<()>,
-    ) -> icecore::Result<()> {
-        self.0.list(prefix, depth, row)
-    }
-
-    fn delete(&self, name: &ObjectName) -> icecore::Result<()> {
-        self.0.delete(name)
-    }
-
-    fn capabilities(&self) -> icecore::storage::Capabilities {
-        self.0.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.0.label()
-    }
 }

@@ -152,43 +152,8 @@ fn the_contract_holds() {
     conformance::run(&|| {
         let number = count.fetch_add(1, Ordering::Relaxed);
         let address = format!("swift://contract/case/{number}?segment-size=1");
-        Box::new(Shared(at(&address, &access, Intent::Create).unwrap()))
+        at(&address, &access, Intent::Create).unwrap()
     });
-}
-
-/// The suite takes a box.
-struct Shared(Arc<dyn Storage>);
-
-impl Storage for Shared {
-    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
-        self.0.put(name, bytes, mode)
-    }
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn icecore::storage::ObjectWriter>> {
-        self.0.writer(name, mode)
-    }
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.0.read(name, offset, length_bytes)
-    }
-    fn stat(&self, name: &ObjectName) -> Result<icecore::storage::Stat> {
-        self.0.stat(name)
-    }
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.0.list(prefix, depth, row)
-    }
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.0.delete(name)
-    }
-    fn capabilities(&self) -> icecore::storage::Capabilities {
-        self.0.capabilities()
-    }
-    fn label(&self) -> String {
-        self.0.label()
-    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn conforms(server: &WebDav, left_out: &[&str]) {
     conformance::run_but(left_out, &|| {
         number.set(number.get() + 1);
         let storage = storage(server, &format!("case%20{}/%23%25é", number.get()));
-        Box::new(Retry::new(storage, patience()))
+        Arc::new(Retry::new(storage, patience()))
     });
 }
 

@@ -3,6 +3,7 @@
 use super::{bytes_of, kind_of, name, put, read_all, rows, write};
 use icecore::storage::{Depth, PutMode, Storage};
 use icecore::{Kind, Result};
+use std::sync::Arc;
 
 pub(super) fn put_and_read(storage: &dyn Storage) -> Result<()> {
     let bytes = bytes_of(1, 100_000);
@@ -30,6 +31,41 @@ pub(super) fn ranges(storage: &dyn Storage) -> Result<()> {
     for (offset, length_bytes, expected) in cases {
         assert_eq!(storage.read(&object, offset, length_bytes)?, expected, "{length_bytes} at {offset}");
     }
+    Ok(())
+}
+
+pub(super) fn ranges_into_a_buffer(storage: &dyn Storage) -> Result<()> {
+    let (bytes, object) = (bytes_of(6, 200_000), name("folder/object"));
+    storage.put(&object, &bytes, PutMode::CreateNew)?;
+    let mut buffer = b"what was there".to_vec();
+    // Longer and shorter ones in turn, and none.
+    for (offset, length_bytes) in
+        [(0, 10), (3, 150_000), (7, 1_000), (199_999, 9), (0, 300_000), (200_000, 5), (50, 0), (9, 99_999)]
+    {
+        storage.read_into(&object, offset as u64, length_bytes, &mut buffer)?;
+        let expected = &bytes[offset..bytes.len().min(offset + length_bytes)];
+        assert!(buffer == expected, "{length_bytes} at {offset}: {} bytes, or others", buffer.len());
+    }
+    let missing = storage.read_into(&name("folder/absent"), 0, 10, &mut buffer);
+    assert_eq!(kind_of(missing), Some(Kind::NotFound));
+    storage.read_into(&object, 1, 2, &mut buffer)?;
+    assert_eq!(buffer, bytes[1..3], "after an error");
+    Ok(())
+}
+
+pub(super) fn shared_bytes(storage: &dyn Storage) -> Result<()> {
+    let (object, unique) = (name("shared/one"), name("shared/unique"));
+    let [first, second] = [7, 8].map(|seed| Arc::new(bytes_of(seed, 300_000)));
+    storage.put_shared(&object, &first, PutMode::CreateNew)?;
+    let again = storage.put_shared(&object, &second, PutMode::CreateNew);
+    assert_eq!(kind_of(again), Some(Kind::AlreadyExists));
+    assert!(read_all(storage, "shared/one")? == *first, "other bytes came back");
+    storage.put_shared(&object, &second, PutMode::Replace)?;
+    assert!(read_all(storage, "shared/one")? == *second, "it was not replaced");
+    storage.put_shared(&unique, &first, PutMode::Unique)?;
+    storage.put_shared(&name("shared/empty"), &Arc::default(), PutMode::CreateNew)?;
+    let expected = ["shared/empty 0", "shared/one 300000", "shared/unique 300000"];
+    assert_eq!(rows(storage, Some("shared"), Depth::All)?, expected);
     Ok(())
 }
 

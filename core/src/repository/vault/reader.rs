@@ -142,20 +142,33 @@ impl<'v> Reader<'v> {
     /// # Errors
     /// `Damaged` when the pack is missing or too short, and as the storage has it.
     pub fn fetch(&self, pack: PackRef, range: Range<u32>) -> Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        self.fetch_into(pack, range, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// As [`Reader::fetch`], into a buffer whose memory is used again.
+    ///
+    /// # Errors
+    /// As [`Reader::fetch`].
+    pub fn fetch_into(&self, pack: PackRef, range: Range<u32>, buffer: &mut Vec<u8>) -> Result<()> {
         let id = self.index.pack(pack)?.id;
         let length = range.end.saturating_sub(range.start) as usize;
-        let read = self.vault.storage().read(&Folder::Packs.object(id)?, u64::from(range.start), length);
-        let bytes = read.map_err(|error| match error.kind() {
+        let name = Folder::Packs.object(id)?;
+        let read = self.vault.storage().read_into(&name, u64::from(range.start), length, buffer);
+        read.map_err(|error| match error.kind() {
             Kind::NotFound => Error::damaged("a pack is missing:", id.to_string()).because(error),
             _ => error.while_doing("cannot read pack", id.to_string()),
         })?;
-        if bytes.len() == length {
-            return Ok(bytes);
+        if buffer.len() == length {
+            return Ok(());
         }
         let whole = |bytes: &Vec<u8>| bytes.len() == length;
-        self.copies(id, range.start, length)
+        *buffer = self
+            .copies(id, range.start, length)
             .find(whole)
-            .ok_or_else(|| Error::damaged("too short a pack:", id.to_string()))
+            .ok_or_else(|| Error::damaged("too short a pack:", id.to_string()))?;
+        Ok(())
     }
 
     /// What other copies of a pack have there, where the storage keeps several. One that cannot be read is none.

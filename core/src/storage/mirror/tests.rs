@@ -71,32 +71,11 @@ impl Storage for Paced {
         drop((lag, counts));
         self.memory.put(name, bytes, mode)
     }
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.memory.writer(name, mode)
-    }
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.memory.read(name, offset, length_bytes)
-    }
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.memory.stat(name)
-    }
-    fn list(
-        &self,
-        prefix: Option<&ObjectName>,
-        depth: Depth,
-        row: &mut dyn FnMut(Listed) -> Result<()>,
-    ) -> Result<()> {
-        self.memory.list(prefix, depth, row)
-    }
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.memory.delete(name)
-    }
-    fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
-    }
     fn label(&self) -> String {
         "paced".to_owned()
     }
+
+    crate::storage::forward!([memory] writer read stat list delete capabilities);
 }
 
 #[test]
@@ -327,12 +306,6 @@ impl Storage for Picky {
         self.check(name)?;
         self.memory.writer(name, mode)
     }
-    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
-        self.memory.read(name, offset, length_bytes)
-    }
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.memory.stat(name)
-    }
     fn list(
         &self,
         prefix: Option<&ObjectName>,
@@ -346,12 +319,11 @@ impl Storage for Picky {
         self.check(name)?;
         self.memory.delete(name)
     }
-    fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
-    }
     fn label(&self) -> String {
         "picky".to_owned()
     }
+
+    crate::storage::forward!([memory] read stat capabilities);
 }
 
 fn with_a_picky_one(place: usize, min_copies: usize) -> (Mirror, [Memory; 2]) {

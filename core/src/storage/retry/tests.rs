@@ -11,6 +11,8 @@ struct Flaky {
     memory: Memory,
     failures_left: AtomicU32,
     after_doing: bool,
+    /// Bytes that were lent, of every attempt, held on to as a driver does that is still sending them.
+    held: Arc<Mutex<Vec<Arc<Vec<u8>>>>>,
 }
 
 impl Flaky {
@@ -30,6 +32,10 @@ impl Flaky {
 impl Storage for Flaky {
     fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
         self.fail(|| self.memory.put(name, bytes, mode))
+    }
+    fn put_shared(&self, name: &ObjectName, bytes: &Arc<Vec<u8>>, mode: PutMode) -> Result<()> {
+        self.held.lock().unwrap().push(Arc::clone(bytes));
+        self.fail(|| self.memory.put_shared(name, bytes, mode))
     }
     fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
         self.fail(|| self.memory.writer(name, mode))
@@ -51,23 +57,26 @@ impl Storage for Flaky {
     fn delete(&self, name: &ObjectName) -> Result<()> {
         self.fail(|| self.memory.delete(name))
     }
-    fn capabilities(&self) -> Capabilities {
-        self.memory.capabilities()
-    }
-    fn label(&self) -> String {
-        self.memory.label()
-    }
+
+    crate::storage::forward!([memory] capabilities label);
 }
 
 struct Bench {
     memory: Memory,
     storage: Retry,
     waits: Arc<Mutex<Vec<Duration>>>,
+    held: Arc<Mutex<Vec<Arc<Vec<u8>>>>>,
 }
 
 fn bench(failures: u32, after_doing: bool) -> Bench {
     let memory = Memory::new();
-    let flaky = Flaky { memory: memory.clone(), failures_left: AtomicU32::new(failures), after_doing };
+    let held = Arc::default();
+    let flaky = Flaky {
+        memory: memory.clone(),
+        failures_left: AtomicU32::new(failures),
+        after_doing,
+        held: Arc::clone(&held),
+    };
     let waits = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&waits);
     let policy = Policy { attempts: 4, ..Policy::default() };
@@ -75,7 +84,7 @@ fn bench(failures: u32, after_doing: bool) -> Bench {
         log.lock().unwrap().push(wait);
         Ok(())
     });
-    Bench { memory, storage: Retry::new(Arc::new(flaky), Patience::new(policy, sleeper)), waits }
+    Bench { memory, storage: Retry::new(Arc::new(flaky), Patience::new(policy, sleeper)), waits, held }
 }
 
 fn name(text: &str) -> ObjectName {
@@ -86,7 +95,7 @@ fn name(text: &str) -> ObjectName {
 fn passing_failures_are_tried_again_and_lasting_ones_are_not() {
     // Of the three failures after doing, one hits the look at the object that was created already.
     for (after_doing, expected_waits) in [(false, 3), (true, 2)] {
-        let Bench { memory, storage, waits } = bench(3, after_doing);
+        let Bench { memory, storage, waits, .. } = bench(3, after_doing);
         storage.put(&name("a"), b"1", PutMode::CreateNew).unwrap();
         assert_eq!(memory.read(&name("a"), 0, 9).unwrap(), b"1");
         assert_eq!(waits.lock().unwrap().len(), expected_waits);
@@ -114,6 +123,42 @@ fn a_creation_whose_answer_was_lost_is_ours_only_with_our_bytes() {
         memory.put(&name("theirs"), theirs, PutMode::CreateNew).unwrap();
         let error = storage.put(&name("theirs"), b"mine", PutMode::CreateNew).unwrap_err();
         assert_eq!(error.kind(), Kind::AlreadyExists);
+    }
+}
+
+#[test]
+fn bytes_that_are_lent_are_sent_again_as_they_are_while_a_failed_attempt_still_holds_them() {
+    for mode in [PutMode::CreateNew, PutMode::Unique, PutMode::Replace] {
+        for (failures, after_doing) in [(0, false), (1, false), (3, false), (1, true)] {
+            let Bench { memory, storage, waits, held } = bench(failures, after_doing);
+            let bytes = Arc::new((0..=255).collect::<Vec<u8>>());
+            storage.put_shared(&name("a"), &bytes, mode).unwrap();
+            assert_eq!(memory.read(&name("a"), 0, 999).unwrap(), *bytes, "{mode:?}");
+            let held = held.lock().unwrap();
+            assert_eq!(held.len(), failures as usize + 1, "{mode:?}, {after_doing}");
+            assert!(held.iter().all(|held| Arc::ptr_eq(held, &bytes)), "a copy was made");
+            assert_eq!(waits.lock().unwrap().len(), failures as usize);
+        }
+    }
+    // One that fails for good, and one that is somebody else's.
+    let Bench { memory, storage, held, .. } = bench(4, false);
+    let bytes = Arc::new(b"mine".to_vec());
+    assert_eq!(storage.put_shared(&name("a"), &bytes, PutMode::CreateNew).unwrap_err().kind(), Kind::Io);
+    assert_eq!((held.lock().unwrap().len(), memory.stat(&name("a")).is_err()), (4, true));
+    memory.put(&name("b"), b"them", PutMode::CreateNew).unwrap();
+    let theirs = storage.put_shared(&name("b"), &bytes, PutMode::CreateNew).unwrap_err();
+    assert_eq!(theirs.kind(), Kind::AlreadyExists);
+    assert_eq!(memory.read(&name("b"), 0, 9).unwrap(), b"them");
+}
+
+#[test]
+fn a_buffer_is_read_into_again_after_a_failure_that_left_something_in_it() {
+    for after_doing in [false, true] {
+        let Bench { memory, storage, waits, .. } = bench(2, after_doing);
+        memory.put(&name("a"), b"0123456789", PutMode::CreateNew).unwrap();
+        let mut buffer = b"what was there before".to_vec();
+        storage.read_into(&name("a"), 2, 5, &mut buffer).unwrap();
+        assert_eq!((buffer.as_slice(), waits.lock().unwrap().len()), (&b"23456"[..], 2));
     }
 }
 

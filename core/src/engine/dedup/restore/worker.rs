@@ -24,6 +24,8 @@ pub(super) struct Worker<'w, 'r, 'm> {
     /// `None` when nothing is written.
     files: Option<Files<'m>>,
     decoder: Decoder,
+    /// What was fetched last.
+    fetched: Vec<u8>,
     /// The chunk that was opened last.
     chunk: Vec<u8>,
     /// What stands in the target already.
@@ -36,7 +38,8 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
     /// # Errors
     /// Without memory.
     pub fn new(run: &'w Run<'r>, files: Option<Files<'m>>) -> Result<Self> {
-        Ok(Worker { run, files, decoder: Decoder::new()?, chunk: Vec::new(), there: Vec::new() })
+        let [fetched, chunk, there] = [(); 3].map(|()| Vec::new());
+        Ok(Worker { run, files, decoder: Decoder::new()?, fetched, chunk, there })
     }
 
     /// Does one job.
@@ -134,23 +137,17 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
     fn fetch(&mut self, pack: PackRef, chunks: Vec<Needed<'m>>) -> Result<()> {
         let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(()) };
         let start = first.at.offset;
+        let mut bytes = std::mem::take(&mut self.fetched);
         let fetched = match end_of(&last.at) {
-            Some(end) => self.fetch_range(pack, start..end),
+            Some(end) => self.fetch_range(pack, start..end, &mut bytes),
             None => Err(Error::damaged("no pack is as long as where this chunk ends:", last.id.to_string())),
         };
         match fetched {
-            Ok(mut bytes) => chunks.into_iter().try_for_each(|needed| {
-                let from = (needed.at.offset - start) as usize;
-                let sealed =
-                    bytes.get_mut(from..).and_then(|rest| rest.get_mut(..needed.at.sealed_bytes as usize));
-                match sealed {
-                    Some(sealed) => self.chunk(needed, sealed),
-                    None => {
-                        let error = Error::damaged("too short a pack for", needed.id.to_string());
-                        self.lose(needed, &error)
-                    }
-                }
-            }),
+            Ok(()) => {
+                let done = self.chunks(chunks, start, &mut bytes);
+                self.fetched = bytes;
+                done
+            }
             Err(error) if !concerns_one(&error, Side::Stored) => Err(error),
             Err(error) if chunks.len() == 1 => {
                 chunks.into_iter().try_for_each(|needed| self.lose(needed, &error))
@@ -160,11 +157,27 @@ impl<'w, 'r, 'm> Worker<'w, 'r, 'm> {
         }
     }
 
-    fn fetch_range(&self, pack: PackRef, range: Range<u32>) -> Result<Vec<u8>> {
+    fn fetch_range(&self, pack: PackRef, range: Range<u32>, buffer: &mut Vec<u8>) -> Result<()> {
         self.run.monitor.check()?;
-        let bytes = self.run.reader.fetch(pack, range)?;
-        self.run.monitor.event(Event::Stored { bytes: bytes.len() as u64 });
-        Ok(bytes)
+        self.run.reader.fetch_into(pack, range, buffer)?;
+        self.run.monitor.event(Event::Stored { bytes: buffer.len() as u64 });
+        Ok(())
+    }
+
+    /// Does what there is to do with chunks in `bytes`, which stand in their pack from `start` on.
+    fn chunks(&mut self, chunks: Vec<Needed<'m>>, start: u32, bytes: &mut [u8]) -> Result<()> {
+        chunks.into_iter().try_for_each(|needed| {
+            let from = (needed.at.offset - start) as usize;
+            let sealed =
+                bytes.get_mut(from..).and_then(|rest| rest.get_mut(..needed.at.sealed_bytes as usize));
+            match sealed {
+                Some(sealed) => self.chunk(needed, sealed),
+                None => {
+                    let error = Error::damaged("too short a pack for", needed.id.to_string());
+                    self.lose(needed, &error)
+                }
+            }
+        })
     }
 
     /// Opens a chunk and serves all who want it.

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::name::ObjectName;
 use crate::storage::memory::Memory;
-use crate::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
+use crate::storage::{Depth, Listed, PutMode, Storage};
 use std::sync::{Arc, Mutex};
 
 type Deed = Box<dyn FnOnce(&Memory) + Send>;
@@ -45,17 +45,9 @@ impl Storage for Meddled {
         self.inner.put(name, bytes, mode)
     }
 
-    fn writer(&self, name: &ObjectName, mode: PutMode) -> Result<Box<dyn ObjectWriter>> {
-        self.inner.writer(name, mode)
-    }
-
     fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
         self.at("read", name);
         self.inner.read(name, offset, length_bytes)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Stat> {
-        self.inner.stat(name)
     }
 
     fn list(
@@ -77,11 +69,5 @@ impl Storage for Meddled {
         Ok(())
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn label(&self) -> String {
-        self.inner.label()
-    }
+    crate::storage::forward!([inner] writer stat capabilities label);
 }
