@@ -22,15 +22,19 @@ pub struct Mirrors(RefCell<Vec<Opened>>);
 struct Opened {
     mirror: Arc<Mirror>,
     is_written: bool,
+    /// Whether the command says what is in all of its places.
+    is_judged: bool,
     /// Objects that the places disagree on.
     unsettled: u64,
 }
 
 impl Mirrors {
-    /// Joins storages; all of them must have what is written when nothing else is said.
+    /// Joins storages; all of them must have what is written when nothing else is said. An empty one beside others with the repository
+    /// counts as out of reach unless copies are to be made: it may be where a disk is to be mounted.
     pub fn join(
         &self,
         targets: Vec<Target>,
+        is_made: bool,
         min_copies: Option<usize>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn Storage>> {
@@ -42,9 +46,19 @@ impl Mirrors {
             return Err(error);
         }
         let mirror = Arc::new(Mirror::new(targets, Settings { min_copies, notes: copies::notes()?, clock })?);
-        heal::refuse_strangers(&mirror)?;
-        self.0.borrow_mut().push(Opened { mirror: Arc::clone(&mirror), is_written: false, unsettled: 0 });
+        for vacant in heal::refuse_strangers(&mirror)?.iter().filter(|_| !is_made) {
+            let what = "no copy of the repository is there (is it mounted?); icecore sync --init makes one";
+            vacant.fail(Error::new(Kind::NotFound, what));
+        }
+        let opened =
+            Opened { mirror: Arc::clone(&mirror), is_written: false, is_judged: false, unsettled: 0 };
+        self.0.borrow_mut().push(opened);
         Ok(mirror)
+    }
+
+    /// The command says what is in all places: it is not done while one of them fails.
+    pub fn judge(&self) {
+        self.0.borrow_mut().iter_mut().for_each(|opened| opened.is_judged = true);
     }
 
     /// The mirror below a repository, if it is one.
@@ -92,10 +106,11 @@ impl Mirrors {
     }
 
     /// Waits until all that was written is where it should be, and tells of every storage that is behind. What was done is done, so
-    /// that only the status of a command that wrote changes: 3 while enough storages have everything, else it has failed.
+    /// that only the status of a command that wrote changes: 3 while enough storages have everything, else it has failed; and that of one
+    /// that says what is in all of them: 3 when one failed.
     pub fn settle(&self, context: &Context<'_>, outcome: Result<ExitCode>) -> Result<ExitCode> {
         let mut outcome = outcome;
-        for Opened { mirror, is_written, unsettled } in self.0.take() {
+        for Opened { mirror, is_written, is_judged, unsettled } in self.0.take() {
             if outcome.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted) {
                 // What waits for a slow place would be waited for.
                 mirror.abandon();
@@ -107,6 +122,10 @@ impl Mirrors {
                 output::warning(&format!(
                     "icecore: a copy of {name} is damaged; icecore sync --compare-data repairs it"
                 ));
+            }
+            let is_unseen = is_judged && report.members.iter().any(|member| member.failure.is_some());
+            if is_unseen && outcome.as_ref().is_ok_and(|status| *status == ExitCode::SUCCESS) {
+                outcome = Ok(ExitCode::from(exit::INCOMPLETE));
             }
             if is_written && unsettled > 0 && outcome.is_ok() {
                 outcome = Ok(ExitCode::from(exit::INCOMPLETE));

@@ -137,11 +137,12 @@ pub fn repair(
 }
 
 /// Refuses members that are not copies of one repository, and places that are used for something else. Looked at before anything is
-/// written through a mirror.
+/// written through a mirror. Gives the members with nothing in them, where others have the repository: who did not ask for another copy
+/// there may have a disk that is not mounted.
 ///
 /// # Errors
 /// `Invalid` naming both.
-pub fn refuse_strangers(mirror: &Mirror) -> Result<()> {
+pub fn refuse_strangers(mirror: &Mirror) -> Result<Vec<Arc<Member>>> {
     let mut is_marked = vec![false; mirror.members().len()];
     for name in copies::identity()? {
         let mut first: Option<(&str, Vec<u8>)> = None;
@@ -164,16 +165,20 @@ pub fn refuse_strangers(mirror: &Mirror) -> Result<()> {
             }
         }
     }
+    let mut vacant = Vec::new();
     if !is_marked.contains(&true) {
-        return Ok(());
+        return Ok(vacant);
     }
     for (_, member) in is_marked.iter().zip(mirror.members()).filter(|(is_marked, _)| !**is_marked) {
+        if let Asked::Done(true) = member.ask(copies::is_vacant) {
+            vacant.push(Arc::clone(member));
+        }
         if let Asked::Done(true) = member.ask(copies::is_foreign) {
             return Err(Error::invalid("is used for something else:", member.label())
                 .hint("name an empty place, or a copy of the same repository"));
         }
     }
-    Ok(())
+    Ok(vacant)
 }
 
 fn mirror_label(mirror: &Mirror) -> String {

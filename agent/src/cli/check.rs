@@ -62,6 +62,7 @@ const GRACE_HOURS: u32 = (ORPHAN_GRACE_SECONDS / 3600) as u32;
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.series.filter();
     let mut repository = arguments.repository.open_for(context, &filter)?;
+    context.mirrors.judge();
     // What is there is what counts.
     repository.set_cache(None)?;
     let strictness = match arguments.accept_rollback {

@@ -85,10 +85,10 @@ impl RepositoryArguments {
         let intent = if self.is_one() { Intent::Use } else { Intent::Open };
         let storage = self.storage(context, intent)?;
         if !with_vault {
-            return Repository::open(storage).map_err(|error| self.advise(error));
+            return Repository::open(storage).map_err(|error| self.advise(context, error));
         }
         let opened = Repository::open_with_threshold(storage);
-        let (mut repository, threshold) = opened.map_err(|error| self.advise(error))?;
+        let (mut repository, threshold) = opened.map_err(|error| self.advise(context, error))?;
         self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
     }
@@ -96,7 +96,7 @@ impl RepositoryArguments {
     /// Opens the repository, which is in one of several places at least, and makes those that are missing.
     pub fn open_and_make(&self, context: &Context<'_>) -> Result<Repository> {
         let opened = Repository::open_with_threshold(self.storage(context, Intent::Create)?);
-        let (mut repository, threshold) = opened.map_err(|error| self.advise(error))?;
+        let (mut repository, threshold) = opened.map_err(|error| self.advise(context, error))?;
         self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
     }
@@ -165,7 +165,7 @@ impl RepositoryArguments {
             }
             targets.push(Target { label, storage: open(&place) });
         }
-        context.mirrors.join(targets, self.min_copies, transfer::clock(context))
+        context.mirrors.join(targets, intent == Intent::Create, self.min_copies, transfer::clock(context))
     }
 
     /// The containers or buckets of each account that the places name none in; `None` for one that has no list of them.
@@ -231,17 +231,24 @@ impl RepositoryArguments {
         let storage = self.storage(context, Intent::Create)?;
         // Looked at before the repository is: somebody else may be making it at this moment.
         let foreign = copies::is_foreign(storage.as_ref())?;
-        self.create_in(storage, foreign)
+        self.create_in(context, storage, foreign)
     }
 
     /// The same, also beside what is not the repository's, as Freezer does it.
     pub fn create_beside(&self, context: &Context<'_>) -> Result<Repository> {
-        self.create_in(self.storage(context, Intent::Create)?, false)
+        self.create_in(context, self.storage(context, Intent::Create)?, false)
     }
 
-    fn create_in(&self, storage: Arc<dyn Storage>, foreign: bool) -> Result<Repository> {
+    fn create_in(
+        &self,
+        context: &Context<'_>,
+        storage: Arc<dyn Storage>,
+        foreign: bool,
+    ) -> Result<Repository> {
         match Repository::open(Arc::clone(&storage)) {
             Err(error) if error.kind() == Kind::NoRepository => {
+                let why = "none is made, since not every place could be asked whether it has the repository already";
+                context.mirrors.refuse_partial(why)?;
                 if foreign {
                     return Err(Error::new(Kind::AlreadyExists, "no repository, and not empty:")
                         .on(self.label())
@@ -272,7 +279,7 @@ impl RepositoryArguments {
             Err(error) => return Err(error),
         };
         let protection = lacks_vault.then(|| self.protection(context, no_encryption)).transpose()?;
-        Ok((self.create_in(storage, foreign)?, protection))
+        Ok((self.create_in(context, storage, foreign)?, protection))
     }
 
     /// Makes the vault, protected as [`RepositoryArguments::create_for_vault`] has found out, or opens it when it is there already.
@@ -325,18 +332,23 @@ impl RepositoryArguments {
     }
 
     fn none(&self, cause: Error) -> Error {
-        self.advise(
+        none_there(
             Error::new(Kind::NoRepository, "there is no repository in").on(self.label()).because(cause),
         )
     }
 
-    fn advise(&self, error: Error) -> Error {
-        if error.kind() == Kind::NoRepository {
-            error.hint("check the place given with -r, or make a repository there with: icecore init -r …")
-        } else {
-            error
+    fn advise(&self, context: &Context<'_>, error: Error) -> Error {
+        if error.kind() != Kind::NoRepository {
+            return error;
         }
+        let partial =
+            context.mirrors.refuse_partial("no repository was found, and not every place could be asked");
+        partial.err().unwrap_or_else(|| none_there(error))
     }
+}
+
+fn none_there(error: Error) -> Error {
+    error.hint("check the place given with -r, or make a repository there with: icecore init -r …")
 }
 
 /// What the storage at a place finds around it: an environment of its own, where the place has one.

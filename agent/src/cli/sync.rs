@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Compare every byte: read everything, and repair what is damaged
     #[arg(long)]
     compare_data: bool,
-    /// Make a place that is missing
+    /// Make the copy in a place that is missing or empty
     #[arg(long)]
     init: bool,
 }

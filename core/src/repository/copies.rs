@@ -101,17 +101,32 @@ pub fn notes() -> Result<ObjectName> {
 /// # Errors
 /// What the storage reports.
 pub fn is_foreign(storage: &dyn Storage) -> Result<bool> {
-    let ours = [MARKER, NOTES, DATA, METADATA, names::ROOT, "lost+found"];
-    let mut is_foreign = false;
+    at_the_top(storage, |name| !name.starts_with('.') && !OURS.contains(&name) && name != "lost+found")
+}
+
+/// Whether there is nothing of a repository.
+///
+/// # Errors
+/// What the storage reports.
+pub fn is_vacant(storage: &dyn Storage) -> Result<bool> {
+    at_the_top(storage, |name| OURS.contains(&name)).map(|is_used| !is_used)
+}
+
+/// What stands at the top of a repository.
+const OURS: [&str; 5] = [MARKER, NOTES, DATA, METADATA, names::ROOT];
+
+/// Whether anything at the top of a storage is such a name.
+fn at_the_top(storage: &dyn Storage, is_one: impl Fn(&str) -> bool) -> Result<bool> {
+    let mut found = false;
     storage.list(None, Depth::One, &mut |listed| {
         let name = match &listed {
             Listed::Object { name, .. } | Listed::Folder { name } => name.as_str(),
             Listed::Stray { label } => label,
         };
-        is_foreign |= !name.starts_with('.') && !ours.contains(&name);
+        found |= is_one(name);
         Ok(())
     })?;
-    Ok(is_foreign)
+    Ok(found)
 }
 
 /// What an object is to whoever is told that it was removed elsewhere.

@@ -59,14 +59,12 @@ fn rclone_over_a_folder_conforms() {
 }
 
 #[test]
-fn a_missing_folder_or_remote_is_not_found() {
+fn a_missing_folder_is_not_found_and_a_missing_remote_is_wrong() {
     with_rclone(|data, access| {
-        for place in ["here:missing/folder", "nowhere:x"] {
-            let error = opened(place, access, Intent::Open).err().unwrap();
-            assert_eq!(error.kind(), Kind::NotFound, "{error}");
-        }
-        for place in ["", "here", ":"] {
-            assert_eq!(opened(place, access, Intent::Open).err().unwrap().kind(), Kind::Invalid, "{place}");
+        let kind = |place: &str| opened(place, access, Intent::Open).err().unwrap().kind();
+        assert_eq!(kind("here:missing/folder"), Kind::NotFound);
+        for place in ["nowhere:x", "", "here", ":"] {
+            assert_eq!(kind(place), Kind::Invalid, "{place}");
         }
         opened("here:made/now", access, Intent::Create).unwrap();
         assert!(data.join("made/now").is_dir());

@@ -361,7 +361,7 @@ fn keys_of_a_profile_are_found() {
     storage.put(&name("a"), b"b", PutMode::CreateNew).unwrap();
     let address = Address::parse("s3://profiled/x?profile=absent").unwrap();
     let error = icecore_remote::open(&address, &access, Intent::Create).err().unwrap();
-    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
 }
 
 #[test]

@@ -76,6 +76,10 @@ fn a_place_that_is_away_is_named_and_brought_up_to_the_others_later() {
     assert!(!unheard.stdout.contains("nothing was missing"), "{unheard:?}");
     let behind = desk.back_up(&["a", "b"], &["--min-copies", "1"]).expect(3);
     assert!(behind.stderr.contains("is behind"), "{behind:?}");
+    // What is there can be restored, but is not all that was to be checked.
+    desk.restores(&["a", "b"]);
+    let half = desk.run("check", &["a", "b"], &[]).expect(3);
+    assert!(half.stderr.contains(&desk.at("b")), "{half:?}");
     fs::rename(desk.at("away"), desk.at("b")).unwrap();
     desk.place.write(&[("letters/c", "third")]);
     // The next backup heals first.
@@ -84,6 +88,33 @@ fn a_place_that_is_away_is_named_and_brought_up_to_the_others_later() {
         desk.restores(&[place]);
         assert_eq!(desk.run("list", &[place], &["--json"]).expect(0).stdout.matches("\"backup\"").count(), 2);
     }
+}
+
+/// Where a disk is to be mounted and is not there is an empty folder: no place for a copy that nobody asked for.
+#[test]
+fn an_empty_place_is_filled_only_when_that_is_asked_for() {
+    let desk = Desk::new();
+    desk.run("init", &["a", "b"], &[]).expect(0);
+    desk.back_up(&["a", "b"], &[]).expect(0);
+    fs::rename(desk.at("b"), desk.at("disk")).unwrap();
+    fs::create_dir(desk.at("b")).unwrap();
+    desk.place.write(&[("letters/c", "third")]);
+    for outcome in [desk.back_up(&["a", "b"], &[]).expect(1), desk.run("sync", &["a", "b"], &[]).expect(1)] {
+        assert!(outcome.stderr.contains("mounted") && outcome.stderr.contains(&desk.at("b")), "{outcome:?}");
+    }
+    desk.back_up(&["a", "b"], &["--min-copies", "1"]).expect(3);
+    desk.restores(&["a", "b"]);
+    desk.run("check", &["a", "b"], &[]).expect(3);
+    assert_eq!(fs::read_dir(desk.at("b")).unwrap().count(), 0);
+    // What cannot be asked may have the repository: it is not said that there is none, and none is made.
+    for (verb, words) in [("list", &[][..]), ("init", &["--min-copies", "1"])] {
+        let outcome = desk.run(verb, &["b", "source/letters/a"], words).expect(1);
+        assert!(outcome.stderr.contains("not every place could be asked"), "{verb}: {outcome:?}");
+    }
+    desk.run("sync", &["a", "b"], &["--init"]).expect(0);
+    desk.restores(&["b"]);
+    desk.run("sync", &["a", "disk"], &[]).expect(0);
+    desk.restores(&["disk"]);
 }
 
 #[test]
