@@ -133,7 +133,16 @@ fn number(text: &str) -> u64 {
     text.trim().parse().unwrap_or_else(|_| panic!("no number: {text:?}"))
 }
 
-/// Does `work` while numbers are written, and gives back how many there are when that ends.
+/// Ends what waits for it, also when the test has failed.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does `work` while numbers are written.
 fn while_written(site: &Site, work: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -146,6 +155,7 @@ fn while_written(site: &Site, work: impl FnOnce()) {
                 next += 50;
             }
         });
+        let _stop = Stop(stop);
         let begun = site.count("a");
         while site.count("a") < begun + 100 {
             std::thread::yield_now();
@@ -156,7 +166,6 @@ fn while_written(site: &Site, work: impl FnOnce()) {
         while site.count("b") <= released {
             std::thread::yield_now();
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

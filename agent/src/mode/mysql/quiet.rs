@@ -14,11 +14,17 @@ use std::time::{Duration, Instant};
 /// How long nothing may be written until it counts as quiet.
 const STILL: Duration = Duration::from_millis(500);
 
+/// The same while the end of the log is not in its file: servers write it there once a second, where they are not told to do so at each
+/// commit.
+const UNFLUSHED: Duration = Duration::from_secs(3);
+
 /// What InnoDB has written so far: equal twice, nothing was written in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// Where its log ends: it grows with each change, also those of its own.
     log: u64,
+    /// How much of it is in its file.
+    flushed: u64,
     /// The last checkpoint, from which on a server that starts after a crash reads the log.
     checkpoint: u64,
     /// Pages that are not on the disk as they are in memory.
@@ -27,12 +33,19 @@ pub struct Written {
     pages: u64,
 }
 
+impl Written {
+    /// How long it has to stay as it is until nothing more is to be expected.
+    fn still(&self) -> Duration {
+        if self.flushed >= self.log { STILL } else { UNFLUSHED }
+    }
+}
+
 /// Waits until it writes nothing; `None` for a server without InnoDB.
 pub fn wait(context: &Context<'_>, connection: &mut Conn, limit: Duration) -> Result<Option<Written>> {
     let begun = Instant::now();
     let Some(mut last) = look(connection)? else { return Ok(None) };
     let mut since = Instant::now();
-    while since.elapsed() < STILL {
+    while since.elapsed() < last.still() {
         if context.stop.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
         }
@@ -80,6 +93,7 @@ fn written(text: &str) -> Option<Written> {
     let number = |head: &str| behind(head)?.trim().parse().ok();
     Some(Written {
         log: number("Log sequence number")?,
+        flushed: number("Log flushed up to")?,
         checkpoint: number("Last checkpoint at")?,
         modified: number("Modified db pages")?,
         pages: behind("Pages read ")?.split_once(", written ")?.1.trim().parse().ok()?,
@@ -92,14 +106,22 @@ mod tests {
 
     #[test]
     fn both_servers_are_understood() {
-        let expected = Written { log: 203_724, checkpoint: 44_894, modified: 278, pages: 3 };
-        let mariadb = "---\nLOG\n---\nLog sequence number 203724\nLog flushed up to   203724\nPages flushed up to 44894\n\
+        let expected =
+            Written { log: 203_724, flushed: 203_700, checkpoint: 44_894, modified: 278, pages: 3 };
+        let mariadb = "---\nLOG\n---\nLog sequence number 203724\nLog flushed up to   203700\nPages flushed up to 44894\n\
              Last checkpoint at  44894\nModified db pages  278\nPages read 157, created 278, written 3\n0.00 reads/s\n";
         let mysql = "Log sequence number          203724\nLog buffer assigned up to    203724\n\
+             Log flushed up to            203700\n\
              Last checkpoint at           44894\nModified db pages  278\nPages read 812, created 160, written 3\n";
         assert_eq!((written(mariadb), written(mysql)), (Some(expected.clone()), Some(expected)));
-        for missing in ["Log seq", "Last check", "Modified", "Pages read"] {
+        for missing in ["Log seq", "Log flushed", "Last check", "Modified", "Pages read"] {
             assert_eq!(written(&mariadb.replace(missing, "x")), None, "{missing}");
         }
+    }
+
+    #[test]
+    fn a_log_that_is_not_in_its_file_is_waited_for() {
+        let with = |flushed| Written { log: 7, flushed, checkpoint: 1, modified: 0, pages: 0 };
+        assert_eq!((with(6).still(), with(7).still()), (UNFLUSHED, STILL));
     }
 }
