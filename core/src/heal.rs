@@ -73,7 +73,7 @@ pub struct Report {
 /// Brings all members of `mirror` that live to the same state. `repository` was opened over it; what its vault is open for can be judged.
 /// Each object that something is done about goes to `tell`.
 ///
-/// A member that fails is out, as everywhere; the others go on. [`Mirror::report`] tells.
+/// A member that fails is out, as everywhere; the others go on. [`Mirror::settle`] tells.
 ///
 /// # Errors
 /// `Invalid` when the members are not copies of one repository; `Limit`; `Interrupted`; when none is left.
