@@ -1,5 +1,5 @@
-//! Exit statuses, which are a contract (see the guide): 0 done, 1 failed, 2 usage, 3 done but some of the source could not be
-//! read, 10 no repository, 11 busy, 12 wrong password, 130 interrupted.
+//! Exit statuses, which are a contract (see the guide): 0 done, 1 failed, 2 usage, 3 done but not with all (some of the source
+//! could not be read, or one of several places not reached), 10 no repository, 11 busy, 12 wrong password, 130 interrupted.
 
 use crate::cli::Global;
 use crate::output;
@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use icecore::error::{Error, Kind};
 use std::process::ExitCode;
 
-/// Done, but some of the source could not be read.
+/// Done, but some of the source could not be read, or one of several places not reached.
 pub const INCOMPLETE: u8 = 3;
 
 /// The user asked to stop.

@@ -188,7 +188,11 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         if let (Some(vault), Some(state)) = (repository.vault(), report.state.take()) {
             vault.keep_state(state);
         }
-        seen::look(context, &repository, seen::Strictness::Warn)?;
+        // The backup is there, whatever comes of this.
+        if let Err(error) = seen::look(context, &repository, seen::Strictness::Warn) {
+            let text = format!("the repository could not be compared with what was seen of it before: {error}");
+            seen::warn(context, &text);
+        }
         machine::end_what_is_over(context, &repository, report.sessions.take());
     }
     let code = ExitCode::from(if report.errors > 0 { exit::INCOMPLETE } else { 0 });

@@ -72,7 +72,7 @@ struct New {
     /// Read the new password from this file [default: it is asked for]
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
-    /// What to call the key [default: the name of this machine]
+    /// What to call the key [default: the name of this machine; of a changed password, what its key was called]
     #[arg(long)]
     label: Option<String>,
 }
@@ -93,7 +93,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.action {
         Action::List(_) => list(context, vault)?,
         Action::Add(new) => {
-            let id = add(context, new, vault)?;
+            let id = add(context, new, None, vault)?;
             say(context, "added", id);
         }
         Action::Remove(remove) => {
@@ -103,7 +103,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         Action::Passwd(new) => {
             let current = vault.slots()?.into_iter().find(|slot| slot.is_current);
-            let id = add(context, new, vault)?;
+            let label = current.as_ref().map(|slot| slot.label.clone());
+            let id = add(context, new, label, vault)?;
             say(context, "added", id);
             if let Some(old) = current {
                 vault.remove_slot(old.id)?;
@@ -138,12 +139,12 @@ fn list(context: &Context<'_>, vault: &Vault) -> Result<()> {
     Ok(())
 }
 
-fn add(context: &Context<'_>, new: &New, vault: &Vault) -> Result<ObjectId> {
+fn add(context: &Context<'_>, new: &New, label: Option<String>, vault: &Vault) -> Result<ObjectId> {
     let password: Password = match &new.new_password_file {
         Some(file) => password::from_file(file)?,
         None => new.repository.new_password(context, Given::ByHand)?,
     };
-    let label = new.label.clone().unwrap_or_else(host_name);
+    let label = new.label.clone().or(label).unwrap_or_else(host_name);
     vault.add_slot(&password, &label, Timestamp(now().seconds))
 }
 

@@ -63,9 +63,9 @@ use std::sync::atomic::AtomicBool;
 /// `icecore agent`, or the program under the name freezer-agent, takes the
 /// options of OpenStack Freezer's agent: `icecore agent --help`.
 ///
-/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some of the source
-/// could not be read, 10 no repository, 11 busy, 12 wrong password,
-/// 130 interrupted.
+/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but not with all: some
+/// of the source could not be read, or one of several places not reached,
+/// 10 no repository, 11 busy, 12 wrong password, 130 interrupted.
 #[derive(Parser)]
 #[command(name = "icecore", version, verbatim_doc_comment, max_term_width = 110)]
 pub struct Arguments {

@@ -37,7 +37,7 @@ pub struct Paths {
     /// backup
     #[arg(long, conflicts_with_all = ["files_from", "files_from_verbatim", "files_from_raw"], requires = "paths")]
     stdin_from_command: bool,
-    /// What the file is called in the backup
+    /// With --stdin or --stdin-from-command: what the file is called in the backup
     #[arg(long, value_name = "NAME", default_value = "stdin")]
     stdin_name: OsString,
 }

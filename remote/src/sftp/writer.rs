@@ -1,13 +1,14 @@
 //! One long object being written: a temporary file, with parts of it under way, that outlives the connection.
 //!
 //! What the server has not acknowledged is kept (some megabytes), and sent again over a new connection when one is lost. What
-//! it has acknowledged is on its way to the disk at least; from time to time it is made sure to be there. After a connection
+//! it has acknowledged is on its way to the disk at least; from time to time it is made sure to be there, over another session
+//! where there is one, since a server does what one session asks for in order and would take nothing meanwhile. After a connection
 //! was lost, what was acknowledged since then is read back and compared by its hash, as the server itself may have crashed:
 //! an object is finished with the bytes it was given, or not at all.
 
 use super::Shared;
 use super::fault::{Asked, Fault};
-use super::pool::{Lease, watched};
+use super::pool::{Lease, Pool, watched};
 use super::session::{Answer, Session};
 use super::transfer;
 use super::tree::{self, Temporary};
@@ -20,6 +21,7 @@ use icecore::name::ObjectName;
 use icecore::storage::{ObjectWriter, PutMode};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// How much is read back at a time.
 const READ_BACK_BYTES: u64 = 4 << 20;
@@ -28,8 +30,23 @@ const READ_BACK_BYTES: u64 = 4 << 20;
 enum Item {
     /// A part of the file.
     Part { offset: u64, bytes: Bytes, answer: Option<Answer> },
-    /// That what was sent before is on the disk.
+    /// That what was sent before is on the disk, where only this session can be asked for that.
     Sync { answer: Option<Answer> },
+}
+
+/// What the server acknowledged and may not have on the disk.
+#[derive(Default)]
+struct Unsynced {
+    offset: u64,
+    length: u64,
+    hasher: blake3::Hasher,
+}
+
+/// What is being brought to the disk meanwhile.
+struct Syncing {
+    done: JoinHandle<Asked<()>>,
+    /// All before.
+    until: u64,
 }
 
 /// How far the object is.
@@ -61,12 +78,14 @@ pub(super) struct Writer {
     /// Where the next part goes.
     offset: u64,
     under_way: VecDeque<Item>,
-    /// All before is known to be on the disk.
-    synced: u64,
     /// All before has been acknowledged.
     acknowledged: u64,
-    /// Of what is between the two.
-    hasher: blake3::Hasher,
+    /// One after the other up to there; a new one begins when the one before is to be synced.
+    unsynced: VecDeque<Unsynced>,
+    /// At most one, so that little is ever in doubt.
+    syncing: Option<Syncing>,
+    /// Whether another session can be asked.
+    syncs_beside: bool,
     stage: Stage,
 }
 
@@ -98,7 +117,7 @@ impl Writer {
                 Err(fault) => Err(Error::from(fault)),
             }
         })?;
-        let part_bytes = lease.can().write_bytes;
+        let (part_bytes, syncs_beside) = (lease.can().write_bytes, lease.can().sync);
         Ok(Writer {
             name: name.clone(),
             mode,
@@ -109,15 +128,16 @@ impl Writer {
             part_bytes,
             offset: 0,
             under_way: VecDeque::new(),
-            synced: 0,
             acknowledged: 0,
-            hasher: blake3::Hasher::new(),
+            unsynced: VecDeque::from([Unsynced::default()]),
+            syncing: None,
+            syncs_beside,
             stage: Stage::Writing,
             shared,
         })
     }
 
-    /// Sends a part, and what makes it durable from time to time; the answers are for later.
+    /// Sends a part, and what makes it durable from time to time if that is this session's to do; the answers are for later.
     fn push(&mut self, bytes: Bytes) {
         let (offset, length) = (self.offset, bytes.len() as u64);
         self.offset += length;
@@ -125,7 +145,7 @@ impl Writer {
             |open: &Open| open.lease.ask(&Request::Write { handle: &open.handle, offset, bytes: &bytes });
         let answer = self.open.as_ref().map(ask);
         self.under_way.push_back(Item::Part { offset, bytes, answer });
-        if offset / SFTP_SYNC_BYTES != self.offset / SFTP_SYNC_BYTES {
+        if !self.syncs_beside && is_due(offset, self.offset) {
             let answer = self.open.as_ref().and_then(|open| open.lease.sync(&open.handle));
             self.under_way.push_back(Item::Sync { answer });
         }
@@ -188,23 +208,57 @@ impl Writer {
             }
             match self.under_way.pop_front() {
                 Some(Item::Part { bytes, .. }) => {
-                    self.hasher.update(&bytes);
+                    let before = self.acknowledged;
                     self.acknowledged += bytes.len() as u64;
+                    if let Some(last) = self.unsynced.back_mut() {
+                        last.length += bytes.len() as u64;
+                        last.hasher.update(&bytes);
+                    }
+                    if self.syncs_beside && is_due(before, self.acknowledged) {
+                        self.sync_beside().await;
+                    }
                 }
-                // A server that cannot sync has done what it can.
-                Some(Item::Sync { .. }) => {
-                    self.hasher.reset();
-                    self.synced = self.acknowledged;
-                }
+                // A server that cannot sync has done what it can. What was asked for beside ended before this was.
+                Some(Item::Sync { .. }) => self.note_synced(self.acknowledged),
                 None => {}
             }
         }
         Ok(())
     }
 
+    /// Has what was acknowledged brought to the disk while more is sent, when what was asked for before is done.
+    async fn sync_beside(&mut self) {
+        self.beside_ended().await;
+        if self.syncs_beside {
+            let done = tokio::spawn(sync(Arc::clone(&self.shared.pool), self.temporary.clone()));
+            self.syncing = Some(Syncing { done, until: self.acknowledged });
+            self.unsynced.push_back(Unsynced { offset: self.acknowledged, ..Unsynced::default() });
+        }
+    }
+
+    /// Everything before is on the disk.
+    fn note_synced(&mut self, synced: u64) {
+        self.unsynced.retain(|unsynced| unsynced.offset + unsynced.length > synced);
+        if self.unsynced.is_empty() {
+            self.unsynced.push_back(Unsynced { offset: self.acknowledged, ..Unsynced::default() });
+        }
+    }
+
+    /// Waits for what is being brought to the disk. A failure there is no failure of the object: its own session is asked at the end,
+    /// and from now on in between.
+    async fn beside_ended(&mut self) {
+        let Some(syncing) = &mut self.syncing else { return };
+        let done = (&mut syncing.done).await;
+        let Some(Syncing { until, .. }) = self.syncing.take() else { return };
+        match done {
+            Ok(Ok(())) => self.note_synced(until),
+            _ => self.syncs_beside = false,
+        }
+    }
+
     /// Connects anew, makes sure of what was acknowledged, and sends again what was not.
     fn resume(&mut self) -> Result<()> {
-        let since = self.acknowledged - self.synced;
+        let since: u64 = self.unsynced.iter().map(|unsynced| unsynced.length).sum();
         let timeouts = self.shared.pool.access.timeouts;
         let deadline =
             timeouts.whole(usize::try_from(since).unwrap_or(usize::MAX) + self.part_bytes * SFTP_REQUESTS);
@@ -258,18 +312,21 @@ impl Writer {
         if size < self.acknowledged {
             return Err(changed().into());
         }
-        let (mut hasher, mut offset, mut bytes) = (blake3::Hasher::new(), self.synced, Vec::new());
-        while offset < self.acknowledged {
-            let length = READ_BACK_BYTES.min(self.acknowledged - offset);
-            bytes.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-            transfer::fetch(session, handle, offset, &mut bytes).await?;
-            hasher.update(&bytes);
-            offset += length;
+        let mut bytes = Vec::new();
+        for unsynced in &self.unsynced {
+            let (mut hasher, mut read) = (blake3::Hasher::new(), 0);
+            while read < unsynced.length {
+                let length = READ_BACK_BYTES.min(unsynced.length - read);
+                bytes.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+                transfer::fetch(session, handle, unsynced.offset + read, &mut bytes).await?;
+                hasher.update(&bytes);
+                read += length;
+            }
+            if hasher.finalize() != unsynced.hasher.finalize() {
+                return Err(changed().into());
+            }
         }
-        match hasher.finalize() == self.hasher.finalize() {
-            true => Ok(()),
-            false => Err(changed().into()),
-        }
+        Ok(())
     }
 
     /// The rest of the way, as far as it has not been gone.
@@ -310,6 +367,21 @@ impl Writer {
     }
 }
 
+/// Whether what lies between is to be brought to the disk.
+fn is_due(from: u64, to: u64) -> bool {
+    from / SFTP_SYNC_BYTES != to / SFTP_SYNC_BYTES
+}
+
+/// Brings a file to the disk, over whichever session has the least to do: while there is but one it opens another for the next time.
+async fn sync(pool: Arc<Pool>, path: String) -> Asked<()> {
+    let lease = pool.lease(false).await?;
+    let open = Request::Open { path: &path, flags: wire::OPEN_WRITE, mode: None };
+    let handle = lease.ask(&open).handle().await?;
+    let synced = lease.sync(&handle);
+    drop(lease.ask(&Request::Close(&handle)));
+    synced.ok_or_else(Fault::unexpected)?.done().await
+}
+
 fn changed() -> Error {
     Error::new(Kind::Changed, "what the server had taken of it is gone or has changed")
 }
@@ -341,8 +413,8 @@ impl ObjectWriter for Writer {
             let part = std::mem::take(&mut self.filling);
             self.push(part.into());
         }
-        // So much the disk may still have to write.
-        let left = usize::try_from(SFTP_SYNC_BYTES).unwrap_or(usize::MAX);
+        // So much the disk may still have to write: what is being brought there, and what came since.
+        let left = usize::try_from(2 * SFTP_SYNC_BYTES).unwrap_or(usize::MAX);
         let deadline = self.shared.pool.access.timeouts.whole(left);
         self.persisting(|writer| {
             bridge::within(deadline, async {

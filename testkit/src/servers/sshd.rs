@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 /// Opens the key that is locked.
 pub const PASSPHRASE: &str = "secret passphrase";
 
-/// How much of a file of the server's is worth a look.
+/// Logs in where [`Sshd::start_with_password`] has started the server.
+pub const PASSWORD: &str = "a password of this test's";
+
+/// The kinds of keys of the server, and of whoever may log in.
 const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 /// A server.
@@ -20,6 +23,7 @@ pub struct Sshd {
     folder: PathBuf,
     port: u16,
     program: PathBuf,
+    takes_password: bool,
 }
 
 impl Sshd {
@@ -31,6 +35,31 @@ impl Sshd {
     /// # Panics
     /// When it does not start.
     pub fn start(folder: &Path, more: &str) -> Result<Sshd, NotInstalled> {
+        Sshd::begin(folder, more, false)
+    }
+
+    /// As [`Sshd::start`]; [`PASSWORD`] opens as well. The system's passwords stay what they are: the server sees others.
+    ///
+    /// # Errors
+    /// When it is not installed, and where nothing can be mounted.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with_password(folder: &Path, more: &str) -> Result<Sshd, NotInstalled> {
+        let openssl = program("openssl")?;
+        let may_mount = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+        if !may_mount.is_ok_and(|status| status.success()) {
+            return Err(NotInstalled("nothing can be mounted here".to_owned()));
+        }
+        fs::create_dir_all(folder).expect("the folder of a test can be written");
+        let hash = Command::new(openssl).args(["passwd", "-6", PASSWORD]).output().expect("openssl runs");
+        let hash = String::from_utf8_lossy(&hash.stdout).trim().to_owned();
+        let known = format!("{}:{hash}:20000:0:99999:7:::\n", user());
+        fs::write(folder.join("shadow"), known).expect("the folder of a test can be written");
+        Sshd::begin(folder, more, true)
+    }
+
+    fn begin(folder: &Path, more: &str, takes_password: bool) -> Result<Sshd, NotInstalled> {
         let (program, keygen) = (program("sshd")?, program("ssh-keygen")?);
         let folder = folder.to_owned();
         fs::create_dir_all(folder.join("data")).expect("the folder of a test can be written");
@@ -60,9 +89,9 @@ impl Sshd {
             })
             .collect();
         fs::write(folder.join("known_hosts"), known).expect("the folder of a test can be written");
-        fs::write(folder.join("sshd_config"), configuration(&folder, port, more))
+        fs::write(folder.join("sshd_config"), configuration(&folder, port, takes_password, more))
             .expect("the folder of a test can be written");
-        let mut sshd = Sshd { server: None, folder, port, program };
+        let mut sshd = Sshd { server: None, folder, port, program, takes_password };
         sshd.restart();
         Ok(sshd)
     }
@@ -73,7 +102,15 @@ impl Sshd {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.kill();
-        let mut command = Command::new(&self.program);
+        let mut command = match self.takes_password {
+            true => {
+                let mut command = Command::new("unshare");
+                let behind = "mount --bind \"$0\" /etc/shadow && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", behind]).arg(self.folder.join("shadow")).arg(&self.program);
+                command
+            }
+            false => Command::new(&self.program),
+        };
         command.args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
         let port = self.port;
         self.server = Some(Server::start("sshd", command, &self.folder, &|| answers(port)));
@@ -127,8 +164,7 @@ impl Sshd {
     /// # Panics
     /// When nobody knows who that is.
     pub fn user(&self) -> String {
-        let asked = Command::new("id").arg("-un").output().expect("a user can be asked for");
-        String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+        user()
     }
 
     /// A file of its: `user_ed25519`, `user_ecdsa`, `user_rsa`, `user_locked`, `stranger`, `known_hosts`, `data`.
@@ -165,11 +201,17 @@ fn signal(process: u32, signal: rustix::process::Signal) {
     }
 }
 
-fn configuration(folder: &Path, port: u16, more: &str) -> String {
+fn user() -> String {
+    let asked = Command::new("id").arg("-un").output().expect("a user can be asked for");
+    String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+}
+
+fn configuration(folder: &Path, port: u16, takes_password: bool, more: &str) -> String {
     let folder = folder.display();
+    let password = if takes_password { "yes" } else { "no" };
     format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_ed25519\nHostKey {folder}/host_ecdsa\nHostKey {folder}/host_rsa\n\
-         PidFile none\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+         PidFile none\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication {password}\n\
          KbdInteractiveAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nMaxStartups 100:30:200\nMaxSessions 100\n\
          PrintMotd no\n{more}\n"
     )

@@ -160,6 +160,17 @@ fn an_old_password_opens_no_more_and_the_last_one_stays() {
         outcome.explained();
     }
 
+    let label = keys(&place, PASSWORD)[0]["label"].clone();
+    let other = password_file(&place, "labelled");
+    let other = other.to_str().unwrap();
+    let passwd = ["passwd", "--label", "mine", "--new-password-file", other];
+    key(&place, PASSWORD, &passwd).expect(0);
+    assert_ne!(label, "mine");
+    fs::write(other, PASSWORD).unwrap();
+    key(&place, "labelled", &["passwd", "--new-password-file", other]).expect(0);
+    assert_eq!(keys(&place, PASSWORD)[0]["label"], "mine");
+    let old = keys(&place, PASSWORD)[0]["id"].as_str().unwrap().to_owned();
+
     let new = password_file(&place, "changed");
     let said = key(&place, PASSWORD, &["passwd", "--new-password-file", new.to_str().unwrap()]).expect(0);
     let actions: Vec<_> = said.of_type("key").iter().map(|line| line["action"].clone()).collect();

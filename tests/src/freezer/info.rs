@@ -2,6 +2,8 @@
 
 use super::{Agent, everything};
 use crate::program::{Outcome, not_run};
+use icecore_testkit::servers::free_port;
+use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::sshd::Sshd;
 use std::fs;
@@ -84,6 +86,31 @@ fn all_containers_of_a_server_with_ssh_are_where_the_login_begins() {
     fs::create_dir_all(sshd.file("data").join("other/folder")).unwrap();
     let [[name, _, count]] = rows(&run(&["--action", "info", "-C", ""])).try_into().unwrap();
     let objects = everything(&sshd.file("data").join("one")).len().to_string();
+    assert_eq!((name.as_str(), count), ("one", objects));
+}
+
+#[test]
+fn all_containers_of_a_server_with_ftp_are_where_the_login_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(missing) = ftp::certificates(folder.path()) {
+        return not_run(&missing.0);
+    }
+    let port = free_port();
+    let _server = match Pyftpdlib::new(Protection::Off).start(folder.path(), port) {
+        Ok(server) => server,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let (port, files) = (port.to_string(), folder.path().join("files"));
+    let server = ["--storage", "ftp", "--ftp-host", "127.0.0.1", "--ftp-port", &port];
+    let login = ["--ftp-username", ftp::USER, "--ftp-password", ftp::PASSWORD];
+    let run = |more: &[&str]| agent.run(&[&server[..], &login, more].concat()).expect(0);
+    assert!(rows(&run(&["--action", "info", "-C", ""])).is_empty());
+    run(&["-C", "one", "-F", "source", "-N", "n"]);
+    fs::create_dir_all(files.join("other/folder")).unwrap();
+    let [[name, _, count]] = rows(&run(&["--action", "info", "-C", ""])).try_into().unwrap();
+    let objects = everything(&files.join("one")).len().to_string();
     assert_eq!((name.as_str(), count), ("one", objects));
 }
 

@@ -151,13 +151,7 @@ const SHOWN: &[(&str, &[&str])] = &[
         "ssh-key",
         &["storages::ssh_by_a_key", "info::all_containers_of_a_server_with_ssh_are_where_the_login_begins"],
     ),
-    (
-        "ssh-password",
-        &[
-            "defects::no_secret_is_logged",
-            "agent/src/freezer/storage.rs::secrets_are_in_the_environment_of_their_place",
-        ],
-    ),
+    ("ssh-password", &["storages::ssh_by_a_password", "defects::no_secret_is_logged"]),
     ("ssh-username", &["storages::ssh_by_a_key"]),
     ("ssh-host", &["storages::ssh_by_a_key"]),
     ("ssh-port", &["storages::ssh_by_a_key"]),

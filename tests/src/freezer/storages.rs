@@ -9,7 +9,7 @@ use icecore_testkit::servers::free_port;
 use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
 use icecore_testkit::servers::keystone::Keystone;
 use icecore_testkit::servers::moto::Moto;
-use icecore_testkit::servers::sshd::Sshd;
+use icecore_testkit::servers::sshd::{self, Sshd};
 use std::fs;
 
 /// Two levels, and what comes back; no word of it shows a secret.
@@ -102,6 +102,23 @@ fn ssh_by_a_key() {
         ])
         .expect(1);
     assert!(refused.stderr.contains("key"), "{refused:?}");
+}
+
+#[test]
+fn ssh_by_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = match Sshd::start_with_password(folder.path(), "") {
+        Ok(sshd) => sshd,
+        Err(missing) => return eprintln!("not run: {}", missing.0),
+    };
+    let (port, user, container) = (sshd.port().to_string(), sshd.user(), sshd.file("data").join("box"));
+    let server = ["--storage", "ssh", "--ssh-host", "127.0.0.1", "--ssh-port", &port];
+    let place = ["--ssh-username", &user, "--container", container.to_str().unwrap()];
+    let with = |password| [&server[..], &place, &["--ssh-password", password]].concat();
+    round_trip(&with(sshd::PASSWORD), &[], &[sshd::PASSWORD]);
+    let agent = Agent::new();
+    let refused = agent.run(&[&with("not this one")[..], &["--action", "info"]].concat()).expect(1);
+    assert!(refused.stderr.contains("password") && !refused.stderr.contains("not this one"), "{refused:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use icecore::Kind;
 use icecore::storage::Depth;
 use icecore_remote::{Access, Intent};
 use icecore_testkit::servers::program;
-use icecore_testkit::servers::sshd::{Agent, PASSPHRASE};
+use icecore_testkit::servers::sshd::{Agent, PASSPHRASE, PASSWORD, Sshd};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -73,6 +73,23 @@ fn a_stranger_is_not_let_in() {
     let options = format!("?known-hosts={}&identity={}", known.display(), loose.display());
     let error = at(&bare(&place, &options), &access(&[], None), Intent::Open).err().unwrap();
     assert!(error.kind() == Kind::Denied && error.to_string().contains("others may read"), "{error}");
+}
+
+#[test]
+fn a_password_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = match Sshd::start_with_password(&folder.path().join("sshd"), "") {
+        Ok(sshd) => sshd,
+        Err(missing) => return eprintln!("not run: {}", missing.0),
+    };
+    let place = Place { sshd, folder };
+    let address = bare(&place, &format!("?known-hosts={}", place.sshd.file("known_hosts").display()));
+    put(&*at(&address, &access(&[], Some(PASSWORD)), Intent::Create).unwrap(), "a", b"1").unwrap();
+    for wrong in [None, Some("secret")] {
+        let error = at(&address, &access(&[], wrong), Intent::Open).err().unwrap();
+        assert_eq!((error.kind(), error.retry()), (Kind::Denied, icecore::error::Retry::Never), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
 }
 
 #[test]
