@@ -79,6 +79,25 @@ fn a_long_object_outlives_its_connections() {
     }
 }
 
+/// Longer than what is brought to the disk at a time, over another session.
+#[test]
+fn connections_are_cut_while_a_long_object_goes_to_the_disk() {
+    let Some(place) = Place::new() else { return };
+    let storage = place.open_as("x", &patient());
+    let mut writer = storage.writer(&name("long"), PutMode::CreateNew).unwrap();
+    let piece = |number: u32| -> Vec<u8> { number.to_le_bytes().repeat(1 << 18) };
+    for number in 0..150 {
+        if [65, 70, 129, 140].contains(&number) {
+            place.sshd.kill_connections();
+        }
+        writer.write(&piece(number)).unwrap();
+    }
+    writer.finish().unwrap();
+    let stored = std::fs::read(place.path("x/long")).unwrap();
+    assert!(stored.chunks(1 << 20).eq((0..150).map(piece)), "other bytes");
+    assert_eq!(rows(&*storage, Depth::All), ["long 157286400"]);
+}
+
 #[test]
 fn a_long_object_whose_acknowledged_bytes_are_lost_is_not_finished() {
     let Some(place) = Place::new() else { return };
