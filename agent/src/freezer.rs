@@ -43,7 +43,8 @@ use values::{Source, Values, expanded};
 const NAME: &[u8] = b"freezer-agent";
 
 /// The variables that name proxies.
-const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
 
 /// The words behind the name of the program, when it is called as Freezer's agent.
 pub fn words(typed: &[OsString]) -> Option<&[OsString]> {

@@ -24,6 +24,8 @@ pub struct StoredChain<'a> {
     steps: Vec<Step>,
     /// What opens each of them.
     keys: Vec<Key>,
+    /// How each is compressed.
+    compressions: Vec<Compression>,
     scratch: &'a Scratch,
     workers: usize,
     monitor: &'a dyn Monitor,
@@ -49,7 +51,7 @@ impl<'a> StoredChain<'a> {
     ) -> Result<Self> {
         let steps = repository.path(chain, entry)?;
         for step in &steps {
-            compression(step)?;
+            compressions(step)?;
         }
         let hint = "this backup cannot be restored; icecore list shows which can";
         let another = |error: Error| match error.kind() {
@@ -88,9 +90,18 @@ impl<'a> StoredChain<'a> {
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        let key = |step| keyring.key_of(repository, step, compression(step)?);
-        let keys = steps.iter().map(key).collect::<Result<_>>()?;
-        Ok(StoredChain { repository, steps, keys, scratch, workers, monitor, lacking: BTreeSet::new() })
+        let (mut keys, mut found) = (Vec::with_capacity(steps.len()), Vec::with_capacity(steps.len()));
+        for step in &steps {
+            let among = compressions(step)?;
+            let key = keyring.key_of(repository, step, &among)?;
+            found.push(match (&key, among.as_slice()) {
+                (Key::OpenSsl(_, compression), _) | (_, [compression]) => *compression,
+                _ => return Err(unnamed(step.location.metadata()?.to_string())),
+            });
+            keys.push(key);
+        }
+        let lacking = BTreeSet::new();
+        Ok(StoredChain { repository, steps, keys, compressions: found, scratch, workers, monitor, lacking })
     }
 
     /// The levels.
@@ -146,13 +157,24 @@ pub(crate) fn engine_metadata(
     Ok(plain)
 }
 
-/// How the stream of a level is compressed.
-fn compression(step: &Step) -> Result<Compression> {
-    let object = step.location.metadata()?.to_string();
-    match &step.document.compression {
-        Some(name) => Compression::parse(name).map_err(|error| error.while_doing("cannot read", object)),
-        None => Err(Error::new(Kind::Unsupported, "no compression is named in").on(object)),
+/// How the stream of a level is compressed, or what it may be where only the plain bytes tell.
+fn compressions(step: &Step) -> Result<Vec<Compression>> {
+    let (document, object) = (&step.document, step.location.metadata()?.to_string());
+    match &document.compression {
+        Some(name) => {
+            let named = Compression::parse(name).map_err(|error| error.while_doing("cannot read", object));
+            Ok(vec![named?])
+        }
+        // Of the releases that stored no documents.
+        None if document.engine_name == "tar" && matches!(document.scheme(), Scheme::OpenSsl) => {
+            Ok(vec![Compression::Gzip, Compression::Bzip2, Compression::Xz])
+        }
+        None => Err(unnamed(object)),
     }
+}
+
+fn unnamed(document: String) -> Error {
+    Error::new(Kind::Unsupported, "no compression is named in").on(document)
 }
 
 /// How many decoded bytes behind the last one that was used have to be read before a checksum has vouched for it.
@@ -202,7 +224,7 @@ impl engine::Chain for StoredChain<'_> {
         let reader = self.repository.data_reader(step)?;
         let object = step.location.data()?.to_string();
         let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
-        let compression = compression(step)?;
+        let compression = self.compressions[level];
         let source =
             self.keys[level].open(source).map_err(|error| error.while_doing("cannot read", &object))?;
         let consumer = |input: &mut dyn Read| {

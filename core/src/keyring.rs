@@ -88,8 +88,8 @@ pub enum Key {
     None,
     /// Secret keys of age.
     Age(Vec<Identity>),
-    /// A key of `openssl enc`.
-    OpenSsl(KeyAndIv),
+    /// A key of `openssl enc`, and the compression of what comes out.
+    OpenSsl(KeyAndIv, Compression),
 }
 
 impl Key {
@@ -101,7 +101,7 @@ impl Key {
         Ok(match self {
             Key::None => Box::new(stream),
             Key::Age(keys) => age::reader(stream, keys)?,
-            Key::OpenSsl(key) => Box::new(openssl::Reader::new(stream, key)?),
+            Key::OpenSsl(key, _) => Box::new(openssl::Reader::new(stream, key)?),
         })
     }
 }
@@ -169,19 +169,19 @@ impl<'a> Keyring<'a> {
         known.keys.push((locked.to_vec(), key.clone()));
     }
 
-    /// What opens the stream of a level, tried on its beginning.
+    /// What opens the stream of a level, which has one of these compressions, tried on its beginning.
     ///
     /// # Errors
     /// `WrongPassword` when nothing that was given does, `Invalid` when nothing was given; `Damaged`, `Unsupported` and `Limit` when it
     /// is no such stream; as the storage has it. All of them name the object.
-    pub fn key_of(&self, repository: &Repository, step: &Step, compression: Compression) -> Result<Key> {
+    pub fn key_of(&self, repository: &Repository, step: &Step, among: &[Compression]) -> Result<Key> {
         let scheme = step.document.scheme();
         if *scheme == Scheme::None {
             return Ok(Key::None);
         }
         let object = step.location.data()?.to_string();
         let head = repository.data_head(step, HEAD_BYTES)?;
-        let key = self.key_for(scheme, &head, compression);
+        let key = self.key_for(scheme, &head, among);
         key.map_err(|error| match error.kind() {
             Kind::WrongPassword if matches!(scheme, Scheme::Age { locked_key: None }) => error
                 .while_doing("cannot open", object)
@@ -193,7 +193,7 @@ impl<'a> Keyring<'a> {
         })
     }
 
-    fn key_for(&self, scheme: &Scheme, head: &[u8], compression: Compression) -> Result<Key> {
+    fn key_for(&self, scheme: &Scheme, head: &[u8], among: &[Compression]) -> Result<Key> {
         Ok(match scheme {
             Scheme::None => Key::None,
             Scheme::Age { locked_key: Some(locked) } => {
@@ -224,7 +224,8 @@ impl<'a> Keyring<'a> {
                 // Freezer's rsync engines have taken the end of the line for a part of it.
                 let with_end = openssl::password_with_line_end(secret.file());
                 let passwords = [secret.for_openssl(), secret.bytes(), with_end];
-                Key::OpenSsl(openssl::find_key(&passwords, head, compression)?)
+                let (key, compression) = openssl::find_key(&passwords, head, among)?;
+                Key::OpenSsl(key, compression)
             }
         })
     }

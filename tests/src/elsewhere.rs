@@ -15,6 +15,7 @@ use crate::in_memory::create_vault;
 use crate::place::{Place, assert_equal, id};
 use crate::program::{Outcome, not_run};
 use icecore::limits::RACY_SECONDS;
+use icecore::name::ObjectName;
 use icecore::repository::Repository;
 use icecore::storage::retry::Patience;
 use icecore::storage::{Depth, Listed, Storage};
@@ -90,6 +91,16 @@ impl Server {
         };
         let address = Address::parse(&self.place(name)).unwrap();
         icecore_remote::open(&address, &access, Intent::Create).unwrap()
+    }
+
+    /// Every object of a place, read without the program.
+    pub fn content(&self, name: &str) -> Vec<(String, Vec<u8>)> {
+        let storage = self.storage(name);
+        let read = |(name, length): (String, u64)| {
+            let object = ObjectName::new(name.clone()).unwrap();
+            (name, storage.read(&object, 0, length as usize).unwrap())
+        };
+        objects(storage.as_ref()).into_iter().map(read).collect()
     }
 
     /// Makes a repository that takes next to no time to open.

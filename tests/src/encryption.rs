@@ -1,5 +1,5 @@
 //! Chains that are encrypted: under a password, to recipients, as Freezer does it. What opens them besides the program is asked: `age`,
-//! `openssl`, `zstd` and GNU tar restore what it wrote, level by level.
+//! `openssl`, `zstd` and GNU tar restore what it wrote, level by level. What concerns keys and passwords is the same of both engines.
 
 mod age;
 mod freezer;
@@ -30,9 +30,9 @@ fn run_words(place: &Place, password: Option<&str>, words: Vec<OsString>) -> Out
     Outcome::new(output.status, &output.stdout, &output.stderr)
 }
 
-/// The next level of the source.
+/// The next level of the source, by the engine of the place.
 fn level(place: &Place, password: Option<&str>, more: &[&str]) -> Outcome {
-    let mut words = place.arguments("backup", &["--engine", "tar", "--init", "--incremental"]);
+    let mut words = place.arguments("backup", &["--engine", place.engine, "--init", "--incremental"]);
     words.extend(more.iter().map(OsString::from));
     words.push(place.source().into());
     run_words(place, password, words)

@@ -9,6 +9,7 @@ mod info;
 mod options;
 mod rows;
 mod said;
+mod several;
 mod storages;
 
 use crate::place::Place;

@@ -2,6 +2,7 @@
 //! deduplicated backups. What must come of it is said here, entry by entry, and not taken from the program.
 
 mod broken_off;
+mod meddled;
 mod options;
 mod parts;
 mod policies;

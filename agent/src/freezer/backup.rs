@@ -125,8 +125,9 @@ fn words(session: &Session<'_>, host: &str, name: &str, path: &Path) -> Result<V
         Some(file) => words.extend(["--encryption=freezer".into(), word("--password-file", expanded(&file))]),
         None => words.push("--no-encryption".into()),
     }
-    if engine(values)? == rsync::NAME && values.is_given("rsync-block-size") {
-        words.push(word("--block-size", values.text("rsync-block-size").unwrap_or_default()));
+    // Be it the default: where nothing is said, the length of a file decides.
+    if engine(values)? == rsync::NAME && values.is_said("rsync-block-size") {
+        words.extend(values.text("rsync-block-size").map(|bytes| word("--block-size", bytes)));
     }
     words.push(word("--host", host));
     words.push(word("--name", name));

@@ -121,11 +121,15 @@ pub fn new_header() -> Result<[u8; HEADER_BYTES]> {
 }
 
 /// The key of a stream, of which `head` is the beginning ([`HEADER_BYTES`] and [`TELLING_BYTES`], or all of it): by the first of the
-/// passwords with which a stream of that compression comes out.
+/// passwords with which a stream of one of these compressions comes out, and which it is.
 ///
 /// # Errors
 /// `Damaged` when it is no such stream or ends at once, `WrongPassword` when none of them is right.
-pub fn find_key(passwords: &[&[u8]], head: &[u8], compression: Compression) -> Result<KeyAndIv> {
+pub fn find_key(
+    passwords: &[&[u8]],
+    head: &[u8],
+    compressions: &[Compression],
+) -> Result<(KeyAndIv, Compression)> {
     let salt = salt_of(head)?;
     let hidden = &head[HEADER_BYTES..head.len().min(HEADER_BYTES + TELLING_BYTES)];
     if hidden.is_empty() {
@@ -139,8 +143,8 @@ pub fn find_key(passwords: &[&[u8]], head: &[u8], compression: Compression) -> R
             let found = evp_bytes_to_key(hash, password, &salt);
             let mut plain = hidden.to_vec();
             Decryptor::new(&found)?.apply(&mut plain)?;
-            if compression.begins(&plain) {
-                return Ok(found);
+            if let Some(compression) = compressions.iter().find(|compression| compression.begins(&plain)) {
+                return Ok((found, *compression));
             }
         }
     }

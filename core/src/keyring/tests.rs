@@ -36,18 +36,18 @@ fn a_password_is_asked_for_once_and_a_key_is_opened_once() {
     let stream = to(&key.recipients());
     let scheme = Scheme::Age { locked_key: Some(locked.clone()) };
     for _ in 0..3 {
-        let key = keys.key_for(&scheme, &stream, Compression::Zstd).unwrap();
+        let key = keys.key_for(&scheme, &stream, &[Compression::Zstd]).unwrap();
         assert_eq!(plain(&key, &stream), b"hello");
     }
     assert_eq!((asked.load(Ordering::Relaxed), keys.known.borrow().keys.len()), (1, 1));
 
     let others = Keyring::new(Vec::new(), |_| Ok(password("wrong")));
-    assert_eq!(kind_of(others.key_for(&scheme, &stream, Compression::Zstd)), Some(Kind::WrongPassword));
-    assert_eq!(kind_of(Keyring::none().key_for(&scheme, &stream, Compression::Zstd)), Some(Kind::Invalid));
+    assert_eq!(kind_of(others.key_for(&scheme, &stream, &[Compression::Zstd])), Some(Kind::WrongPassword));
+    assert_eq!(kind_of(Keyring::none().key_for(&scheme, &stream, &[Compression::Zstd])), Some(Kind::Invalid));
     // A stream that somebody put in the place of the right one is damage, whatever the password.
     let (another, _) = keys.lock_up(Question::Existing).unwrap();
     let stream = to(&another.recipients());
-    assert_eq!(kind_of(keys.key_for(&scheme, &stream, Compression::Zstd)), Some(Kind::Damaged));
+    assert_eq!(kind_of(keys.key_for(&scheme, &stream, &[Compression::Zstd])), Some(Kind::Damaged));
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn what_is_encrypted_to_recipients_needs_a_secret_key_and_no_password() {
     let scheme = Scheme::Age { locked_key: None };
     let nobody = |_: Question| -> Result<Secret> { panic!("a password was asked for") };
     let with = Keyring::new(vec![key.identity()], nobody);
-    assert_eq!(plain(&with.key_for(&scheme, &stream, Compression::Zstd).unwrap(), &stream), b"hello");
+    assert_eq!(plain(&with.key_for(&scheme, &stream, &[Compression::Zstd]).unwrap(), &stream), b"hello");
     let without = Keyring::new(Vec::new(), nobody);
-    assert_eq!(kind_of(without.key_for(&scheme, &stream, Compression::Zstd)), Some(Kind::Invalid));
+    assert_eq!(kind_of(without.key_for(&scheme, &stream, &[Compression::Zstd])), Some(Kind::Invalid));
 }
 
 #[test]
@@ -74,11 +74,11 @@ fn freezers_streams_open_by_either_reading_of_the_file_of_a_password() {
         writer.write_all(&gzip).unwrap();
         let stream = writer.into_inner();
         let keys = Keyring::new(Vec::new(), |_| Ok(secret.clone()));
-        let key = keys.key_for(&Scheme::OpenSsl, &stream, Compression::Gzip).unwrap();
+        let key = keys.key_for(&Scheme::OpenSsl, &stream, &[Compression::Gzip]).unwrap();
         assert_eq!(plain(&key, &stream), gzip);
         let wrong = Keyring::new(Vec::new(), |_| Ok(password("word")));
         assert_eq!(
-            kind_of(wrong.key_for(&Scheme::OpenSsl, &stream, Compression::Gzip)),
+            kind_of(wrong.key_for(&Scheme::OpenSsl, &stream, &[Compression::Gzip])),
             Some(Kind::WrongPassword)
         );
     }

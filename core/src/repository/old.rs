@@ -101,14 +101,15 @@ impl OldLayout {
     fn document(&self, archive: &ObjectName) -> Result<Vec<u8>> {
         let head = self.storage.read(archive, 0, SALTED.len())?;
         let compression = match head.as_slice() {
-            [b'B', b'Z', b'h', ..] => "bzip2",
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
-            // Also of what is encrypted, where nobody can know: it was the default.
-            _ => "gzip",
+            [b'B', b'Z', b'h', ..] => Some("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz"),
+            // What is under it only the password shows.
+            SALTED => None,
+            _ => Some("gzip"),
         };
         let document = Document {
             engine_name: ENGINE.to_owned(),
-            compression: Some(compression.to_owned()),
+            compression: compression.map(str::to_owned),
             rsync_block_size: None,
             encryption: head == SALTED,
             details: None,

@@ -186,9 +186,24 @@ impl Table {
     }
 }
 
-/// The table of segments that are listed as `(name, length)`. Those of a manifest of our own have to be numbered.
-fn build(target: &Target, segments: Vec<(String, u64)>, must_be_numbered: bool) -> Result<Table> {
-    let numbers: Vec<Option<u64>> = segments.iter().map(|(name, _)| number(name, &target.prefix)).collect();
+/// Where Freezer 1 and 2 numbered the segments of an object: in a folder that has a time and a length behind the prefix.
+fn old_folder<'a>(target: &Target, segments: &'a [(String, u64)]) -> Option<&'a str> {
+    let (folder, _) = segments.first()?.0.rsplit_once('/')?;
+    let mut between = folder.strip_prefix(&target.prefix)?.strip_prefix('/')?.split('/');
+    let mut is_number = || {
+        between
+            .next()
+            .is_some_and(|part| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit()))
+    };
+    (is_number() && is_number() && between.next().is_none()).then_some(folder)
+}
+
+/// The table of segments that are listed as `(name, length)`. Those of a manifest of our own or of Freezer's have to be numbered.
+fn build(target: &Target, segments: Vec<(String, u64)>, is_own: bool) -> Result<Table> {
+    let old_folder = old_folder(target, &segments).filter(|_| !is_own);
+    let must_be_numbered = is_own || old_folder.is_some();
+    let within = old_folder.unwrap_or(&target.prefix);
+    let numbers: Vec<Option<u64>> = segments.iter().map(|(name, _)| number(name, within)).collect();
     let is_numbered = numbers.iter().all(Option::is_some) && !segments.is_empty();
     if let Some(at) = numbers.iter().zip(0..).position(|(has, due)| *has != Some(due))
         && (is_numbered || must_be_numbered)
@@ -253,6 +268,28 @@ mod tests {
         assert_eq!(build(&target(), segments.clone(), true).unwrap_err().kind(), Kind::Damaged);
         // Another program may name its segments as it likes.
         assert_eq!(build(&target(), segments, false).unwrap().size_bytes(), 30);
+    }
+
+    /// `SERIES_TIME_LEVEL/TIME/LENGTH/NUMBER`, in a container of their own.
+    #[test]
+    fn a_gap_in_the_numbers_of_the_oldest_releases_is_never_a_shorter_object() {
+        let target = Target { container: "c_segments".into(), prefix: "h_n_1700000000_0".into() };
+        let segments = |numbers: &[u64], folder: &str| {
+            let name = |number: &u64| format!("{}/{folder}/{}", target.prefix, digits(*number));
+            numbers.iter().map(|number| (name(number), 10)).collect::<Vec<_>>()
+        };
+        let folder = "1700000000/20971520";
+        let table = build(&target, segments(&[0, 1, 2], folder), false).unwrap();
+        let parts: Vec<String> = table.parts(5, 20).into_iter().map(|part| part.full).collect();
+        assert_eq!(parts, [0, 1, 2].map(|number| format!("{}/{folder}/{}", target.prefix, digits(number))));
+        for (numbers, gone) in [(&[1, 2][..], 0), (&[0, 2], 1)] {
+            let error = build(&target, segments(numbers, folder), false).unwrap_err();
+            assert!(error.to_string().contains(&format!("segment {gone} ")), "{error}");
+            // Another program may count as it likes.
+            for folder in ["1700000000.5/20971520", "x", "1/2/3"] {
+                assert_eq!(build(&target, segments(numbers, folder), false).unwrap().ends, [10, 20]);
+            }
+        }
     }
 
     #[test]

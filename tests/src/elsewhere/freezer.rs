@@ -159,6 +159,62 @@ fn what_freezer_wrote_into_swift_is_restored() {
     case.restores(&[(&server, "sub/dir")], "swift");
 }
 
+/// Freezer 1 and 2 stored without folders, and the segments in a container beside: such chains restore as any other, also by the
+/// agent's words, and a segment that is lost is told by its number.
+#[test]
+fn what_the_oldest_releases_wrote_into_swift_is_restored_and_lacks_no_segment() {
+    let Some(case) = Case::new("swift-tar-gzip-l1") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let swift = match Swift::start(folder.path(), &Options::default()) {
+        Ok(swift) => swift,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let account = Account::of(&swift);
+    for container in ["freezer_old", "old_segments"] {
+        account.put(container, &[], b"");
+    }
+    let mut full = String::new();
+    for (name, bytes) in case.files("frz_shared1/sub/dir/data/tar/alpha_nightly/1795487208") {
+        let (level, what) = name.split_once('/').unwrap();
+        let (number, time) = level.split_once('_').unwrap();
+        let old = format!("alpha_nightly_{time}_{number}");
+        match what {
+            "data" => {}
+            "engine_metadata" => account.put(&format!("freezer_old/tar_metadata_{old}"), &[], &bytes),
+            _ => {
+                let segments = format!("old_segments/{old}");
+                for (number, segment) in bytes.chunks(50_000).enumerate() {
+                    account.put(&format!("{segments}/{time}/50000/{number:08}"), &[], segment);
+                }
+                account.put(&format!("freezer_old/{old}"), &[("X-Object-Manifest", &segments)], b"");
+                if number == "0" {
+                    full = format!("{segments}/{time}/50000");
+                }
+            }
+        }
+    }
+    // Where nothing stands behind the container.
+    let server = Server { address: "swift:/".to_owned(), ..swift.reached() };
+    case.restores(&[(&server, "freezer_old")], "swift");
+    let agent = |target: &Path| {
+        let words = ["agent", "--action", "restore", "--storage", "swift", "--container", "freezer_old"];
+        let which = ["--hostname", "alpha", "--backup-name", "nightly", "--restore-abs-path"];
+        let mut command = case.program.command(&[&words[..], &which].concat());
+        command.arg(target).envs(server.variables.iter().map(|(key, value)| (key, value)));
+        let output = command.output().unwrap();
+        Outcome::new(output.status, &output.stdout, &output.stderr)
+    };
+    let [right, wrong] = ["right", "wrong"].map(|name| case.directory.path().join(name));
+    agent(&right).expect(0);
+    let outcome = verify(&right, &case.folder.join("expected/level1.jsonl"), &usual()).unwrap();
+    assert!(outcome.failed.is_empty() && outcome.passed > 0, "{outcome:#?}");
+    drop(account.ask("DELETE", &format!("{full}/00000001"), &[], b"").well());
+    let said = agent(&wrong).expect(1).stderr;
+    // A list may still have it; what is asked for by its name is gone.
+    assert!(said.contains("segment 1 ") || said.contains("00000001"), "{said}");
+    assert!(entries(&wrong).is_empty(), "the target was touched");
+}
+
 /// Freezer's storage `multiple` puts the same into each of its places, and into one that joined later what came later: whichever
 /// is named first, and whatever one of them lacks, both together restore everything.
 #[test]

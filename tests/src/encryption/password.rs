@@ -1,43 +1,48 @@
 //! Chains under a password.
 
 use super::{PASSWORD, all_restore, chain, holders, level, restore, run, run_words, untouched};
+use crate::in_memory::CHAINS;
 use crate::place::{Place, entries};
 use serde_json::Value;
 use std::fs;
 
 #[test]
 fn a_chain_under_a_password_restores_at_every_level_and_shows_no_name() {
-    let place = Place::new();
-    place.write(&[("a-name-nobody-knows", "some content")]);
-    let expected = chain(&place, || level(&place, Some(PASSWORD), &["--compression", "none"]));
-    assert_eq!(holders(&place, b"a-name-nobody-knows"), Vec::<std::path::PathBuf>::new());
-    all_restore(&place, Some(PASSWORD), &expected, &[]);
-    let summary = run(&place, Some(PASSWORD), "check", &["--read-data"]).expect(0).summary();
-    assert_eq!((&summary["ok"], &summary["backups"]), (&true.into(), &3.into()));
-    // Names, sizes and times are known without the password, and nothing asks for it.
-    for backup in run(&place, None, "list", &[]).expect(0).of_type("backup") {
-        assert_eq!((&backup["encryption"], &backup["complete"]), (&true.into(), &true.into()));
+    for engine in CHAINS {
+        let place = Place::of(engine);
+        place.write(&[("a-name-nobody-knows", "some content")]);
+        let expected = chain(&place, || level(&place, Some(PASSWORD), &["--compression", "none"]));
+        assert_eq!(holders(&place, b"a-name-nobody-knows"), Vec::<std::path::PathBuf>::new());
+        all_restore(&place, Some(PASSWORD), &expected, &[]);
+        let summary = run(&place, Some(PASSWORD), "check", &["--read-data"]).expect(0).summary();
+        assert_eq!((&summary["ok"], &summary["backups"]), (&true.into(), &3.into()));
+        // Names, sizes and times are known without the password, and nothing asks for it.
+        for backup in run(&place, None, "list", &[]).expect(0).of_type("backup") {
+            assert_eq!((&backup["encryption"], &backup["complete"]), (&true.into(), &true.into()));
+        }
+        run(&place, None, "check", &[]).expect(0);
     }
-    run(&place, None, "check", &[]).expect(0);
 }
 
 #[test]
 fn without_the_right_password_the_target_is_not_touched_and_no_level_is_added() {
-    let place = Place::new();
-    place.write(&[("a", "1")]);
-    level(&place, Some(PASSWORD), &[]).expect(0);
-    let wrong = restore(&place, Some("wrong"), "wrong", &[]).expect(12).explained();
-    assert_eq!(wrong.of_type("error")[0]["kind"], "wrong_password");
-    let none = restore(&place, None, "none", &[]).expect(2).explained();
-    assert!(none.of_type("error")[0]["hint"].as_str().unwrap().contains("ICECORE_PASSWORD"));
-    untouched(&place, "wrong");
-    untouched(&place, "none");
-    level(&place, Some("wrong"), &[]).expect(12).explained();
-    level(&place, None, &[]).expect(2).explained();
-    run(&place, Some("wrong"), "check", &["--read-data"]).expect(12).explained();
-    assert_eq!(run(&place, None, "list", &[]).expect(0).of_type("backup").len(), 1);
-    assert_eq!(place.stored_levels().len(), 1, "something was left behind");
-    level(&place, Some(PASSWORD), &["--dry-run"]).expect(0);
+    for engine in CHAINS {
+        let place = Place::of(engine);
+        place.write(&[("a", "1")]);
+        level(&place, Some(PASSWORD), &[]).expect(0);
+        let wrong = restore(&place, Some("wrong"), "wrong", &[]).expect(12).explained();
+        assert_eq!(wrong.of_type("error")[0]["kind"], "wrong_password");
+        let none = restore(&place, None, "none", &[]).expect(2).explained();
+        assert!(none.of_type("error")[0]["hint"].as_str().unwrap().contains("ICECORE_PASSWORD"));
+        untouched(&place, "wrong");
+        untouched(&place, "none");
+        level(&place, Some("wrong"), &[]).expect(12).explained();
+        level(&place, None, &[]).expect(2).explained();
+        run(&place, Some("wrong"), "check", &["--read-data"]).expect(12).explained();
+        assert_eq!(run(&place, None, "list", &[]).expect(0).of_type("backup").len(), 1);
+        assert_eq!(place.stored_levels().len(), 1, "something was left behind");
+        level(&place, Some(PASSWORD), &["--dry-run"]).expect(0);
+    }
 }
 
 #[test]
@@ -62,12 +67,14 @@ fn a_check_without_a_password_compares_hashes_and_says_that_it_did_no_more() {
 
 #[test]
 fn a_missing_level_is_told_before_the_target_is_touched() {
-    let place = Place::new();
-    chain(&place, || level(&place, Some(PASSWORD), &[]));
-    fs::remove_file(place.stored_levels()[1].join("data")).unwrap();
-    let outcome = restore(&place, Some(PASSWORD), "target", &[]).expect(1).explained();
-    assert!(outcome.names("1_"), "{outcome:?}");
-    untouched(&place, "target");
+    for engine in CHAINS {
+        let place = Place::of(engine);
+        chain(&place, || level(&place, Some(PASSWORD), &[]));
+        fs::remove_file(place.stored_levels()[1].join("data")).unwrap();
+        let outcome = restore(&place, Some(PASSWORD), "target", &[]).expect(1).explained();
+        assert!(outcome.names("1_"), "{outcome:?}");
+        untouched(&place, "target");
+    }
 }
 
 /// All chains of a series open by one derivation as long as the password is the same.

@@ -203,6 +203,11 @@ fn chains_go_when_all_of_them_is_old() {
     assert!(said.contains("removed 1 chain, kept 1"), "{said}");
     assert_eq!(chains(), 1);
     agent.restore("back", &[]).expect(0);
+    // What Freezer takes for no limit at all.
+    for date in ["1970-01-01", "1970-01-01T00:00:00"] {
+        let said = agent.local("admin", &["--remove-from-date", date]).expect(0).stderr;
+        assert!(said.contains("removed 0 chains, kept 1"), "{said}");
+    }
     // Beside a backup, as 19.0.0 does it.
     agent.level(&["--remove-from-date", "2100-01-01T00:00:00"]);
     assert_eq!(chains(), 1);
@@ -218,11 +223,13 @@ fn exec_runs_words_and_pipes_without_a_shell() {
     assert!(exec("/nowhere/at/all").expect(1).stderr.contains("/nowhere"));
     assert!(agent.run(&["--action", "exec"]).expect(1).stderr.contains("--command"));
     // The proxy is in the environment of all that is started.
-    for (proxy, expected) in [("http://Proxy:1", "http://Proxy:1\n"), ("", "\n")] {
-        let mut command =
-            agent.command(&["--action", "exec", "--command", "sh -c 'echo $HTTPS_PROXY'", "--proxy", proxy]);
-        command.env("HTTPS_PROXY", "http://before");
-        assert_eq!(super::outcome(command).expect(0).stdout, expected);
+    for (proxy, expected) in [("http://Proxy:1", "http://Proxy:1 http://Proxy:1\n"), ("", "\n")] {
+        for (one, other) in [("HTTPS_PROXY", "http_proxy"), ("ALL_PROXY", "all_proxy")] {
+            let shown = format!("sh -c 'echo ${one} ${other}'");
+            let mut command = agent.command(&["--action", "exec", "--command", &shown, "--proxy", proxy]);
+            command.env(one, "http://before").env(other, "http://before");
+            assert_eq!(super::outcome(command).expect(0).stdout, expected, "{one} {other}");
+        }
     }
     assert!(
         agent
@@ -284,18 +291,19 @@ fn links_are_stored_as_what_they_point_to_when_that_is_wanted() {
 #[test]
 fn blocks_of_the_rsync_engine_have_the_length_that_is_given() {
     let mut state = 1_u64;
-    let content: Vec<u8> = (0..256 << 10)
+    let content: Vec<u8> = (0..600 << 10)
         .map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         })
         .collect();
-    let stored = |block: &str| {
+    let stored = |block: Option<&str>| {
         let agent = Agent::new();
         let file = agent.place.source().join("image");
         fs::write(&file, &content).unwrap();
         agent.place.settle();
-        let words = ["--engine", "rsync", "--incremental", "--rsync-block-size", block];
+        let block: Vec<&str> = block.into_iter().flat_map(|bytes| ["--rsync-block-size", bytes]).collect();
+        let words = [&["--engine", "rsync", "--incremental"], &block[..]].concat();
         agent.level(&words);
         let mut changed = content.clone();
         changed[100_000] ^= 1;
@@ -305,8 +313,10 @@ fn blocks_of_the_rsync_engine_have_the_length_that_is_given() {
         let data = everything(&agent.place.repository().join("data"));
         data.iter().find(|(path, _)| path.ends_with(&format!("/1_{time}/data"))).unwrap().1.len()
     };
-    let (short, long) = (stored("512"), stored("65536"));
-    assert!(short < 4 << 10 && long > 60 << 10, "{short} {long}");
+    let [short, chosen, default, long] = [Some("512"), None, Some("4096"), Some("65536")].map(stored);
+    assert!(short < chosen && chosen < 4 << 10, "{short} {chosen}");
+    // Also where it is what Freezer would take.
+    assert!(default > 4 << 10 && default < 8 << 10 && long > 60 << 10, "{default} {long}");
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! Beside Freezer 19.0.0 itself: each restores what the other has stored, and they take turns on one chain.
+//!
+//! Freezer takes seconds to start, and so does the Keystone that it wants. So here any two of storage, compression, encryption and who begins come together in some chain, and all
+//! of them do in a test that is run when there is time.
 
 use super::Agent;
 use crate::place::assert_alike;
@@ -9,9 +12,11 @@ use icecore_testkit::servers::keystone::Keystone;
 use icecore_testkit::servers::sshd::Sshd;
 use icecore_testkit::servers::swift::{self, Swift};
 use icecore_testkit::servers::{NotInstalled, free_port};
+use icecore_testkit::tree::attributes::set_xattr;
 use icecore_testkit::tree::is_root;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 /// Both agents, one source and one container.
@@ -20,6 +25,8 @@ struct Both {
     freezer: Freezer,
     storage: Vec<String>,
     variables: Vec<(String, String)>,
+    /// A password, in a file.
+    password: String,
     /// Running until this is dropped.
     _keystone: Keystone,
     _server: Option<Server>,
@@ -52,7 +59,9 @@ impl Both {
         let admin = (keystone.url(), icecore_testkit::servers::keystone::PASSWORD.to_owned());
         let options = swift::Options { keystone: Some(admin), port: Some(port), ..swift::Options::default() };
         let cluster = Swift::start(&folder.join("swift"), &options)?;
-        let storage = ["--storage", "swift", "--container", "shared/some/where"].map(str::to_owned).to_vec();
+        let words =
+            ["--storage", "swift", "--container", "shared/some/where", "--max-segment-size", "1048576"];
+        let storage = words.map(str::to_owned).to_vec();
         Both::with(folder, Agent::new(), storage, keystone, Some(Server::Swift { _cluster: cluster }))
     }
 
@@ -77,20 +86,28 @@ impl Both {
         server: Option<Server>,
     ) -> Result<Both, NotInstalled> {
         let freezer = Freezer::new(&folder.join("freezer"), &keystone)?;
-        let variables = keystone.variables();
-        Ok(Both { agent, freezer, storage, variables, _keystone: keystone, _server: server })
+        let (variables, password) = (keystone.variables(), folder.join("password"));
+        fs::write(&password, "correct horse\n").unwrap();
+        let password = password.display().to_string();
+        Ok(Both { agent, freezer, storage, variables, password, _keystone: keystone, _server: server })
     }
 
-    /// One line, by one of the two.
+    /// One action, by one of the two.
     #[track_caller]
     fn run(&self, who: Who, action: &str, more: &[&str]) -> String {
         let mut words: Vec<&str> = vec!["--action", action, "--hostname", "h"];
         words.extend(self.storage.iter().map(String::as_str));
         words.extend(more);
+        self.run_line(who, &words)
+    }
+
+    /// One line, by one of the two.
+    #[track_caller]
+    fn run_line(&self, who: Who, words: &[&str]) -> String {
         let output: Output = match who {
-            Who::Freezer => self.freezer.run(&words),
+            Who::Freezer => self.freezer.run(words),
             Who::Ours => {
-                let mut command = self.agent.command(&words);
+                let mut command = self.agent.command(words);
                 command.envs(self.variables.iter().map(|(key, value)| (key, value)));
                 command.output().unwrap()
             }
@@ -112,26 +129,11 @@ impl Both {
     }
 
     /// Restores the newest, and compares.
-    fn compare(&self, who: Who, expected: &Manifest, what: &str, more: &[&str]) {
+    fn compare(&self, who: Who, expected: &Manifest, what: &str, more: &[&str], options: &Options) {
         let target = self.agent.place.target(&format!("{who:?} {what}").replace([' ', '/'], "-"));
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         self.run(who, "restore", &[&["--restore-abs-path", target.to_str().unwrap()], more].concat());
-        // What tar of Freezer's making holds: no attributes but the usual ones, times in seconds, no holes.
-        let options = Options {
-            nanoseconds: false,
-            xattrs: false,
-            holes: false,
-            directory_times: false,
-            root: false,
-            owners: is_root(),
-            ..Options::default()
-        };
-        assert_alike(
-            expected,
-            &Manifest::of(&target).unwrap(),
-            &options,
-            &format!("{what}, restored by {who:?}"),
-        );
+        is_back(&target, expected, options, &format!("{what}, restored by {who:?}"));
     }
 
     /// The tree as it is before the backup of this number.
@@ -149,6 +151,9 @@ impl Both {
             write("to be removed/a", "a".to_owned());
             write("to be renamed/b", "b".repeat(300_000));
             std::os::unix::fs::symlink("../always", source.join("new/link")).unwrap();
+            File::create(source.join("holes")).unwrap().write_all_at(b"end", 1 << 20).unwrap();
+            // Not every file system has them.
+            set_xattr(&source.join("holes"), "user.note", b"kept").unwrap_or_default();
             fs::hard_link(source.join("always"), source.join("again")).unwrap();
         }
         if number == 1 {
@@ -162,25 +167,22 @@ impl Both {
         Manifest::of(&source).unwrap()
     }
 
-    /// A chain of backups; after each, the other one restores it, and in the end both do.
-    fn take_turns(&self, name: &str, turns: &[Who], more: &[&str]) {
-        self.take_turns_with(name, turns, more, &[]);
-    }
-
-    /// The same, where restores need to be told something as well.
-    fn take_turns_with(&self, name: &str, turns: &[Who], more: &[&str], to_restore: &[&str]) {
-        let series = ["--backup-name", name];
+    /// A chain of backups; after each, the other one restores it, and in the end both do. As long as no other has written to it, so does
+    /// this program, with all there is.
+    fn take_turns(&self, compression: &str, is_encrypted: bool, turns: &[Who]) {
+        let name = format!("{compression}-{is_encrypted}-{:?}-{:?}", turns[0], turns[1]);
+        let password = ["--encrypt-pass-file", &self.password];
+        let series = [&["--backup-name", &name], &password[..if is_encrypted { 2 } else { 0 }]].concat();
         for (number, who) in turns.iter().enumerate() {
             let expected = self.change(number);
-            self.backup(*who, &[&series[..], &["--incremental"], more].concat());
-            let is_last = number + 1 == turns.len();
-            for reader in [Who::Ours, Who::Freezer].into_iter().filter(|reader| is_last || reader != who) {
-                self.compare(
-                    reader,
-                    &expected,
-                    &format!("{name} {number}"),
-                    &[&series[..], to_restore].concat(),
-                );
+            self.backup(*who, &[&series[..], &["--incremental", "--compression", compression]].concat());
+            let (is_last, is_ours) = (number + 1 == turns.len(), !turns[..=number].contains(&Theirs));
+            for reader in [Ours, Theirs] {
+                let is_own = reader == Ours && is_ours;
+                if is_last || is_own || reader != *who {
+                    let options = if is_own { Options::default() } else { what_freezer_keeps() };
+                    self.compare(reader, &expected, &format!("{name} {number}"), &series, &options);
+                }
             }
         }
         fs::remove_dir_all(self.agent.place.source()).unwrap();
@@ -188,39 +190,45 @@ impl Both {
     }
 }
 
-use Who::{Freezer as Theirs, Ours};
-
-#[test]
-fn each_restores_what_the_other_has_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let both = match Both::on_folder(folder.path()) {
-        Ok(both) => both,
-        Err(missing) => return not_run(&missing.0),
-    };
-    for (name, turns, compression) in [
-        ("ours", &[Ours, Ours, Ours][..], "gzip"),
-        ("theirs", &[Theirs, Theirs, Theirs], "gzip"),
-        ("bzip2", &[Ours, Theirs], "bzip2"),
-        ("xz", &[Theirs, Ours], "xz"),
-    ] {
-        both.take_turns(name, turns, &["--compression", compression]);
+/// What tar of Freezer's making holds: no attributes but the usual ones, times in seconds, no holes.
+fn what_freezer_keeps() -> Options {
+    Options {
+        nanoseconds: false,
+        xattrs: false,
+        holes: false,
+        directory_times: false,
+        root: false,
+        owners: is_root(),
+        ..Options::default()
     }
 }
 
-#[test]
-fn each_restores_what_the_other_has_encrypted() {
+#[track_caller]
+fn is_back(target: &Path, expected: &Manifest, options: &Options, what: &str) {
+    assert_alike(expected, &Manifest::of(target).unwrap(), options, what);
+}
+
+use Who::{Freezer as Theirs, Ours};
+
+/// Each goes on with what it and the other have begun; the last level has been through both.
+const BEGUN_HERE: [Who; 6] = [Ours, Ours, Ours, Theirs, Theirs, Ours];
+/// The same, the other way round.
+const BEGUN_THERE: [Who; 6] = [Theirs, Theirs, Theirs, Ours, Ours, Theirs];
+
+/// Chains in one storage: compression, encryption, and who begins.
+type Chains<'a> = &'a [(&'a str, bool, [Who; 6])];
+
+/// How a place of both is made.
+type Start = fn(&Path) -> Result<Both, NotInstalled>;
+
+fn take_turns(start: Start, chains: Chains<'_>) {
     let folder = tempfile::tempdir().unwrap();
-    let both = match Both::on_folder(folder.path()) {
+    let both = match start(folder.path()) {
         Ok(both) => both,
         Err(missing) => return not_run(&missing.0),
     };
-    let file = folder.path().join("password");
-    fs::write(&file, "correct horse\n").unwrap();
-    let password = ["--encrypt-pass-file", file.to_str().unwrap()];
-    both.take_turns_with("encrypted", &[Ours, Theirs, Ours], &password, &password);
-    for (compression, turns) in [("bzip2", [Ours, Theirs]), ("xz", [Theirs, Ours])] {
-        let more = [&password[..], &["--compression", compression]].concat();
-        both.take_turns_with(compression, &turns, &more, &password);
+    for (compression, is_encrypted, turns) in chains {
+        both.take_turns(compression, *is_encrypted, turns);
     }
 }
 
@@ -231,7 +239,7 @@ fn they_take_turns_on_one_chain() {
         Ok(both) => both,
         Err(missing) => return not_run(&missing.0),
     };
-    both.take_turns("turns", &[Theirs, Ours, Theirs, Ours, Ours, Theirs], &[]);
+    both.take_turns("gzip", false, &BEGUN_HERE);
     // Without a name Freezer stores under its template, braces and all; that series goes on, and is found.
     let expected = both.change(0);
     both.backup(Theirs, &["--incremental"]);
@@ -243,41 +251,79 @@ fn they_take_turns_on_one_chain() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&said["curr_backup_level"], &said["backup_name"]), (&1.into(), &"freezer_fs_h".into()));
     for reader in [Ours, Theirs] {
-        both.compare(reader, &expected, "template", &[]);
+        both.compare(reader, &expected, "template", &[], &what_freezer_keeps());
     }
 }
 
 #[test]
-fn they_take_turns_in_swift() {
+fn they_take_turns_with_encryption_and_run_the_same_job_files() {
     let folder = tempfile::tempdir().unwrap();
-    let both = match Both::on_swift(folder.path()) {
+    let both = match Both::on_folder(folder.path()) {
         Ok(both) => both,
         Err(missing) => return not_run(&missing.0),
     };
-    both.take_turns("turns", &[Ours, Theirs, Ours, Theirs], &["--max-segment-size", "1048576"]);
+    both.take_turns("bzip2", true, &BEGUN_THERE);
+    both.take_turns("xz", true, &BEGUN_HERE);
+    run_the_same_jobs(&both);
 }
 
-/// Each goes on with what the other has begun; the last level has been through both.
 #[test]
 fn they_take_turns_over_ssh() {
-    let folder = tempfile::tempdir().unwrap();
-    let both = match Both::on_ssh(folder.path()) {
-        Ok(both) => both,
-        Err(missing) => return not_run(&missing.0),
-    };
-    both.take_turns("turns", &[Ours, Ours, Ours, Theirs, Theirs, Ours], &[]);
+    let chains = [("bzip2", false, BEGUN_HERE), ("xz", false, BEGUN_THERE), ("gzip", true, BEGUN_THERE)];
+    take_turns(Both::on_ssh, &chains);
 }
 
 #[test]
-fn they_take_turns_over_ssh_with_encryption() {
-    let folder = tempfile::tempdir().unwrap();
-    let both = match Both::on_ssh(folder.path()) {
-        Ok(both) => both,
-        Err(missing) => return not_run(&missing.0),
+fn they_take_turns_in_swift() {
+    let chains = [("gzip", false, BEGUN_THERE), ("bzip2", true, BEGUN_HERE), ("xz", true, BEGUN_THERE)];
+    take_turns(Both::on_swift, &chains);
+}
+
+/// All that the tests above take a part of; and turn by turn.
+#[test]
+#[ignore = "takes many minutes"]
+fn every_combination_of_the_long_profile() {
+    let alternating = [Theirs, Ours, Theirs, Ours, Theirs, Ours];
+    let mut chains = Vec::new();
+    for compression in ["gzip", "bzip2", "xz"] {
+        for is_encrypted in [false, true] {
+            let turns = [BEGUN_HERE, BEGUN_THERE, alternating];
+            chains.extend(turns.map(|turns| (compression, is_encrypted, turns)));
+        }
+    }
+    for start in [Both::on_folder as Start, Both::on_ssh, Both::on_swift] {
+        take_turns(start, &chains);
+    }
+}
+
+/// A file of options that both are given as it is: a backup by each, and after each a restore by the other.
+fn run_the_same_jobs(both: &Both) {
+    let place = &both.agent.place;
+    let (source, container, target) = (place.source(), place.repository(), place.target("job"));
+    let job = |name: &str, options: &str| -> PathBuf {
+        let path = place.path().join(name);
+        let series = "hostname = h\nbackup-name = job\nencrypt_pass_file = ";
+        let storage = format!("storage = local\ncontainer = {}\n", container.display());
+        let text = format!("[default]\n{storage}{series}{}\n[job]\n{options}", both.password);
+        fs::write(&path, text).unwrap();
+        path
     };
-    let file = folder.path().join("password");
-    fs::write(&file, "correct horse\n").unwrap();
-    let password = ["--encrypt-pass-file", file.to_str().unwrap()];
-    let turns = [Theirs, Theirs, Theirs, Ours, Ours, Theirs];
-    both.take_turns_with("encrypted", &turns, &password, &password);
+    let source = format!("path_to_backup = {}\n", source.display());
+    let backup = job(
+        "backup",
+        &format!("action = backup\nincremental = True\ncompression = xz\nquiet = False\n{source}"),
+    );
+    let restore = job("restore", &format!("action = restore\nrestore_abs_path = {}\n", target.display()));
+    let run = |who: Who, job: &Path| both.run_line(who, &["--config", job.to_str().unwrap()]);
+    for (number, (writer, reader)) in [(Theirs, Ours), (Ours, Theirs)].into_iter().enumerate() {
+        let expected = both.change(number);
+        run(writer, &backup);
+        run(reader, &restore);
+        is_back(&target, &expected, &what_freezer_keeps(), &format!("by {writer:?}, restored by {reader:?}"));
+        fs::remove_dir_all(&target).unwrap();
+    }
+    let levels = super::everything(&container.join("metadata/tar/h_job"));
+    assert_eq!(levels.len(), 2, "{levels:?}");
+    let [chain] = crate::place::entries(&container.join("metadata/tar/h_job")).try_into().unwrap();
+    assert_eq!(crate::place::entries(&chain).len(), 2, "each was a full backup");
 }

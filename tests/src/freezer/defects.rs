@@ -2,9 +2,14 @@
 
 use super::{Agent, everything, metadata, outcome};
 use crate::program::not_run;
+use icecore_testkit::servers::NotInstalled;
+use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::tree::is_root;
+use icecore_testkit::wire::{Action, HttpProxy, Rule};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// 1: it vanished without a word, and was taken for stored by the next level.
 #[test]
@@ -38,6 +43,78 @@ fn names_and_patterns_are_never_read_by_a_shell() {
     agent.restore("$(touch spoiled)", &[]).expect(0);
     assert_eq!(fs::read_to_string(agent.place.target("$(touch spoiled)").join(name)).unwrap(), "content");
     assert!(!everything(agent.place.path()).iter().any(|(path, _)| path.ends_with("/spoiled")));
+}
+
+/// A bucket behind something that may harm what goes there, and the words for it.
+fn bucket(folder: &Path) -> Result<(Moto, HttpProxy, Vec<String>), NotInstalled> {
+    let moto = Moto::start(folder)?;
+    let proxy = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], moto.port)));
+    let endpoint = format!("http://127.0.0.1:{}", proxy.port());
+    let words = [("storage", "s3"), ("endpoint", &endpoint), ("container", "bucket/x"), ("hostname", "h")];
+    let keys = [("access-key", moto.key.0.as_str()), ("secret-key", &moto.key.1)];
+    let words = words.into_iter().chain(keys).map(|(name, value)| format!("--{name}={value}")).collect();
+    Ok((moto, proxy, words))
+}
+
+/// 2: what could not be uploaded was passed over, and the backup had ended well.
+#[test]
+fn an_upload_that_fails_fails_the_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_moto, proxy, words) = match bucket(folder.path()) {
+        Ok(bucket) => bucket,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(["--backup-name", "n"]).collect();
+    let agent = Agent::new();
+    let run = |more: &[&str]| agent.run(&[&words[..], more].concat());
+    agent.place.write(&[("a", "one")]);
+    run(&["-F", "source", "--incremental"]).expect(0);
+    agent.place.write(&[("a", "two")]);
+    for object in ["/data", "/engine_metadata", "/metadata"] {
+        proxy.add(Rule::new(Action::status(403)).when(move |request| {
+            matches!(request.method.as_str(), "PUT" | "POST") && request.path.ends_with(object)
+        }));
+        let before = proxy.struck();
+        let said = run(&["-F", "source", "--incremental"]).expect(1).stderr;
+        assert!(said.contains("Critical Error") && said.contains(object), "{object}: {said}");
+        assert!(proxy.struck() > before, "{object}");
+        proxy.clear();
+        let target = agent.place.target(object.trim_start_matches('/'));
+        run(&["--action", "restore", "--restore-abs-path", target.to_str().unwrap()]).expect(0);
+        assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "one", "{object}");
+    }
+    run(&["-F", "source", "--incremental"]).expect(0);
+}
+
+/// 4: a bucket is listed by the beginnings of names, and what followed was not looked at.
+#[test]
+fn neighbours_in_a_bucket_are_not_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_moto, _proxy, words) = match bucket(folder.path()) {
+        Ok(bucket) => bucket,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let agent = Agent::new();
+    let run = |more: &[&str]| agent.run(&[&words[..], more].concat()).expect(0);
+    let names = ["n", "n_b", "n2"];
+    for name in names {
+        agent.place.write(&[("a", name)]);
+        for level in 0..2 {
+            let said = run(&["-F", "source", "-N", name, "--incremental", "--metadata-out", "-"]);
+            assert_eq!(metadata(&said)["curr_backup_level"], level, "{name}");
+        }
+        run(&["-F", "source", "-N", name]);
+    }
+    let removed = run(&["--action", "admin", "-N", "n", "--remove-before-date", "2100-01-01"]).stderr;
+    assert!(removed.contains("removed 1 chain, kept 1"), "{removed}");
+    for name in names {
+        let target = agent.place.target(name);
+        run(&["--action", "restore", "-N", name, "--restore-abs-path", target.to_str().unwrap()]);
+        assert_eq!(fs::read_to_string(target.join("a")).unwrap(), name);
+    }
+    let removed = run(&["--action", "admin", "-N", "n2", "--remove-before-date", "2100-01-01"]).stderr;
+    assert!(removed.contains("removed 1 chain, kept 1"), "{removed}");
 }
 
 /// 3: a listing that failed was taken for no backups, and the next one was full.

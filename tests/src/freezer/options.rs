@@ -190,6 +190,22 @@ fn the_highest_priority_is_asked_for() {
     }
 }
 
+/// The same of the disks, where the system allows it.
+#[test]
+fn the_disks_are_asked_for_with_the_highest_priority() {
+    let ionice = |words: &[&str]| std::process::Command::new("ionice").args(words).output();
+    let highest = match ionice(&["-c", "1", "-n", "0", "ionice"]) {
+        Ok(output) if output.status.success() => output.stdout,
+        _ => return eprintln!("not run: nobody here may have the disks first"),
+    };
+    let command = "sh -c 'ionice -p $$$$'";
+    let agent = Agent::new();
+    let said = agent.run(&["--action", "exec", "--command", command, "--max-priority", "yes"]).expect(0);
+    assert_eq!(said.stdout.as_bytes(), highest);
+    let usual = agent.run(&["--action", "exec", "--command", command]).expect(0);
+    assert_eq!(usual.stdout.as_bytes(), ionice(&[]).unwrap().stdout);
+}
+
 #[test]
 fn words_that_options_do_not_take_are_refused() {
     let agent = Agent::new();

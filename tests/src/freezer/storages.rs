@@ -2,7 +2,7 @@
 
 use super::{Agent, metadata, outcome};
 use crate::elsewhere::Server;
-use crate::elsewhere::servers;
+use crate::elsewhere::servers::{self, Started};
 use crate::program::{Outcome, not_run};
 use icecore_testkit::ask::ask;
 use icecore_testkit::servers::free_port;
@@ -11,6 +11,7 @@ use icecore_testkit::servers::keystone::Keystone;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::sshd::{self, Sshd};
 use std::fs;
+use std::net::SocketAddr;
 
 /// Two levels, and what comes back; no word of it shows a secret.
 fn round_trip(storage: &[&str], variables: &[(&str, &str)], secrets: &[&str]) {
@@ -48,6 +49,41 @@ fn round_trip(storage: &[&str], variables: &[(&str, &str)], secrets: &[&str]) {
     assert!(said.contains("removed 0 chains, kept 1"), "{said}");
 }
 
+/// Where two levels are: a dry run of anything leaves every object as it was.
+fn dry_runs(storage: &[&str], variables: &[(&str, &str)], content: &dyn Fn() -> Vec<(String, Vec<u8>)>) {
+    let agent = Agent::new();
+    agent.place.write(&[("a/b", "of a dry run")]);
+    let (source, target) = (agent.place.source(), agent.place.target("dry"));
+    let (source, target) = (source.to_str().unwrap(), target.to_str().unwrap());
+    let run = |more: &[&str]| {
+        let mut command =
+            agent.command(&[storage, &["--hostname", "h", "--backup-name", "n"], more].concat());
+        command.envs(variables.iter().copied());
+        outcome(command).expect(0)
+    };
+    // Another chain, so that there is one that could go.
+    run(&["-F", source]);
+    let before = content();
+    assert!(before.len() >= 9, "{:?}", before.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    for more in [
+        &["-F", source][..],
+        &["-F", source, "--incremental"],
+        &["-F", source, "--backup-name", "another"],
+        &["--action", "admin", "--remove-before-date", "2100-01-01"],
+        &["--action", "restore", "--restore-abs-path", target],
+    ] {
+        run(&[more, &["--dry-run"]].concat());
+        let after = content();
+        let names = |content: &[(String, Vec<u8>)]| content.iter().map(|(name, _)| name.clone()).collect();
+        let (before_names, after_names): (Vec<String>, Vec<String>) = (names(&before), names(&after));
+        assert_eq!(before_names, after_names, "{more:?}");
+        assert!(before == after, "{more:?} changed what is in an object");
+    }
+    assert!(!agent.place.target("dry").exists());
+    let said = run(&["--action", "admin", "--remove-before-date", "2100-01-01"]).stderr;
+    assert!(said.contains("removed 1 chain, kept 1"), "{said}");
+}
+
 #[test]
 fn ssh_by_a_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,6 +109,7 @@ fn ssh_by_a_key() {
     ];
     round_trip(&storage, &[], &[]);
     assert!(container.join("metadata/tar/h_n").is_dir());
+    dry_runs(&storage, &[], &|| super::everything(&container));
     // The key of the server is noted at the first time; another one is refused.
     let agent = Agent::new();
     agent.run(&[&storage[..], &["--action", "info"]].concat()).expect(0);
@@ -142,8 +179,36 @@ fn s3_by_keys_of_the_line_or_the_environment() {
         "one/pre/fix",
     ];
     round_trip(&line, &[], &[secret]);
+    let server = Server { address: "s3:/".to_owned(), ..moto.reached() };
+    dry_runs(&line, &[], &|| server.content("one/pre/fix"));
     let variables = [("ACCESS_KEY", id.as_str()), ("SECRET_KEY", secret), ("ENDPOINT", &endpoint)];
     round_trip(&["--storage", "s3", "-C", "two"], &variables, &[secret]);
+}
+
+/// What the option names has every request, and with '' none goes to the one in the environment.
+#[test]
+fn a_proxy_is_what_requests_go_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let moto = match Moto::start(folder.path()) {
+        Ok(moto) => moto,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let proxy = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], moto.port)));
+    let (endpoint, url) = (moto.endpoint(), format!("http://127.0.0.1:{}", proxy.port()));
+    let line = ["--storage", "s3", "--endpoint", &endpoint, "-C", "bucket/x", "-F", "source", "-N", "n"];
+    let keys = ["--access-key", &moto.key.0, "--secret-key", &moto.key.1];
+    let agent = Agent::new();
+    agent.place.write(&[("a", "one")]);
+    let backup = |option: &str, variable: &str| {
+        let mut command = agent.command(&[&line[..], &keys, &["--proxy", option]].concat());
+        command.env("HTTP_PROXY", variable);
+        outcome(command).expect(0);
+        proxy.passed().len()
+    };
+    let by_option = backup(&url, "http://127.0.0.1:9");
+    assert!(by_option > 3, "{:?}", proxy.passed());
+    assert!(proxy.passed().iter().all(|request| request.path.starts_with(&endpoint)), "{:?}", proxy.passed());
+    assert_eq!(backup("", &url), by_option);
 }
 
 #[test]
@@ -156,7 +221,15 @@ fn swift_by_the_variables_of_a_login() {
     let variables: Vec<(&str, &str)> =
         server.variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let secret = variables.iter().find(|(key, _)| *key == "OS_PASSWORD").unwrap().1;
-    round_trip(&["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"], &variables, &[secret]);
+    let place = ["-C", "freezer_backups/some/where", "--max-segment-size", "1048576"];
+    round_trip(&place, &variables, &[secret]);
+    let there = Server {
+        address: "swift:/".to_owned(),
+        options: String::new(),
+        variables: server.variables.clone(),
+        running: Vec::new(),
+    };
+    dry_runs(&place, &variables, &|| there.content("freezer_backups/some/where"));
     // The project by its number, which the variables do not name.
     let keystone = server.running.iter().find_map(|running| running.downcast_ref::<Keystone>()).unwrap();
     let (token, url) = keystone.token();
@@ -250,7 +323,10 @@ fn ftp_and_ftps() {
             kind,
         ];
         let authority = folder.path().join("authority.pem");
-        round_trip(&storage, &[("SSL_CERT_FILE", authority.to_str().unwrap())], &[ftp::PASSWORD]);
+        let variables = [("SSL_CERT_FILE", authority.to_str().unwrap())];
+        round_trip(&storage, &variables, &[ftp::PASSWORD]);
+        let container = folder.path().join("files").join(kind);
+        dry_runs(&storage, &variables, &|| super::everything(&container));
     }
 }
 

@@ -201,7 +201,7 @@ impl Run<'_> {
             },
             (Encryption::Freezer, Scheme::OpenSsl) => {
                 let compression = Compression::parse(compression.as_deref().unwrap_or_default())?;
-                keys.key_of(self.repository, top, compression)?;
+                keys.key_of(self.repository, top, &[compression])?;
                 Base { state: clear()?, seal: self.freezers_seal()? }
             }
             _ => return Ok(Err(Reason::EncryptedOtherwise)),

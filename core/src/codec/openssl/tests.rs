@@ -65,13 +65,17 @@ fn the_plain_bytes_tell_which_password_and_which_hash_it_was() {
             Ok(())
         };
         Encryptor::new(&key).unwrap().encrypt(&gzip(PLAIN), keep).unwrap();
-        let found = find_key(&[b"wrong", b"right"], &stream, Compression::Gzip).unwrap();
-        assert_eq!((*found.key, found.iv), (*key.key, key.iv), "{hash:?}");
-        for compression in [Compression::Bzip2, Compression::Xz, Compression::Zstd, Compression::None] {
-            let error = find_key(&[b"right"], &stream, compression).err().map(|error| error.kind());
-            assert_eq!(error, Some(Kind::WrongPassword), "{compression}");
+        for among in [&[Compression::Gzip][..], &[Compression::Xz, Compression::Gzip]] {
+            let (found, compression) = find_key(&[b"wrong", b"right"], &stream, among).unwrap();
+            assert_eq!((*found.key, found.iv), (*key.key, key.iv), "{hash:?}");
+            assert_eq!(compression, Compression::Gzip);
         }
-        let error = find_key(&[b"wrong", b"Right", b""], &stream, Compression::Gzip).err();
+        let others = [Compression::Bzip2, Compression::Xz, Compression::Zstd, Compression::None];
+        for among in others.chunks(1).chain([&others[..], &[]]) {
+            let error = find_key(&[b"right"], &stream, among).err().map(|error| error.kind());
+            assert_eq!(error, Some(Kind::WrongPassword), "{among:?}");
+        }
+        let error = find_key(&[b"wrong", b"Right", b""], &stream, &[Compression::Gzip]).err();
         assert_eq!(error.map(|error| error.kind()), Some(Kind::WrongPassword));
     }
 }
@@ -81,7 +85,7 @@ fn what_is_no_such_stream_is_damaged() {
     for head in
         [&b""[..], b"Salted__", b"Salted__1234567", b"Salted__12345678", b"salted__123456789", b"\x1f\x8b"]
     {
-        let error = find_key(&[b"x"], head, Compression::Gzip).err().map(|error| error.kind());
+        let error = find_key(&[b"x"], head, &[Compression::Gzip]).err().map(|error| error.kind());
         assert_eq!(error, Some(Kind::Damaged), "{head:?}");
     }
     let key = evp_bytes_to_key(Digest::Sha256, b"", b"saltsalt");

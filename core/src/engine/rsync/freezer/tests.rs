@@ -73,7 +73,7 @@ impl Chain for Levels {
     ) -> Result<()> {
         let stored = self.streams[level].as_slice();
         let Some(password) = &self.password else { return consume(&mut { stored }).map(drop) };
-        let key = openssl::find_key(&[password], stored, Compression::Gzip)?;
+        let (key, _) = openssl::find_key(&[password], stored, &[Compression::Gzip])?;
         let source = openssl::Reader::new(stored, &key)?;
         let ((), lacks_end) =
             codec::decode_blocks(Compression::Gzip, source, |input| consume(input).map(drop))?;

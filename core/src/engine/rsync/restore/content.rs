@@ -7,7 +7,7 @@ use super::{Need, Restore};
 use crate::engine::{Chain, Reading};
 use crate::error::{Error, Kind, Result};
 use crate::limits::READ_BYTES;
-use crate::monitor::Event;
+use crate::monitor::{Event, Monitor};
 use crate::tree::attributes::Attributes;
 use crate::tree::directory::lossy;
 use crate::tree::target::{FileTarget, Files, There};
@@ -25,6 +25,9 @@ struct Output<'m> {
     file: Option<FileTarget<'m>>,
     /// What the levels below made of it.
     base: Option<There>,
+    /// Of what was written, of a record that copies from what the levels below made: that stands where others may write, for each
+    /// output in a file of its own.
+    hasher: Option<blake3::Hasher>,
 }
 
 /// What an earlier level has made belongs to nobody else until it is whole.
@@ -117,6 +120,7 @@ impl<'m> Restore<'_, '_, 'm> {
                 last: is_last.then_some(file.content),
                 file: None,
                 base: None,
+                hasher: record.base.map(|_| blake3::Hasher::new()),
             };
             let base = record.base.filter(|_| place != Some(0));
             let opened = files.as_deref_mut().map_or(Ok(()), |files| output.open(files, base));
@@ -124,22 +128,29 @@ impl<'m> Restore<'_, '_, 'm> {
                 outputs.push(output);
             }
         }
+        // Of what all outputs have alike.
         let (mut hasher, mut size_bytes) = (blake3::Hasher::new(), 0_u64);
+        let is_alike = record.base.is_none();
         loop {
             self.job.monitor.check()?;
             match stream.operation()? {
                 Operation::Data(bytes) => {
-                    hasher.update(bytes);
+                    if is_alike {
+                        hasher.update(bytes);
+                    }
                     size_bytes += bytes.len() as u64;
                     self.each(&mut outputs, |output| output.write(bytes))?;
                 }
                 Operation::Hole(length_bytes) => {
-                    hash_zeros(&mut hasher, length_bytes, self.job.monitor)?;
+                    let monitor = self.job.monitor;
+                    if is_alike {
+                        hash_zeros(&mut hasher, length_bytes, monitor)?;
+                    }
                     size_bytes += length_bytes;
-                    self.each(&mut outputs, |output| output.hole(length_bytes))?;
+                    self.each(&mut outputs, |output| output.hole(length_bytes, monitor))?;
                 }
                 Operation::Copy { offset, length_bytes } => {
-                    self.copy(&mut outputs, offset, length_bytes, &mut hasher, buffer)?;
+                    self.copy(&mut outputs, offset, length_bytes, buffer)?;
                     size_bytes += length_bytes;
                 }
                 Operation::Done(content) => {
@@ -153,13 +164,12 @@ impl<'m> Restore<'_, '_, 'm> {
         }
     }
 
-    /// Copies from what the levels below have made. Every output has the same of it.
+    /// Copies from what the levels below have made of each output.
     fn copy(
         &mut self,
         outputs: &mut Vec<Output<'m>>,
         mut offset: u64,
         mut length_bytes: u64,
-        hasher: &mut blake3::Hasher,
         buffer: &mut [u8],
     ) -> Result<()> {
         while length_bytes > 0 {
@@ -170,7 +180,6 @@ impl<'m> Restore<'_, '_, 'm> {
             if outputs.is_empty() {
                 return Ok(());
             }
-            hasher.update(piece);
             offset += step as u64;
             length_bytes -= step as u64;
         }
@@ -178,14 +187,16 @@ impl<'m> Restore<'_, '_, 'm> {
     }
 
     /// Gives whole contents their names.
-    fn finish(&mut self, outputs: Vec<Output<'m>>, found: Option<Content>, said: Content) -> Result<()> {
+    fn finish(&mut self, outputs: Vec<Output<'m>>, alike: Option<Content>, said: Content) -> Result<()> {
         for output in outputs {
             let expected = output.last.unwrap_or(said);
+            let own = output.hasher.as_ref().map(blake3::Hasher::finalize);
+            let found = alike.map(|alike| Content { hash: own.unwrap_or(alike.hash), ..alike });
             if said != expected || found.is_some_and(|found| found != said) {
                 let what = "what the levels make of it is not the content that was backed up:";
                 return Err(Error::damaged(what, lossy(&output.path)));
             }
-            let Output { destination, path, attributes, last, file, base: _ } = output;
+            let Output { destination, path, attributes, last, file, base: _, hasher: _ } = output;
             let done = file.map_or(Ok(()), |file| file.finish(&attributes));
             if !self.of_one_path(&path, done)? {
                 self.failed.insert(destination);
@@ -235,10 +246,16 @@ impl<'m> Output<'m> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         self.file.as_mut().map_or(Ok(()), |file| file.write(bytes))
     }
 
-    fn hole(&mut self, length_bytes: u64) -> Result<()> {
+    fn hole(&mut self, length_bytes: u64, monitor: &dyn Monitor) -> Result<()> {
+        if let Some(hasher) = &mut self.hasher {
+            hash_zeros(hasher, length_bytes, monitor)?;
+        }
         self.file.as_mut().map_or(Ok(()), |file| file.hole(length_bytes))
     }
 
@@ -251,6 +268,9 @@ impl<'m> Output<'m> {
             std::io::ErrorKind::UnexpectedEof => changed(&self.path),
             _ => Error::io("cannot read", lossy(&self.path), error),
         })?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(piece);
+        }
         file.write(piece)
     }
 }
