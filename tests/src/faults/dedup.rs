@@ -6,8 +6,10 @@ use super::{
     no_restore_believes_a_lie, no_restore_ends_well, told_every_lie,
 };
 use crate::in_memory::{
-    Found, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
+    Found, World, check, check_is_clean, compared, copy_of, forget_all_but_the_newest, ids, listing,
+    looked_into, objects,
 };
+use icecore::Result;
 use icecore::check::FindingKind;
 use icecore::storage::Storage;
 use icecore::storage::memory::Memory;
@@ -161,6 +163,29 @@ fn a_backup_never_builds_on_a_read_that_lies() {
             nothing_is_the_worse(memory, what);
         },
     );
+}
+
+/// Nothing is told that is not so, whatever fails and whatever lies.
+fn fails_or_tells_the_whole<A: PartialEq>(world: &World, look: impl Fn(Arc<dyn Storage>) -> Result<A>) {
+    let whole = look(Arc::new(world.memory.clone())).unwrap();
+    let is_right = |outcome: Result<A>| outcome.is_err() || outcome.is_ok_and(|told| told == whole);
+    let mut failed = 0;
+    for Ended { what, outcome, .. } in in_every_way(world, &look) {
+        failed += usize::from(outcome.is_err());
+        assert!(is_right(outcome), "{what}");
+    }
+    assert!(failed > 10, "{failed} failed");
+    told_every_lie(world, &look, |what, _, outcome| assert!(is_right(outcome), "{what}"));
+}
+
+#[test]
+fn a_look_into_a_backup_fails_or_sees_the_whole() {
+    fails_or_tells_the_whole(&World::dedup().after(2), |storage| looked_into(storage, "linked"));
+}
+
+#[test]
+fn a_comparison_and_a_search_fail_or_see_the_whole() {
+    fails_or_tells_the_whole(&World::dedup().after(2), compared);
 }
 
 #[test]
