@@ -9,12 +9,14 @@ use crate::in_memory::{
     Found, World, check, check_is_clean, compared, copy_of, forget_all_but_the_newest, ids, listing,
     looked_into, objects,
 };
-use icecore::Result;
 use icecore::check::FindingKind;
-use icecore::storage::Storage;
+use icecore::name::ObjectName;
 use icecore::storage::memory::Memory;
+use icecore::storage::{PutMode, Storage};
+use icecore::{Error, Kind, Result};
 use icecore_testkit::far::Far;
 use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
 use std::sync::Arc;
 
 /// What a failed run leaves is told, and is no problem: packs, and the key of a vault that was not made.
@@ -163,6 +165,32 @@ fn a_backup_never_builds_on_a_read_that_lies() {
             nothing_is_the_worse(memory, what);
         },
     );
+}
+
+/// A storage that has no room for packs.
+struct NoPacks(Memory);
+
+impl Storage for NoPacks {
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+        match name.as_str().starts_with("dedup/packs/") {
+            true => Err(Error::new(Kind::NoSpace, "planned failure: no room for").on(name.to_string())),
+            false => self.0.put(name, bytes, mode),
+        }
+    }
+
+    icecore::storage::forward!([0] writer read stat list delete capabilities label);
+}
+
+/// The first pack fails when the source has not been read to its end, and nothing more is sent until it has.
+#[test]
+fn what_is_told_is_why_a_pack_was_not_stored() {
+    let world = World::dedup().after(1);
+    std::fs::write(world.source().join("large"), Random::new(8).bytes(26 << 20)).unwrap();
+    for _ in 0..3 {
+        let error = world.backup(Arc::new(NoPacks(copy_of(&world.memory)))).unwrap_err();
+        assert_eq!(error.kind(), Kind::NoSpace, "{error:?}");
+        says_what_failed_of(&error, "no room");
+    }
 }
 
 /// Nothing is told that is not so, whatever fails and whatever lies.
