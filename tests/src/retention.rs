@@ -135,7 +135,7 @@ fn what_is_kept_by_a_span_is_counted_back_from_the_newest_and_a_tag_keeps_for_ev
     let ids = dated.map(|(time, tag)| made(time, tag));
     dedup::verb(&place, "forget", &["--keep-within", "10d", "--keep-tag", "moved"]).expect(0);
     let left: Vec<String> = dedup::list(&place).iter().map(id).collect();
-    assert_eq!(left, [&ids[0], &ids[2], &ids[3]].map(String::clone));
+    assert_eq!(left, [ids[0].clone(), ids[2].clone(), ids[3].clone()]);
 }
 
 #[test]
