@@ -61,6 +61,12 @@ impl Mirrors {
         self.0.borrow_mut().iter_mut().for_each(|opened| opened.is_judged = true);
     }
 
+    /// Whether a repository is kept in several places.
+    pub fn hold(&self, repository: &Repository) -> bool {
+        let label = repository.storage().label();
+        self.0.borrow().iter().any(|opened| opened.mirror.label() == label)
+    }
+
     /// The mirror below a repository, if it is one.
     fn below(&self, repository: &Repository) -> Option<Arc<Mirror>> {
         let label = repository.storage().label();

@@ -1,5 +1,5 @@
-//! What this machine remembers of each repository, so that one that went back to an older state is noticed: the ids of snapshots
-//! and removals that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`; and which repository stands at which place, in
+//! What this machine remembers of each repository, so that one that went back to an older state is noticed: the ids of snapshots,
+//! removals and keys that it has seen, in `$XDG_STATE_HOME/icecore/ID/seen.json`; and which repository stands at which place, in
 //! `…/icecore/places/HASH`, so that an unencrypted one that took the place of an encrypted one is not taken for it.
 //!
 //! Invariant: of two runs at once neither undoes what the other has remembered, where files can be locked: what was seen is read
@@ -71,6 +71,7 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
     };
     let before = seen.clone();
     let mut state = vault.recent_state()?;
+    let mut keys = vault.recent_key_ids()?;
     let mut rollbacks = seen.notice(&state.snapshots, &state.removals);
     if !rollbacks.is_empty() {
         // A list that is older than what is remembered, as that of the beginning of a long backup, convicts nobody.
@@ -78,10 +79,17 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
         seen = before.clone();
         rollbacks = seen.notice(&state.snapshots, &state.removals);
     }
+    if before.doubts_keys(&keys) {
+        keys = vault.key_ids()?;
+    }
+    // Of several places one may not have been given a key yet.
+    let known: &[ObjectId] = if context.mirrors.hold(repository) { &[] } else { before.keys() };
+    rollbacks.extend(seen.notice_keys(&keys, known));
     let State { snapshots, removals } = &state;
     let remember = |seen: &mut Seen| {
         // What is told is by what was known before the storage was listed: another run may know of newer backups by now.
         seen.notice(snapshots, removals);
+        seen.notice_keys(&keys, known);
         if strictness == Strictness::Accept {
             seen.accept(&rollbacks);
         }
@@ -106,15 +114,18 @@ pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictne
 fn tell(context: &Context<'_>, rollbacks: &[Rollback], strictness: Strictness) {
     let named = if strictness == Strictness::Warn { NAMED } else { usize::MAX };
     for rollback in rollbacks.iter().take(named) {
-        let (id, what) = match rollback {
+        let (sort, id, what) = match rollback {
             Rollback::Vanished(id) => {
-                (id, "was here before, is gone, and nobody is known to have removed it")
+                ("backup", id, "was here before, is gone, and nobody is known to have removed it")
             }
             Rollback::Returned(id) => {
-                (id, "had been removed, is back, and the record of its removal is gone")
+                ("backup", id, "had been removed, is back, and the record of its removal is gone")
+            }
+            Rollback::KeyReturned(id) => {
+                ("key", id, "had been removed, is back, and its password opens everything again")
             }
         };
-        let text = format!("backup {id} {what}: the repository was damaged, tampered with, or set back");
+        let text = format!("{sort} {id} {what}: the repository was damaged, tampered with, or set back");
         let line =
             |kind: &str| json!({"type": kind, "kind": "rollback", "object": id.to_string(), "error": text});
         match (strictness, context.global.json) {
@@ -127,8 +138,8 @@ fn tell(context: &Context<'_>, rollbacks: &[Rollback], strictness: Strictness) {
     }
     let more = rollbacks.len().saturating_sub(named);
     if more > 0 {
-        let backups = output::count(more as u64, "more backup", "more backups");
-        warn(context, &format!("{backups} of which the same is true: icecore check names them"));
+        let objects = output::count(more as u64, "more backup or key", "more backups and keys");
+        warn(context, &format!("{objects} of which the same is true: icecore check names them"));
     }
     let hint = "if that is as it should be: icecore check --accept-rollback";
     match strictness {
@@ -280,19 +291,31 @@ fn keep(folder: &Path, seen: &Seen) -> Result<()> {
     replace(&folder.join(FILE), &seen.encode()?)
 }
 
-/// Writes a file anew; a run that is killed leaves the old one.
+/// Writes a file anew, on the disk too; a run that is killed, or a machine that loses its power, leaves the old one or the new.
 fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e| Error::io("cannot write", file.display().to_string(), e);
     let folder = file.parent().unwrap_or(Path::new("/"));
+    // Where a folder is made, the name of that has to reach the disk as well.
+    let made: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
     std::fs::create_dir_all(folder).map_err(failed)?;
     let new = file.with_extension(format!("{}.new", std::process::id()));
-    let written = std::fs::File::create(&new)
-        .and_then(|mut open| open.write_all(bytes))
+    let written = File::create(&new)
+        .and_then(|mut open| open.write_all(bytes).and_then(|()| open.sync_all()))
         .and_then(|()| std::fs::rename(&new, file));
     if written.is_err() {
         std::fs::remove_file(&new).unwrap_or(());
     }
-    written.map_err(failed)
+    let above = made.iter().filter_map(|made| made.parent());
+    written.and_then(|()| [folder].into_iter().chain(above).try_for_each(sync_folder)).map_err(failed)
+}
+
+/// Has the names in a folder reach the disk, where it may be opened and its file system knows that of folders.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    let Ok(folder) = File::open(folder) else { return Ok(()) };
+    match rustix::fs::fsync(folder) {
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        synced => synced.map_err(std::io::Error::from),
+    }
 }
 
 #[cfg(test)]

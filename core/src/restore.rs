@@ -4,7 +4,7 @@
 
 use crate::chain::StoredChain;
 use crate::engine::{self, Chain as _, ObjectEngine, Overwrite, RestoreJob, Wanted, Way, dedup};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Retry};
 use crate::keyring::Keyring;
 use crate::level::BackupEntry;
 use crate::monitor::{Counting, Event, Monitor};
@@ -215,13 +215,17 @@ impl Run<'_> {
         let restored = restore(Some(&mut target));
         // Also after a failure: what was restored keeps its times and modes.
         let finished = target.finish();
-        restored.and(finished).map_err(|error| {
-            if matches!(error.kind(), Kind::Damaged | Kind::NoSpace | Kind::Interrupted) {
-                let have = format!("{} entries {of_what}were written before that", self.monitor.entries());
+        restored.and(finished).map_err(|error| match breaks_off(&error) {
+            true => {
+                let mut have =
+                    format!("{} entries {of_what}were written before that", self.monitor.entries());
+                // It was empty.
+                if options.overwrite.is_none() {
+                    have.push_str(", and nothing else is in the target");
+                }
                 error.hint(format!("{have}; the target is not a whole restore"))
-            } else {
-                error
             }
+            false => error,
         })
     }
 
@@ -235,6 +239,16 @@ impl Run<'_> {
             let text = format!("{unnamed} more entries are not whole in this backup");
             self.monitor.event(Event::Warning(&text));
         }
+    }
+}
+
+/// Whether a restore that ends with this error has left a part of what it was to write. One that found what it had written changed
+/// since was whole, and says what may help.
+fn breaks_off(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Damaged | Kind::NoSpace | Kind::Interrupted => true,
+        Kind::Io | Kind::Denied => error.advice().is_none() || error.retry() == Retry::Later,
+        _ => false,
     }
 }
 

@@ -84,11 +84,32 @@ fn sources(folders: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// The lines that are neither comment nor test. By the habit of the house, tests stand at the end of a file or beside it.
+/// The lines that are neither comment nor test. By the habit of the house, tests stand at the end of a file or beside it; what
+/// else is for tests alone is passed over.
 fn code<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
-    let is_test = name.ends_with("/tests.rs") || name.contains("/tests/");
-    let lines = text.lines().take_while(|line| !is_test && !line.trim_start().starts_with("#[cfg(test)]"));
-    lines.filter(|line| !line.trim_start().starts_with("//")).collect()
+    let mut found = Vec::new();
+    if name.ends_with("/tests.rs") || name.contains("/tests/") {
+        return found;
+    }
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    while let Some(line) = lines.next() {
+        if !line.trim_start().starts_with("#[cfg(test)]") {
+            found.push(line);
+            continue;
+        }
+        let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
+        if item.trim_start().starts_with("mod ") && item.ends_with('{') {
+            break;
+        }
+        // An item of several lines ends where its indentation comes back.
+        let indent = item.len() - item.trim_start().len();
+        let is_end =
+            |line: &&str| line.len() - line.trim_start().len() == indent && line.ends_with(['}', ';']);
+        if !item.ends_with(['}', ';']) {
+            lines.by_ref().find(is_end);
+        }
+    }
+    found
 }
 
 /// The modules that `code` names after `crate::`, the members of `crate::{…}` among them.
@@ -172,6 +193,9 @@ fn the_direction_between_modules_of_core_is_one_way() {
 
 #[test]
 fn a_wrong_direction_would_be_found() {
+    let behind_tests = "#[cfg(test)]\nmod tests;\nuse crate::engine;\n#[cfg(test)]\n#[allow(dead_code)]\nfn only(\n) {\n    \
+                        crate::list();\n}\nuse crate::tree;\n#[cfg(test)]\nmod tests {\n    use crate::copy;\n}\n";
+    assert_eq!(used_modules(&code("core/src/x.rs", behind_tests).join("\n")), ["engine", "tree"]);
     let code = "use crate::{error::Error, tree::{walk, xattr}, engine};\nlet x = crate::limits::A;";
     assert_eq!(used_modules(code), ["error", "tree", "engine", "limits"]);
     for (user, used) in [("tree", "storage"), ("error", "tree"), ("engine", "repository"), ("list", "backup")]

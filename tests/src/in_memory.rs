@@ -26,7 +26,7 @@ use icecore::time::{FileTime, Timestamp};
 use icecore::tree::filter::Filter;
 use icecore::view::Which;
 use icecore::view::levels::Means;
-use icecore::{Kind, Result, backup, check, dump, forget, list, ls, restore};
+use icecore::{Kind, Result, backup, check, diff, dump, find, forget, list, ls, restore};
 use icecore_testkit::manifest::Manifest;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -441,6 +441,30 @@ pub fn looked_into(storage: Arc<dyn Storage>, path: &str) -> Result<Seen> {
     let mut content = Vec::new();
     dump::run(&repository, &options, &Quiet, &mut content)?;
     Ok((entries, content))
+}
+
+/// What differs between the last two backups, and what is in the last, in words.
+pub fn compared(storage: Arc<dyn Storage>) -> Result<Vec<String>> {
+    let (repository, scratch) = (open(storage)?, scratch());
+    let which = || Which { this_host: HOST.to_owned(), ..Which::default() };
+    let place = |backup: &str| Place { backup: backup.to_owned(), path: Vec::new() };
+    let mut told = Vec::new();
+    let options =
+        diff::Options { which: which(), old: place("latest~1"), new: diff::New::Backup(place("latest")) };
+    let report = diff::run(&repository, &options, &Quiet, &mut |change| {
+        told.push(format!("{change:?}"));
+        Ok(())
+    })?;
+    told.push(format!("{:?}", report.counts));
+    let means = Means { keys: &Keyring::none(), scratch: &scratch, workers: 1 };
+    let wanted = find::Wanted::default();
+    let options = find::Options { which: which(), place: place("latest"), all: false, wanted, means };
+    let report = find::run(&repository, &options, &Quiet, &mut |found| {
+        told.push(format!("{found:?}"));
+        Ok(())
+    })?;
+    told.push(format!("{report:?}"));
+    Ok(told)
 }
 
 pub fn listing(storage: Arc<dyn Storage>) -> Result<list::Listing> {

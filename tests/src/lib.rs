@@ -42,4 +42,5 @@ mod round_trip;
 mod rsync;
 mod selection;
 mod storage;
+mod terminal;
 mod volumes;

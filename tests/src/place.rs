@@ -1,5 +1,6 @@
 //! A place to work in: a source, a repository and targets in one temporary directory, and short words for what users do.
 
+use crate::dedup::{PASSWORD, init_cheaply};
 use crate::program::{Outcome, Program};
 use icecore_testkit::manifest::{Manifest, Options, diff};
 use icecore_testkit::tree::{Features, Tree};
@@ -30,7 +31,23 @@ impl Place {
 
     /// A place whose backups an engine makes.
     pub fn of(engine: &'static str) -> Place {
-        Place { engine, ..Place::new() }
+        Place::new().by(engine)
+    }
+
+    /// The same with backups that an engine makes. The default one has a repository already, which opens with a password at next to
+    /// no cost.
+    pub fn by(self, engine: &'static str) -> Place {
+        let mut place = Place { engine, ..self };
+        if !place.makes_levels() {
+            init_cheaply(&place);
+            place.program.password = Some(PASSWORD);
+            place.program.give(&place.repository());
+        }
+        place
+    }
+
+    fn makes_levels(&self) -> bool {
+        self.engine != "dedup"
     }
 
     /// A place whose program may not read everything, and owns all that is here.
@@ -108,7 +125,8 @@ impl Place {
     }
 
     pub fn backup_arguments(&self, more: &[&str]) -> Vec<OsString> {
-        let mut arguments = self.arguments("backup", &["--engine", self.engine, "--init", "--no-encryption"]);
+        let mut arguments = self.arguments("backup", &["--engine", self.engine, "--init"]);
+        arguments.extend(self.program.password.is_none().then(|| "--no-encryption".into()));
         arguments.extend(more.iter().map(OsString::from));
         arguments.push(self.source().into());
         arguments
@@ -125,10 +143,23 @@ impl Place {
         self.program.run(&self.backup_arguments(more))
     }
 
-    /// The next level of the chain, which must end well.
+    /// Those of the next backup: a level above the last, where there are levels.
+    pub fn next_arguments(&self) -> Vec<OsString> {
+        self.backup_arguments(if self.makes_levels() { &["--incremental"] } else { &[] })
+    }
+
+    /// The next backup, which must end well.
     #[track_caller]
     pub fn increment(&self) -> Value {
-        self.backup(&["--incremental"]).expect(0).summary()
+        self.program.run(&self.next_arguments()).expect(0).summary()
+    }
+
+    /// The next backup, which must be of this level, where there are levels.
+    #[track_caller]
+    pub fn increment_to(&self, level: u64) -> Value {
+        let summary = self.increment();
+        assert!(!self.makes_levels() || summary["level"] == level, "{summary}");
+        summary
     }
 
     /// Restores into `targets/<target>`.

@@ -24,13 +24,15 @@ pub struct Program {
     home: TempDir,
     binary: PathBuf,
     user: Option<u32>,
+    /// What it finds as the password in its environment.
+    pub password: Option<&'static str>,
 }
 
 impl Program {
     pub fn new() -> Program {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("tmp")).unwrap();
-        Program { home, binary: binary().to_owned(), user: None }
+        Program { home, binary: binary().to_owned(), user: None, password: None }
     }
 
     /// The program as run by somebody who may not read everything: nobody when the tester is root, the tester otherwise.
@@ -87,6 +89,7 @@ impl Program {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.home.path()).env("TMPDIR", self.home.path().join("tmp"));
         command.env("LC_ALL", "C.UTF-8").current_dir("/");
+        command.envs(self.password.map(|password| ("ICECORE_PASSWORD", password)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }

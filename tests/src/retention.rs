@@ -1,5 +1,6 @@
 //! Which chains go and which stay.
 
+use crate::dedup;
 use crate::place::{Place, SERIES, id};
 use icecore_testkit::manifest::Manifest;
 use serde_json::Value;
@@ -121,4 +122,54 @@ fn other_names_are_left_alone() {
     assert_eq!(remaining(&place), times[1..]);
     let all = place.program.run(&["list", "-r", repository.to_str().unwrap(), "--json"]).expect(0);
     assert!(all.of_type("backup").iter().any(|backup| id(backup) == other));
+}
+
+#[test]
+fn what_is_kept_by_a_span_is_counted_back_from_the_newest_and_a_tag_keeps_for_ever() {
+    let place = dedup::cheap_place();
+    place.write(&[("a", "1")]);
+    let made = |time: &str, tag: &str| {
+        id(&dedup::backup(&place, &["--time", time, "--tag", tag]).expect(0).summary())
+    };
+    let dated = [("2020-01-01", "moved"), ("2020-03-01", "x"), ("2020-03-20", "x"), ("2020-03-28", "x")];
+    let ids = dated.map(|(time, tag)| made(time, tag));
+    dedup::verb(&place, "forget", &["--keep-within", "10d", "--keep-tag", "moved"]).expect(0);
+    let left: Vec<String> = dedup::list(&place).iter().map(id).collect();
+    assert_eq!(left, [ids[0].clone(), ids[2].clone(), ids[3].clone()]);
+}
+
+#[test]
+fn of_several_engines_forget_takes_the_one_that_is_named() {
+    let place = dedup::cheap_place();
+    place.write(&[("a", "1")]);
+    for _ in 0..2 {
+        place.backup(&[]).expect(0);
+        dedup::backup(&place, &[]).expect(0);
+    }
+    let engines = || -> Vec<String> {
+        dedup::list(&place).iter().map(|line| line["engine"].as_str().unwrap().to_owned()).collect()
+    };
+    let count = |engine: &str| engines().iter().filter(|found| *found == engine).count();
+    assert_eq!((count("tar"), count("dedup")), (2, 2));
+    dedup::verb(&place, "forget", &["--engine", "tar", "--keep-last", "1"]).expect(0);
+    assert_eq!((count("tar"), count("dedup")), (1, 2));
+    dedup::verb(&place, "forget", &["--engine", "dedup", "--keep-last", "1"]).expect(0);
+    assert_eq!((count("tar"), count("dedup")), (1, 1));
+}
+
+#[test]
+fn a_chain_begins_anew_once_its_full_backup_is_older_than_was_said() {
+    let place = Place::new();
+    place.write(&[("a", "1")]);
+    let run = |days: &str| place.backup(&["--incremental", "--restart-after", days]).expect(0).summary();
+    let first = run("1");
+    assert_eq!((&first["level"], &run("1")["level"]), (&0.into(), &1.into()));
+    // Chains begin at whole seconds.
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    while now() <= first["chain"].as_u64().unwrap() {
+        std::thread::yield_now();
+    }
+    // Less than a second.
+    assert_eq!(run("0.00001")["level"], 0);
+    assert_eq!(run("1")["level"], 1);
 }

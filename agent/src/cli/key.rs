@@ -1,8 +1,8 @@
 //! `icecore key`: the passwords that open a repository.
 
 use super::{Context, RepositoryArguments, host_name, now};
-use crate::output;
 use crate::password::{self, Given};
+use crate::{output, seen};
 use clap::{Args, Subcommand};
 use icecore::error::{Error, Kind, Result};
 use icecore::repository::vault::{ObjectId, Password, Slot, Vault};
@@ -112,6 +112,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
+    // What was removed is remembered, too.
+    seen::look(context, &repository, seen::Strictness::Warn)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! `icecore sync`: make the storages of a mirror alike again.
 
 use super::{Context, RepositoryArguments};
-use crate::output;
+use crate::{output, seen};
 use clap::Args;
 use icecore::error::{Error, Result};
 use icecore::heal::Options;
@@ -47,6 +47,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         )
         .hint("give -r once for each place that holds a copy of the repository"));
     };
+    seen::look(context, &repository, seen::Strictness::Warn)?;
     if context.global.json {
         output::json(&json!({
             "type": "summary",

@@ -12,6 +12,9 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+/// What a program may do beyond its user's rights (see capabilities(7)).
+pub const CAPABILITY: &[u8] = b"security.capability";
+
 /// Enough for the names or the value most files have; read on the stack.
 const SHORT_BYTES: usize = 512;
 
@@ -67,7 +70,7 @@ pub fn write_entry(directory: &Directory, name: &[u8], xattrs: &Xattrs) -> Resul
 /// Removes the attributes of an open file or directory for which `unwanted` is true. One system call when it has none.
 ///
 /// # Errors
-/// As the system has it; the first one that cannot be removed ends it.
+/// All are tried; the error is that of the first that could not be removed.
 pub fn remove_file(handle: impl AsFd, unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
     remove(&Place::Handle(handle.as_fd()), unwanted)
 }
@@ -178,13 +181,14 @@ fn whole(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<
 }
 
 fn remove(place: &Place<'_>, mut unwanted: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    let mut done = Ok(());
     for name in names(place)?.into_iter().filter(|name| unwanted(name)) {
         match place.remove(&name) {
             Ok(()) | Err(Errno::NODATA) => {}
-            Err(e) => return Err(Error::io("cannot remove the attribute", lossy(&name), e)),
+            Err(e) => done = done.and(Err(Error::io("cannot remove the attribute", lossy(&name), e))),
         }
     }
-    Ok(())
+    done
 }
 
 fn write(place: &Place<'_>, xattrs: &Xattrs) -> Result<()> {

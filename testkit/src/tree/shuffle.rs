@@ -2,11 +2,17 @@
 //! sort of entry stood one step ago; directories change places, swallow each other and come back under names that were free
 //! for a moment only, often with the inode number of one that was just deleted.
 
+use super::attributes::{capability, set_xattr};
+use super::is_root;
 use crate::random::Random;
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+/// What `setcap` sets.
+const CAPABILITY: &str = "security.capability";
 
 /// Names of everything: few enough that they meet.
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -73,7 +79,7 @@ impl Shuffle {
     }
 
     fn change(&mut self) -> io::Result<()> {
-        match self.random.below(13) {
+        match self.random.below(14) {
             0 | 1 => self.add(),
             2..=5 => self.rename_directory(),
             6 if self.circles => self.swap(),
@@ -82,6 +88,7 @@ impl Shuffle {
             9 if self.hard_links => self.link(),
             10 => self.rename_file(),
             11 => self.remove_file(),
+            12 => self.give_or_take(),
             _ => self.write(),
         }
     }
@@ -210,6 +217,17 @@ impl Shuffle {
         self.any_file()?.map_or(Ok(()), fs::remove_file)
     }
 
+    /// A capability for a file that has none, and none for one that has; nothing else of it changes. Only root can.
+    fn give_or_take(&mut self) -> io::Result<()> {
+        let Some(file) = self.any_file()?.filter(|file| is_root() && !file.is_symlink()) else {
+            return Ok(());
+        };
+        match is_capable(&file)? {
+            true => Ok(rustix::fs::lremovexattr(&file, CAPABILITY)?),
+            false => set_xattr(&file, CAPABILITY, &capability()),
+        }
+    }
+
     /// New content, in place or as a new inode.
     fn write(&mut self) -> io::Result<()> {
         let Some(file) = self.any_file()? else { return Ok(()) };
@@ -222,6 +240,15 @@ impl Shuffle {
         }
         fs::write(&self.aside, content)?;
         fs::rename(&self.aside, file)
+    }
+}
+
+/// Whether a file has a capability.
+fn is_capable(file: &Path) -> io::Result<bool> {
+    match rustix::fs::lgetxattr(file, CAPABILITY, &mut [0; 64][..]) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::place::{Place, id};
 use crate::program::Outcome;
 use icecore_testkit::manifest::{Kind, Manifest};
 use icecore_testkit::random::Random;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -331,9 +332,10 @@ fn what_was_removed_and_is_put_back_is_told() {
     assert!(told.names(first));
 }
 
-/// Whoever had a password and the slot it opens can put that slot back: it is seen among the keys.
+/// Whoever had a password and the slot it opens can put that slot back: it is seen among the keys, and told by whoever knew that it
+/// was gone.
 #[test]
-fn a_key_that_is_put_back_is_listed() {
+fn a_key_that_is_put_back_is_listed_and_told() {
     let scene = scene();
     let repository = scene.repository();
     let old = objects(&scene.place, "keys").pop().unwrap();
@@ -349,6 +351,17 @@ fn a_key_that_is_put_back_is_listed() {
     key(&["passwd", "--new-password-file", new.to_str().unwrap()], PASSWORD).expect(0);
     key(&["list"], PASSWORD).expect(12);
     fs::write(&old, bytes).unwrap();
-    let listed = key(&["list"], "another").expect(0).of_type("key");
-    assert!(listed.iter().any(|line| line["id"] == name(&old).as_str() && line["current"] == false));
+    let listed = key(&["list"], "another").expect(0);
+    let is_old = |line: &Value| line["id"] == name(&old).as_str() && line["current"] == false;
+    assert!(listed.of_type("key").iter().any(is_old));
+    let is_told = |line: &Value| line["message"].as_str().unwrap().contains(&name(&old));
+    assert!(listed.of_type("warning").iter().any(is_told), "{listed:?}");
+    let told = verb(&scene.place, "check", &[]).expect(1);
+    let problems = told.of_type("problem");
+    assert!(problems.len() == 1 && problems[0]["kind"] == "rollback", "{told:?}");
+    assert_eq!(problems[0]["object"], name(&old).as_str());
+    verb(&scene.place, "check", &["--accept-rollback"]).expect(0);
+    verb(&scene.place, "check", &[]).expect(0);
+    let listed = key(&["list"], "another").expect(0);
+    assert!(listed.of_type("warning").is_empty(), "{listed:?}");
 }

@@ -6,13 +6,17 @@ use super::{
     no_restore_believes_a_lie, no_restore_ends_well, told_every_lie,
 };
 use crate::in_memory::{
-    Found, World, check, check_is_clean, copy_of, forget_all_but_the_newest, ids, listing, objects,
+    Found, World, check, check_is_clean, compared, copy_of, forget_all_but_the_newest, ids, listing,
+    looked_into, objects,
 };
 use icecore::check::FindingKind;
-use icecore::storage::Storage;
+use icecore::name::ObjectName;
 use icecore::storage::memory::Memory;
+use icecore::storage::{PutMode, Storage};
+use icecore::{Error, Kind, Result};
 use icecore_testkit::far::Far;
 use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
 use std::sync::Arc;
 
 /// What a failed run leaves is told, and is no problem: packs, and the key of a vault that was not made.
@@ -161,6 +165,55 @@ fn a_backup_never_builds_on_a_read_that_lies() {
             nothing_is_the_worse(memory, what);
         },
     );
+}
+
+/// A storage that has no room for packs.
+struct NoPacks(Memory);
+
+impl Storage for NoPacks {
+    fn put(&self, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Result<()> {
+        match name.as_str().starts_with("dedup/packs/") {
+            true => Err(Error::new(Kind::NoSpace, "planned failure: no room for").on(name.to_string())),
+            false => self.0.put(name, bytes, mode),
+        }
+    }
+
+    icecore::storage::forward!([0] writer read stat list delete capabilities label);
+}
+
+/// The first pack fails when the source has not been read to its end, and nothing more is sent until it has.
+#[test]
+fn what_is_told_is_why_a_pack_was_not_stored() {
+    let world = World::dedup().after(1);
+    std::fs::write(world.source().join("large"), Random::new(8).bytes(26 << 20)).unwrap();
+    for _ in 0..3 {
+        let error = world.backup(Arc::new(NoPacks(copy_of(&world.memory)))).unwrap_err();
+        assert_eq!(error.kind(), Kind::NoSpace, "{error:?}");
+        says_what_failed_of(&error, "no room");
+    }
+}
+
+/// Nothing is told that is not so, whatever fails and whatever lies.
+fn fails_or_tells_the_whole<A: PartialEq>(world: &World, look: impl Fn(Arc<dyn Storage>) -> Result<A>) {
+    let whole = look(Arc::new(world.memory.clone())).unwrap();
+    let is_right = |outcome: Result<A>| outcome.is_err() || outcome.is_ok_and(|told| told == whole);
+    let mut failed = 0;
+    for Ended { what, outcome, .. } in in_every_way(world, &look) {
+        failed += usize::from(outcome.is_err());
+        assert!(is_right(outcome), "{what}");
+    }
+    assert!(failed > 10, "{failed} failed");
+    told_every_lie(world, &look, |what, _, outcome| assert!(is_right(outcome), "{what}"));
+}
+
+#[test]
+fn a_look_into_a_backup_fails_or_sees_the_whole() {
+    fails_or_tells_the_whole(&World::dedup().after(2), |storage| looked_into(storage, "linked"));
+}
+
+#[test]
+fn a_comparison_and_a_search_fail_or_see_the_whole() {
+    fails_or_tells_the_whole(&World::dedup().after(2), compared);
 }
 
 #[test]

@@ -4,8 +4,11 @@ use super::{set_time, worlds, write};
 use crate::in_memory::World;
 use crate::place::{assert_alike, assert_equal};
 use icecore::engine::Overwrite;
-use icecore::monitor::{Event, Monitor};
-use icecore::restore;
+use icecore::monitor::{Counting, Event, Monitor, Quiet};
+use icecore::name::ObjectName;
+use icecore::storage::Storage;
+use icecore::storage::memory::Memory;
+use icecore::{Result, restore};
 use icecore_testkit::fault::{Fault, Moment, Plan};
 use icecore_testkit::manifest::{Kind, Manifest, Options};
 use icecore_testkit::random::Random;
@@ -42,6 +45,22 @@ impl Monitor for Meter {
     }
 }
 
+/// Counts the bytes that are read of a storage, of whatever object.
+struct Counted {
+    inner: Memory,
+    read: AtomicU64,
+}
+
+impl Storage for Counted {
+    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+        let bytes = self.inner.read(name, offset, length_bytes)?;
+        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    icecore::storage::forward!([inner] put writer stat list delete capabilities label);
+}
+
 /// Large files that cannot be compressed, many small ones, and links.
 fn filled(mut world: World) -> World {
     let mut random = Random::new(5);
@@ -76,12 +95,7 @@ fn whole_bytes(world: &World, target: &Path) -> u64 {
     same.filter_map(|(_, entry)| size(&entry.kind)).filter(|size| *size > 1 << 20).sum()
 }
 
-fn run(
-    world: &World,
-    target: &Path,
-    overwrite: Option<Overwrite>,
-    meter: &Meter,
-) -> icecore::Result<restore::Report> {
+fn run(world: &World, target: &Path, overwrite: Option<Overwrite>, meter: &Meter) -> Result<restore::Report> {
     let options = restore::Options { overwrite, ..world.options("latest", target) };
     world.restore_as(Arc::new(world.memory.clone()), &options, meter)
 }
@@ -141,24 +155,49 @@ fn whatever_call_fails_a_second_run_completes_it() {
         let wanted = Manifest::of(&world.source()).unwrap();
         let counting = Arc::new(Fault::none(Arc::new(world.memory.clone())));
         let target = world.beside("whole");
-        world
-            .restore_as(
-                Arc::clone(&counting) as _,
-                &world.options("latest", &target),
-                &icecore::monitor::Quiet,
-            )
-            .unwrap();
+        world.restore_as(Arc::clone(&counting) as _, &world.options("latest", &target), &Quiet).unwrap();
         let calls = counting.calls();
         for nth in (1..=calls).step_by((calls as usize / 8).max(1)) {
             let target = world.beside(&format!("target {nth}"));
             let storage =
                 Arc::new(Fault::new(Arc::new(world.memory.clone()), Plan::death(nth, Moment::Half)));
             let options = world.options("latest", &target);
-            world.restore_as(storage, &options, &icecore::monitor::Quiet).unwrap_err();
+            let monitor = Counting::new(&Quiet);
+            let error = world.restore_as(storage, &options, &monitor).unwrap_err();
+            let advice = error.advice().unwrap_or_default();
+            let is_told = advice.contains("the target is not a whole restore");
+            assert!(monitor.entries() == 0 || is_told, "{}, call {nth}: {error:?}: {advice}", world.engine);
             let options = restore::Options { overwrite: Some(Overwrite::IfChanged), verify: true, ..options };
-            world.restore_as(Arc::new(world.memory.clone()), &options, &icecore::monitor::Quiet).unwrap();
+            world.restore_as(Arc::new(world.memory.clone()), &options, &Quiet).unwrap();
             let what = format!("{}, call {nth} of {calls}", world.engine);
             assert_equal(&wanted, &Manifest::of(&target).unwrap(), &what);
+        }
+    }
+}
+
+#[test]
+fn of_a_small_file_little_more_is_read_than_that() {
+    for mut world in [World::dedup(), World::new()] {
+        // What the first backup holds is not to be taken for changed since.
+        world.ahead_seconds = 5;
+        write(&world.source().join("a"), "first of all", 1_600_000_000);
+        let mut world = filled(world);
+        write(&world.source().join("d1/new"), "of the second backup", 1_600_000_000);
+        world.settle();
+        world.back_up();
+        // A file of the second backup; and of deduplicated ones one that was there before: an archive is read from its beginning, many
+        // blocks ahead.
+        let paths = [("d1/new", 256 << 10), ("a", 4 << 20)];
+        let count = if world.engine == "dedup" { 2 } else { 1 };
+        for (path, most) in paths.into_iter().take(count) {
+            let storage = Arc::new(Counted { inner: world.memory.clone(), read: AtomicU64::new(0) });
+            let target = world.beside(&format!("target {most}"));
+            let include = vec![path.as_bytes().to_vec()];
+            let options = restore::Options { include, ..world.options("latest", &target) };
+            world.restore_as(Arc::clone(&storage) as _, &options, &Quiet).unwrap();
+            let read = storage.read.load(Ordering::Relaxed);
+            assert!(read <= most, "{}: {read} bytes were read for {path}", world.engine);
+            assert_eq!(fs::read(target.join(path)).unwrap(), fs::read(world.source().join(path)).unwrap());
         }
     }
 }

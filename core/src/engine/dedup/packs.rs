@@ -4,7 +4,7 @@
 //! however slow the storage is.
 
 use super::tree::Store;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{PACKS_SENT, PACKS_UNDERWAY, PACKS_WAITING};
 use crate::monitor::{Event, Monitor};
 use crate::pipe::{self, Sender};
@@ -61,7 +61,9 @@ pub(super) fn storing<T: Send>(
         let (send, wait) = (|pack| sender().send(pack), || drop(sender()));
         let packs = Packs { writer, send: &send, wait: &wait };
         let produced = produce(&packs)?;
-        writer.remaining()?.into_iter().try_for_each(send)?;
+        // When a pack was not stored, whoever stores them says why.
+        let because = |error| if writer.has_failed() { Error::stopped() } else { error };
+        writer.remaining().map_err(because)?.into_iter().try_for_each(send)?;
         Ok(produced)
     };
     Ok(pipe::run(PACKS_WAITING, produce, store)?.0)

@@ -8,6 +8,7 @@
 //! memory). A level that ends well is replayed whole or, when only a part of the tree is wanted, as far as that needs.
 
 mod choice;
+mod damage;
 mod member;
 mod policy;
 mod removal;
@@ -65,12 +66,15 @@ pub(in crate::engine::tar) fn run(
         written,
         renames,
         previous: None,
+        reading: 0,
         waiting: BTreeMap::new(),
         found: HashSet::new(),
     };
     let absent = replay.absent_parents();
-    replay.levels(chain)?;
-    replay.fetch_waiting(chain)?;
+    if let Err(error) = replay.levels(chain).and_then(|()| replay.fetch_waiting(chain)) {
+        replay.tell_what_damage_leaves_out(&error, chain);
+        return Err(error);
+    }
     replay.verify()?;
     // Icecore's documents say what their levels lack.
     if !(0..chain.levels()).all(|level| chain.by_icecore(level)) {
@@ -101,6 +105,8 @@ struct Replay<'j, 't, 'm> {
     renames: Vec<Renames>,
     /// The listings of the level below.
     previous: Option<Snapshot>,
+    /// The level that is being read.
+    reading: usize,
     /// Hard links to names that are not wanted, whose content is yet to be fetched.
     waiting: BTreeMap<Vec<u8>, Waiting>,
     /// Which of the wanted paths the last level has.
@@ -118,6 +124,7 @@ impl Replay<'_, '_, '_> {
         let reaches = self.reaches();
         for (level, reach) in reaches.iter().enumerate() {
             let last = level + 1 == reaches.len();
+            self.reading = level;
             if last || reach.is_everything() || self.holds(chain, level, reach)? {
                 self.level(chain, level, reach, last)?;
             }
@@ -215,6 +222,7 @@ impl Replay<'_, '_, '_> {
             levels.entry(level).or_default().entry(first).or_default().push(name);
         }
         for (level, mut names_of) in levels {
+            self.reading = level;
             self.fetch(chain, level, &mut names_of)?;
             for (first, names) in names_of {
                 let error = Error::damaged("is a hard link to a file that is not stored:", lossy(&first));

@@ -120,6 +120,9 @@ pub struct Encoder {
     contexts: Option<Contexts>,
     frame: Vec<u8>,
     verify: Option<(Decoder, Vec<u8>)>,
+    /// What a faulty machine does to what was compressed.
+    #[cfg(test)]
+    spoil: fn(&mut Vec<u8>),
 }
 
 struct Contexts {
@@ -139,7 +142,13 @@ impl Encoder {
             Some(number) => Some(Contexts { level: number, whole: context(number)?, sample: context(1)? }),
         };
         let verify = if verify { Some((Decoder::new()?, Vec::new())) } else { None };
-        Ok(Encoder { contexts, frame: Vec::new(), verify })
+        Ok(Encoder {
+            contexts,
+            frame: Vec::new(),
+            verify,
+            #[cfg(test)]
+            spoil: |_| (),
+        })
     }
 
     /// Changes how hard it tries from here on.
@@ -173,6 +182,8 @@ impl Encoder {
             return Ok(plain);
         }
         compress(&mut contexts.whole, raw, &mut self.frame)?;
+        #[cfg(test)]
+        (self.spoil)(&mut self.frame);
         if self.frame.len() + raw.len() / GAIN >= raw.len() {
             return Ok(plain);
         }
@@ -320,6 +331,28 @@ mod tests {
         }
         let mut off = Encoder::new(CompressionLevel::Off, true).unwrap();
         assert_eq!(off.encode(&text(1000)).unwrap().compression, STORED);
+    }
+
+    #[test]
+    fn what_does_not_decode_to_what_it_was_is_refused_where_that_is_looked_at() {
+        let spoils: [fn(&mut Vec<u8>); 3] = [
+            |frame| frame.truncate(frame.len() - 1),
+            |frame| frame.push(0),
+            // Another frame of the same length when decoded.
+            |frame| {
+                let mut other = Encoder::new(CompressionLevel::Default, false).unwrap();
+                let mut raw = text(5000);
+                raw[77] ^= 1;
+                *frame = other.encode(&raw).unwrap().bytes.to_vec();
+            },
+        ];
+        for spoil in spoils {
+            let with = |verify| Encoder { spoil, ..Encoder::new(CompressionLevel::Default, verify).unwrap() };
+            let error = with(true).encode(&text(5000)).map(drop).unwrap_err();
+            assert_eq!(error.kind(), Kind::Io);
+            assert!(error.advice().is_some_and(|advice| advice.contains("faulty")), "{error}");
+            assert_eq!(with(false).encode(&text(5000)).unwrap().compression, ZSTD);
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct Vault {
     cache: Option<Cache>,
     /// What was listed a moment ago, for the next who asks.
     recent: Mutex<Option<State>>,
+    /// Key slots that were there when it was opened, until one is added or removed.
+    recent_keys: Mutex<Option<Vec<ObjectId>>>,
 }
 
 impl Vault {

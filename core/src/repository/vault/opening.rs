@@ -63,7 +63,15 @@ impl Vault {
         let slot = KeySlot::seal(ObjectId(random::<ID_BYTES>()?), &keys, guard, &key, &about)?;
         slots::write(storage.as_ref(), &slot)?;
         publish(storage.as_ref(), &Config::create(&keys), &slot)?;
-        Ok(Vault { storage, keys, slot: slot.id(), guard, cache: None, recent: Mutex::default() })
+        Ok(Vault {
+            storage,
+            keys,
+            slot: slot.id(),
+            guard,
+            cache: None,
+            recent: Mutex::default(),
+            recent_keys: Mutex::default(),
+        })
     }
 
     /// Whether there is one.
@@ -139,7 +147,8 @@ impl Vault {
             },
         };
         let (slot, guard) = (slot.id(), slot.guard());
-        Ok(Some(Vault { slot, guard, storage, keys, cache: None, recent: Mutex::default() }))
+        let recent_keys = Mutex::new(Some(found.ids()));
+        Ok(Some(Vault { slot, guard, storage, keys, cache: None, recent: Mutex::default(), recent_keys }))
     }
 }
 

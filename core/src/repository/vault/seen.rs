@@ -2,7 +2,8 @@
 //!
 //! Pure: the program keeps the bytes, beside its cache and for each repository. Snapshots are never lost in silence: one that
 //! was seen is there, or a removal names it. What is otherwise is told again each time, until a removal explains it, it is as it
-//! was, or the user takes what is there for right ([`Seen::accept`]).
+//! was, or the user takes what is there for right ([`Seen::accept`]). Key slots go without a word, so that only one that is back is
+//! noticed.
 
 use super::id::ObjectId;
 use super::json::{self, Text, VERSION};
@@ -14,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// Something that was undone without a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rollback {
     /// This snapshot was there, and nobody says that it was removed.
     Vanished(ObjectId),
     /// This snapshot had been removed, and is there without the removal.
     Returned(ObjectId),
+    /// This key slot was gone, and is there again.
+    KeyReturned(ObjectId),
 }
 
 /// What was seen of one repository. Of each list the newest [`SEEN_IDS`] are kept.
@@ -30,6 +33,10 @@ pub struct Seen {
     snapshots: Vec<ObjectId>,
     /// Snapshots that removals named.
     removed: Vec<ObjectId>,
+    /// Key slots that were there.
+    keys: Vec<ObjectId>,
+    /// Key slots that were there once and then were not.
+    removed_keys: Vec<ObjectId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,12 +45,23 @@ struct Shape {
     repository: Text<ObjectId>,
     snapshots: Vec<Text<ObjectId>>,
     removed: Vec<Text<ObjectId>>,
+    /// Earlier programs did not remember keys.
+    #[serde(default)]
+    keys: Vec<Text<ObjectId>>,
+    #[serde(default)]
+    removed_keys: Vec<Text<ObjectId>>,
 }
 
 impl Seen {
     /// Of a repository that is seen for the first time.
     pub fn new(repository: ObjectId) -> Seen {
-        Seen { repository, snapshots: Vec::new(), removed: Vec::new() }
+        Seen {
+            repository,
+            snapshots: Vec::new(),
+            removed: Vec::new(),
+            keys: Vec::new(),
+            removed_keys: Vec::new(),
+        }
     }
 
     /// The repository this is about.
@@ -59,9 +77,15 @@ impl Seen {
         if bytes.len() as u64 > SMALL_OBJECT_BYTES {
             return Err(Error::new(Kind::Damaged, "too long a record of what was seen"));
         }
-        let Shape { repository, snapshots, removed, .. } = json::read("record of what was seen", bytes)?;
+        let shape: Shape = json::read("record of what was seen", bytes)?;
         let ids = |ids: Vec<Text<ObjectId>>| newest(ids.into_iter().map(|id| id.0).collect());
-        Ok(Seen { repository: repository.0, snapshots: ids(snapshots), removed: ids(removed) })
+        Ok(Seen {
+            repository: shape.repository.0,
+            snapshots: ids(shape.snapshots),
+            removed: ids(shape.removed),
+            keys: ids(shape.keys),
+            removed_keys: ids(shape.removed_keys),
+        })
     }
 
     /// The bytes to keep.
@@ -75,6 +99,8 @@ impl Seen {
             repository: Text(self.repository),
             snapshots: ids(&self.snapshots),
             removed: ids(&self.removed),
+            keys: ids(&self.keys),
+            removed_keys: ids(&self.removed_keys),
         };
         json::write("record of what was seen", &shape)
     }
@@ -106,18 +132,35 @@ impl Seen {
         rollbacks
     }
 
+    /// The key slots that were there when they were last noticed.
+    pub fn keys(&self) -> &[ObjectId] {
+        &self.keys
+    }
+
+    /// Whether these key slots are others than those that were there: who has an older list makes a newer one then.
+    pub fn doubts_keys(&self, now: &[ObjectId]) -> bool {
+        self.keys.iter().any(|id| !now.contains(id)) || self.removed_keys.iter().any(|id| now.contains(id))
+    }
+
+    /// Compares the key slots with those that are there now, and remembers them as well. Of those that were `known` before they were
+    /// listed, what is not there was removed; who knows of none concludes nothing from what is missing.
+    pub fn notice_keys(&mut self, now: &[ObjectId], known: &[ObjectId]) -> Vec<Rollback> {
+        let returned = self.removed_keys.iter().filter(|id| now.contains(id));
+        let rollbacks = returned.copied().map(Rollback::KeyReturned).collect();
+        let gone: Vec<ObjectId> = known.iter().filter(|id| !now.contains(id)).copied().collect();
+        self.removed_keys = newest(merged(&self.removed_keys, &gone, |_| true));
+        let was_removed = |id: &ObjectId| self.removed_keys.contains(id);
+        let there: Vec<ObjectId> = now.iter().filter(|id| !was_removed(id)).copied().collect();
+        self.keys = newest(merged(&self.keys, &there, |id| !was_removed(id)));
+        rollbacks
+    }
+
     /// Takes what is not as it was for right: what [`Seen::notice`] has just told is told no more.
     pub fn accept(&mut self, rollbacks: &[Rollback]) {
-        let ids = |returned: bool| -> HashSet<ObjectId> {
-            let chosen = rollbacks.iter().filter_map(|rollback| match *rollback {
-                Rollback::Vanished(id) => (!returned).then_some(id),
-                Rollback::Returned(id) => returned.then_some(id),
-            });
-            chosen.collect()
-        };
-        let (vanished, returned) = (ids(false), ids(true));
-        self.snapshots.retain(|id| !vanished.contains(id));
-        self.removed.retain(|id| !returned.contains(id));
+        let accepted: HashSet<Rollback> = rollbacks.iter().copied().collect();
+        self.snapshots.retain(|id| !accepted.contains(&Rollback::Vanished(*id)));
+        self.removed.retain(|id| !accepted.contains(&Rollback::Returned(*id)));
+        self.removed_keys.retain(|id| !accepted.contains(&Rollback::KeyReturned(*id)));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{KEY_SLOT_BYTES, KEY_SLOTS};
 use crate::storage::{PutMode, Storage};
 use crate::time::Timestamp;
+use std::sync::PoisonError;
 
 /// A key slot, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,14 @@ pub(super) struct Found {
     pub damaged: Vec<(ObjectId, Error)>,
     /// What does not belong there.
     pub strays: Vec<String>,
+}
+
+impl Found {
+    /// What is called like a slot, sound or not.
+    pub fn ids(&self) -> Vec<ObjectId> {
+        let damaged = self.damaged.iter().map(|(id, _)| *id);
+        self.slots.iter().map(KeySlot::id).chain(damaged).collect()
+    }
 }
 
 /// Reads all slots.
@@ -108,6 +117,28 @@ impl Vault {
         Ok(sound)
     }
 
+    /// The names of all slots, sound or not.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn key_ids(&self) -> Result<Vec<ObjectId>> {
+        let names = names::list(self.storage().as_ref(), Folder::Keys)?;
+        Ok(names.objects.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// As [`Vault::key_ids`], as they were when the repository was opened; anew once this process has added or removed one.
+    ///
+    /// # Errors
+    /// As [`Vault::key_ids`].
+    pub fn recent_key_ids(&self) -> Result<Vec<ObjectId>> {
+        let recent = self.recent_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        recent.map_or_else(|| self.key_ids(), Ok)
+    }
+
+    fn forget_recent_keys(&self) {
+        self.recent_keys.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Who a slot is for; `Damaged` for what is none of ours.
     pub(super) fn about(&self, slot: &KeySlot) -> Result<About> {
         if slot.cipher() != self.keys().cipher() || slot.repository() != self.id() {
@@ -134,6 +165,7 @@ impl Vault {
         refuse_too_many(self.storage().as_ref())?;
         let id = ObjectId(random::<ID_BYTES>()?);
         let slot = KeySlot::seal(id, self.keys(), self.guard, &derivation.key(password)?, &about)?;
+        self.forget_recent_keys();
         write(self.storage().as_ref(), &slot)?;
         Ok(id)
     }
@@ -155,6 +187,7 @@ impl Vault {
             return Err(Error::invalid("the last key slot cannot be removed:", id.to_string())
                 .hint("add another one first"));
         }
+        self.forget_recent_keys();
         self.storage().delete(&name).map_err(|error| error.while_doing("cannot delete", name.to_string()))?;
         // Somebody may have removed the others meanwhile: then this one is needed.
         if self.slots()?.is_empty() {

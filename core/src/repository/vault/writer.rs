@@ -409,8 +409,13 @@ impl<'v> Writer<'v> {
         Ok(())
     }
 
+    /// Whether a chunk or a pack was not stored: then the run cannot end well.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::SeqCst)
+    }
+
     fn refuse_after_failure(&self) -> Result<()> {
-        if self.has_failed.load(Ordering::SeqCst) {
+        if self.has_failed() {
             return Err(Error::new(Kind::Invalid, "a run cannot end well after a chunk was not stored"));
         }
         Ok(())

@@ -287,9 +287,11 @@ impl Place<'_> {
     }
 }
 
-/// Whether an attribute is one that a backup would hold, and not one that security modules or file systems keep.
+/// Whether an attribute is one that users give, so that a restore takes away what the backup does not have, and not one that security
+/// modules or file systems keep. A capability that stayed on what was restored would be a right nobody gave it.
 fn is_ours(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || name.starts_with(b"trusted.") || name == acl::ACCESS || name == acl::DEFAULT
+    let is_given = [acl::ACCESS, acl::DEFAULT, xattr::CAPABILITY].contains(&name);
+    is_given || name.starts_with(b"user.") || name.starts_with(b"trusted.")
 }
 
 fn times(attributes: &Attributes) -> Timestamps {

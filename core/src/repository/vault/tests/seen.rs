@@ -97,3 +97,29 @@ fn what_was_seen_is_kept_as_bytes_and_within_bounds() {
     }
     assert_eq!(kind(Seen::parse(br#"{"version": 2}"#)), Kind::Unsupported);
 }
+
+#[test]
+fn a_key_that_is_back_is_told_until_that_is_accepted_or_it_is_gone() {
+    let mut seen = fresh();
+    let ids = |numbers: &[u32]| -> Vec<ObjectId> { numbers.iter().copied().map(id).collect() };
+    let notice = |seen: &mut Seen, now: &[u32]| {
+        let known = seen.keys().to_vec();
+        let rollbacks = seen.notice_keys(&ids(now), &known);
+        *seen = Seen::parse(&seen.encode().unwrap()).unwrap();
+        rollbacks
+    };
+    assert_eq!(notice(&mut seen, &[1, 2]), []);
+    assert!(!seen.doubts_keys(&ids(&[1, 2, 3])) && seen.doubts_keys(&ids(&[2])));
+    assert_eq!(notice(&mut seen, &[2, 3]), []);
+    assert!(seen.doubts_keys(&ids(&[1, 2, 3])));
+    for _ in 0..2 {
+        assert_eq!(notice(&mut seen, &[1, 2, 3]), [Rollback::KeyReturned(id(1))]);
+    }
+    assert_eq!(notice(&mut seen, &[2, 3]), []);
+    assert_eq!(notice(&mut seen, &[1, 2, 3]), [Rollback::KeyReturned(id(1))]);
+    seen.accept(&[Rollback::KeyReturned(id(1))]);
+    assert_eq!(notice(&mut seen, &[1, 2, 3]), []);
+    // Who does not know what was there before he made the list concludes nothing.
+    assert_eq!(seen.notice_keys(&ids(&[2]), &[]), []);
+    assert_eq!(notice(&mut seen, &[1, 2, 3]), []);
+}

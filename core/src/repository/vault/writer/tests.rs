@@ -34,6 +34,7 @@ pub(super) fn vault_over(storage: &Memory, cipher: Cipher) -> Vault {
         guard: Guard::Open,
         cache: None,
         recent: Mutex::default(),
+        recent_keys: Mutex::default(),
     }
 }
 

@@ -142,7 +142,11 @@ fn a_chunk_that_claims_another_name_is_refused() {
 
 #[test]
 fn every_changed_byte_and_every_cut_of_an_index_is_found_and_the_packs_say_it_all_again() {
-    let small = small(Cipher::Aes256Gcm);
+    [Cipher::Aes256Gcm, Cipher::None].into_iter().for_each(a_damaged_index_is_found);
+}
+
+fn a_damaged_index_is_found(cipher: Cipher) {
+    let small = small(cipher);
     let (id, _) = objects(&small.vault, Folder::Index)[0];
     let name = Folder::Index.object(id).unwrap();
     let bytes = small.storage.read(&name, 0, 1 << 20).unwrap();
