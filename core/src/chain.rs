@@ -147,7 +147,10 @@ pub(crate) fn engine_metadata(
 }
 
 /// How the stream of a level is compressed.
-fn compression(step: &Step) -> Result<Compression> {
+///
+/// # Errors
+/// `Unsupported` when its document says nothing of it, or what this program does not know.
+pub(crate) fn compression(step: &Step) -> Result<Compression> {
     let object = step.location.metadata()?.to_string();
     match &step.document.compression {
         Some(name) => Compression::parse(name).map_err(|error| error.while_doing("cannot read", object)),
@@ -201,7 +204,7 @@ impl engine::Chain for StoredChain<'_> {
         let step = &self.steps[level];
         let reader = self.repository.data_reader(step)?;
         let object = step.location.data()?.to_string();
-        let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
+        let source = Source::new(reader, self.monitor);
         let compression = compression(step)?;
         let source =
             self.keys[level].open(source).map_err(|error| error.while_doing("cannot read", &object))?;
@@ -231,12 +234,19 @@ impl engine::Chain for StoredChain<'_> {
     }
 }
 
-/// The bytes of an object as a stream.
-struct Source<'a> {
+/// The bytes of an object as a stream, which ends only when they are what was promised.
+pub(crate) struct Source<'a> {
     reader: ObjectReader,
     block: Vec<u8>,
     position: usize,
     monitor: &'a dyn Monitor,
+}
+
+impl<'a> Source<'a> {
+    /// All that the reader has.
+    pub(crate) fn new(reader: ObjectReader, monitor: &'a dyn Monitor) -> Self {
+        Source { reader, block: Vec::new(), position: 0, monitor }
+    }
 }
 
 impl Read for Source<'_> {
