@@ -1,8 +1,10 @@
-//! What opens encrypted chains: secret keys in files, and the password, which is asked for when a backup turns out to need it.
+//! What opens encrypted chains: secret keys in files, and the password, which is asked for when a backup turns out to need it. And how
+//! they are to be encrypted, in the words of the command line.
 
 use crate::cli::Context;
 use crate::password::PasswordArguments;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use icecore::backup::levels::Encryption;
 use icecore::codec::age::{self, Identity, Recipients};
 use icecore::error::{Error, Kind, Result};
 use icecore::keyring::{Keyring, Question};
@@ -25,6 +27,11 @@ pub struct IdentityArguments {
 }
 
 impl IdentityArguments {
+    /// Whether there are any.
+    pub fn are_given(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// The keys that were given, and the password for what needs one.
     ///
     /// # Errors
@@ -40,6 +47,36 @@ impl IdentityArguments {
         }
         Ok(Keyring::new(identities, |question| password.secret(context, question)))
     }
+}
+
+/// How chains are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    Age,
+    Freezer,
+    None,
+}
+
+impl How {
+    /// The same with its recipients, if there are any: `age` without is under the password.
+    ///
+    /// # Errors
+    /// `Invalid` when they contradict each other; as [`recipients`].
+    pub fn encryption(self, to: &[String]) -> Result<Encryption> {
+        match self {
+            How::Age if to.is_empty() => Ok(Encryption::Password),
+            How::Age => recipients(to).map(Encryption::Recipients),
+            How::None if !to.is_empty() => Err(contradict("no encryption", "--recipient")),
+            How::None => Ok(Encryption::None),
+            How::Freezer if !to.is_empty() => Err(contradict("--encryption freezer", "--recipient")),
+            How::Freezer => Ok(Encryption::Freezer),
+        }
+    }
+}
+
+/// Two words that cannot both be meant.
+pub fn contradict(one: &str, other: &str) -> Error {
+    Error::invalid(format!("{one} and {other} contradict each other"), "").hint("leave out one of them")
 }
 
 fn identities_in(context: &Context<'_>, password: &PasswordArguments, file: &Path) -> Result<Vec<Identity>> {

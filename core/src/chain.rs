@@ -253,12 +253,19 @@ impl engine::Chain for StoredChain<'_> {
     }
 }
 
-/// The bytes of an object as a stream.
-struct Source<'a> {
+/// The bytes of an object as a stream, which ends only when they are what was promised.
+pub(crate) struct Source<'a> {
     reader: ObjectReader,
     block: Vec<u8>,
     position: usize,
     monitor: &'a dyn Monitor,
+}
+
+impl<'a> Source<'a> {
+    /// All that the reader has.
+    pub(crate) fn new(reader: ObjectReader, monitor: &'a dyn Monitor) -> Self {
+        Source { reader, block: Vec::new(), position: 0, monitor }
+    }
 }
 
 impl Read for Source<'_> {

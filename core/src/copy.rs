@@ -1,9 +1,13 @@
 //! The verb `copy`: takes backups over into another repository, which may have other keys. What is there already is left alone, so
 //! that a copy that was cut short, or a later one, moves only what is missing.
 
+mod anew;
 mod levels;
 mod snapshots;
 
+pub use anew::Anew;
+
+use crate::codec::age::Recipients;
 use crate::error::{Error, Kind, Result};
 use crate::monitor::Monitor;
 use crate::repository::vault::Process;
@@ -14,11 +18,13 @@ use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
 /// What to copy, and how.
-pub struct Options {
+pub struct Options<'a> {
     /// Which backups.
     pub filter: Filter,
     /// Of these only those that these words mean (ids, heads of ids, `latest` …); all of them when there is none.
     pub backups: Vec<String>,
+    /// With what keys chains are stored; as they are, with those that they have, without.
+    pub anew: Option<Anew<'a>>,
     /// Threads that fetch.
     pub workers: usize,
     /// Read everything, write nothing.
@@ -74,7 +80,7 @@ pub struct Report {
 pub fn run(
     from: &Repository,
     to: &Repository,
-    options: &Options,
+    options: &Options<'_>,
     scratch: &Scratch,
     monitor: &dyn Monitor,
     tell: &mut dyn FnMut(&Row) -> Result<()>,
@@ -86,7 +92,18 @@ pub fn run(
             Chosen::Level { chain, entry } => BackupId::of(&chain.location(entry)),
         });
     }
-    let mut copy = Copy { from, to, options, scratch, monitor, tell, report: Report::default(), named };
+    let mut copy = Copy {
+        from,
+        to,
+        options,
+        scratch,
+        monitor,
+        tell,
+        report: Report::default(),
+        named,
+        new_key: None,
+        has_warned: false,
+    };
     copy.snapshots()?;
     copy.levels()?;
     Ok(copy.report)
@@ -96,13 +113,17 @@ pub fn run(
 struct Copy<'a> {
     from: &'a Repository,
     to: &'a Repository,
-    options: &'a Options,
+    options: &'a Options<'a>,
     scratch: &'a Scratch,
     monitor: &'a dyn Monitor,
     tell: &'a mut dyn FnMut(&Row) -> Result<()>,
     report: Report,
     /// The backups that were named, if any were.
     named: BTreeSet<BackupId>,
+    /// The key of new chains under a password, with what it is locked up in: one for all of them.
+    new_key: Option<(Recipients, Vec<u8>)>,
+    /// Whether it was said what encryption for Freezer is worth.
+    has_warned: bool,
 }
 
 impl Copy<'_> {

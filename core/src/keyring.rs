@@ -1,7 +1,10 @@
 //! What opens encrypted levels: secret keys that were given, and a password, which is asked for when the first level needs it, once.
+//! What encrypts them is in [`sealing`].
 //!
 //! Invariant: a password that opens nothing is found by the first bytes of a stream, so that it is told before anything is
 //! written anywhere.
+
+pub mod sealing;
 
 #[cfg(test)]
 mod tests;

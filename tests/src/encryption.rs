@@ -2,6 +2,7 @@
 //! `openssl`, `zstd` and GNU tar restore what it wrote, level by level. What concerns keys and passwords is the same of both engines.
 
 mod age;
+mod copied;
 mod freezer;
 mod password;
 mod recipients;

@@ -13,7 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Programs that a page runs beside ours.
-const WITNESSES: [(&str, &str); 4] = [
+const WITNESSES: [(&str, &str); 5] = [
+    ("elsewhere.md", "age"),
     ("encryption.md", "age"),
     ("encryption.md", "openssl"),
     ("databases.md", "mariadbd"),

@@ -3,12 +3,12 @@
 use super::source::{Paths, Wanted, exclude_files};
 use super::{Context, RepositoryArguments, cores, host_name, now, parse_time, scratch};
 use crate::hooks::HookArguments;
-use crate::keys::{self, IdentityArguments};
+use crate::keys::{self, How, IdentityArguments};
 use crate::progress::Terminal;
 use crate::states::StateFolder;
 use crate::still::{self, Still, StillArguments};
 use crate::{exit, machine, output, seen};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use icecore::backup::levels::{Encryption, Settings as Levels, States};
 use icecore::backup::snapshot::{Parent, Settings as Snapshots};
 use icecore::backup::{self, Report};
@@ -160,14 +160,6 @@ struct LevelArguments {
     /// Store each name of a file with several names as a file of its own
     #[arg(long)]
     hard_dereference: bool,
-}
-
-/// How chains are encrypted.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum How {
-    Age,
-    Freezer,
-    None,
 }
 
 /// Lengths of blocks that can be asked for.
@@ -406,26 +398,14 @@ impl Arguments {
 
     /// How chains are to be encrypted. That they are not must have been said.
     fn encryption(&self) -> Result<Encryption> {
-        let (how, recipients) = (self.levels.encryption, &self.levels.recipient);
-        let contradicts = |one: &str, other: &str| {
-            Error::invalid(format!("{one} and {other} contradict each other"), "")
-                .hint("leave out one of them")
-        };
-        let how = match (how, self.no_encryption) {
+        let how = match (self.levels.encryption, self.no_encryption) {
             (Some(How::Age | How::Freezer), true) => {
-                return Err(contradicts("--no-encryption", "--encryption"));
+                return Err(keys::contradict("--no-encryption", "--encryption"));
             }
             (_, true) => How::None,
             (how, false) => how.unwrap_or(How::Age),
         };
-        match how {
-            How::Age if recipients.is_empty() => Ok(Encryption::Password),
-            How::Age => keys::recipients(recipients).map(Encryption::Recipients),
-            How::None if !recipients.is_empty() => Err(contradicts("no encryption", "--recipient")),
-            How::None => Ok(Encryption::None),
-            How::Freezer if !recipients.is_empty() => Err(contradicts("--encryption freezer", "--recipient")),
-            How::Freezer => Ok(Encryption::Freezer),
-        }
+        how.encryption(&self.levels.recipient)
     }
 
     fn given_for_levels(&self) -> Option<&'static str> {

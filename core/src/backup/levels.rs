@@ -3,13 +3,15 @@
 
 mod sealing;
 
-pub use sealing::{Encryption, Kept, States};
+pub use crate::keyring::sealing::Encryption;
+pub use sealing::{Kept, States};
 
 use super::{Options, Report};
 use crate::codec::{self, Compression, Encoding};
 use crate::engine::{BackupJob, Input, Root, Source, StreamEngine};
 use crate::error::{Error, Kind, Result};
 use crate::keyring::Keyring;
+use crate::keyring::sealing::Seal;
 use crate::level::{self, Decision, Policy};
 use crate::monitor::{Counting, Event, Monitor};
 use crate::name::BackupName;
@@ -19,7 +21,7 @@ use crate::repository::pending::{Claimant, Contents, DataWriter};
 use crate::repository::{BackupEntry, BackupId, Chain, Pending, Repository};
 use crate::spool::{Scratch, Spool};
 use crate::time::{FileTime, Timestamp};
-use sealing::{Base, Seal};
+use sealing::Base;
 use std::io::Write;
 use std::path::Path;
 

@@ -5,10 +5,13 @@
 //! and either understands them or says `Damaged` or `Unsupported`; it never guesses. No changed bit of a document of Icecore's is
 //! understood, and none makes it one of Freezer's, which have no hashes.
 
+mod origin;
 pub(super) mod python;
 mod scheme;
 mod seal;
 
+pub(crate) use origin::not_vouched_for;
+pub use origin::{Origin, Reencrypted};
 pub use scheme::Scheme;
 
 #[cfg(test)]
@@ -48,6 +51,8 @@ pub struct Details {
     pub parent: Option<Timestamp>,
     /// How the stream is encrypted, if it is.
     pub scheme: Scheme,
+    /// Of which level this is a copy that was encrypted anew, if it is one.
+    pub origin: Option<Origin>,
     /// What the run says of itself.
     pub report: Report,
 }
@@ -124,6 +129,8 @@ struct Addition {
     tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption: Option<scheme::Keys>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy_of: Option<origin::Keys>,
     program: String,
 }
 
@@ -255,6 +262,7 @@ fn details_of(keys: Addition) -> Result<Details> {
         },
         parent: keys.parent.map(Timestamp),
         scheme: Scheme::of(keys.encryption)?,
+        origin: keys.copy_of.map(Origin::of),
         report,
     })
 }
@@ -319,6 +327,7 @@ impl Details {
             parent: self.parent.map(|parent| parent.0),
             tags: report.tags.clone(),
             encryption: self.scheme.keys(),
+            copy_of: self.origin.map(Origin::keys),
             program: report.program.clone(),
         }
     }

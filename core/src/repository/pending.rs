@@ -7,8 +7,10 @@
 //! notices the other. Invariant: as long as the document may exist, nothing of the backup is deleted.
 
 mod copied;
+mod reencrypted;
 
 pub use copied::Copied;
+pub use reencrypted::{Presence, Reencrypting};
 
 use super::document::{Details, Document, Report, Scheme, Stored, python};
 use super::location::{self, DATA, METADATA, series_folder};
@@ -145,6 +147,21 @@ impl Repository {
         }
     }
 
+    /// Writes all of a spool into a new object.
+    fn put_new(&self, name: &ObjectName, content: &mut Spool) -> Result<Stored> {
+        let mut stream = HashedWriter::new(self.storage.writer(name, PutMode::CreateNew)?);
+        content.rewind()?;
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let length =
+                content.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
+            if length == 0 {
+                return stream.finish();
+            }
+            stream.write(&buffer[..length])?;
+        }
+    }
+
     /// Whether what a level builds on is there, if it builds on anything.
     fn has_parent(&self, level: &BackupLocation, parent: Option<BackupEntry>) -> Result<bool> {
         let Some(entry) = parent else { return Ok(true) };
@@ -191,19 +208,7 @@ impl Pending {
     /// # Errors
     /// What the storage or the spool reports.
     pub fn engine_metadata(&mut self, state: &mut Spool) -> Result<Stored> {
-        let name = self.location.engine_metadata()?;
-        let mut stream = HashedWriter::new(self.repository.storage.writer(&name, PutMode::CreateNew)?);
-        state.rewind()?;
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let length =
-                state.read(&mut buffer).map_err(|e| Error::io("cannot read", "a temporary file", e))?;
-            if length == 0 {
-                break;
-            }
-            stream.write(&buffer[..length])?;
-        }
-        let stored = stream.finish()?;
+        let stored = self.repository.put_new(&self.location.engine_metadata()?, state)?;
         self.engine_metadata_finished = true;
         Ok(stored)
     }
@@ -245,6 +250,7 @@ impl Pending {
                 engine_metadata,
                 parent,
                 scheme: contents.scheme,
+                origin: None,
                 report: contents.report,
             }),
         }

@@ -19,6 +19,7 @@ use std::io::{Read, Write};
 mod copied;
 mod corpus;
 mod old;
+mod reencrypted;
 mod removal;
 
 const ENGINE: &str = "tar";

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A pair of keys: the file of the secret one, and the public one.
-fn pair(place: &Place, name: &str) -> (String, String) {
+pub(super) fn pair(place: &Place, name: &str) -> (String, String) {
     let file = place.path().join(name);
     shell(
         place,

@@ -37,6 +37,7 @@ fn full() -> Document {
         engine_metadata: Stored { size_bytes: 0, blake3: blake3::hash(b"") },
         parent: Some(Timestamp(1_795_485_740)),
         scheme: Scheme::None,
+        origin: None,
         report,
     };
     Document { details: Some(details), ..bare("tar", None) }
@@ -92,6 +93,53 @@ fn what_is_said_of_encryption_is_not_guessed_at() {
     }
     assert_eq!(kind(r#""encryption": true"#, r#""encryption": false"#), Some(Kind::Damaged));
     assert_eq!(kind(r#""encryption": {"scheme": "openssl"}, "#, ""), Some(Kind::Damaged));
+}
+
+/// What a level becomes by being encrypted anew.
+fn reencrypted(scheme: Scheme, recipients: Option<blake3::Hash>) -> Reencrypted {
+    let stored = |bytes: &[u8]| Stored { size_bytes: bytes.len() as u64, blake3: blake3::hash(bytes) };
+    Reencrypted { data: stored(b"other"), engine_metadata: stored(b"bytes"), scheme, recipients }
+}
+
+#[test]
+fn a_copy_that_was_encrypted_anew_says_of_what_whatever_it_went_through() {
+    let line = encrypted(Scheme::OpenSsl).encode().unwrap();
+    let made = parse(&line).unwrap();
+    let to = blake3::hash(b"to");
+    let first = made.reencrypted(&line, reencrypted(Scheme::Age { locked_key: None }, Some(to))).unwrap();
+    let first_line = first.encode().unwrap();
+    let shown = format!(
+        r#""encryption": {{"scheme": "age"}}, "copy_of": {{"original_blake3": "{}", "recipients_blake3": "{to}"}}, "program""#,
+        blake3::hash(&line)
+    );
+    assert!(String::from_utf8(first_line.clone()).unwrap().contains(&shown));
+    let first = parse(&first_line).unwrap();
+    let second = first.reencrypted(&first_line, reencrypted(Scheme::None, None)).unwrap();
+    let second_line = second.encode().unwrap();
+    let second = parse(&second_line).unwrap();
+    assert!(!second.encryption && second.details.as_ref().unwrap().origin.unwrap().recipients.is_none());
+    for (document, line) in [(&made, &line), (&first, &first_line), (&second, &second_line)] {
+        assert_eq!(document.original(line), blake3::hash(&made.encode().unwrap()));
+    }
+    // What was said of the backup stays.
+    let report = |document: &Document| document.details.clone().unwrap().report;
+    assert_eq!(
+        (report(&second), second.details.unwrap().data),
+        (report(&made), reencrypted(Scheme::None, None).data)
+    );
+}
+
+#[test]
+fn nothing_that_a_document_says_is_lost_on_the_way_to_other_keys() {
+    let more = closed(&open_line().replace("\"format\": 1", "\"format\": 1, \"later\": 7"));
+    let error = parse(&more).unwrap().reencrypted(&more, reencrypted(Scheme::None, None)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    // Keys that older programs did not write are none that are lost.
+    let fewer = closed(&open_line().replace("\"tags\": [\"weekly\"], ", ""));
+    parse(&fewer).unwrap().reencrypted(&fewer, reencrypted(Scheme::None, None)).unwrap();
+    let freezers = FREEZER_TAR.as_bytes();
+    let error = parse(freezers).unwrap().reencrypted(freezers, reencrypted(Scheme::None, None)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
 }
 
 #[test]
@@ -266,6 +314,7 @@ proptest! {
         report in any_report(), sizes in any::<(u64, u64)>(), hashes in any::<([u8; 32], [u8; 32])>(),
         parent in proptest::option::of(any::<i64>()), engine in ".*", way in 0..4,
         key in proptest::collection::vec(any::<u8>(), 0..300),
+        origin in proptest::option::of(any::<([u8; 32], Option<[u8; 32]>)>()),
         compression in proptest::option::of("[a-z]*"), block in proptest::option::of(any::<u64>()),
     ) {
         let stored = |size_bytes, hash| Stored { size_bytes, blake3: blake3::Hash::from_bytes(hash) };
@@ -276,9 +325,13 @@ proptest! {
             _ => Scheme::Age { locked_key: Some(key) },
         };
         let encryption = scheme != Scheme::None;
+        let hash = blake3::Hash::from_bytes;
+        let origin = origin.map(|(document, recipients)| Origin {
+            document: hash(document), recipients: recipients.map(hash),
+        });
         let details = Details {
             data: stored(sizes.0, hashes.0), engine_metadata: stored(sizes.1, hashes.1),
-            parent: parent.map(Timestamp), scheme, report,
+            parent: parent.map(Timestamp), scheme, origin, report,
         };
         let document = Document {
             engine_name: engine, compression, rsync_block_size: block, encryption, details: Some(details),

@@ -34,6 +34,10 @@ pub struct Copied {
     is_settled: bool,
 }
 
+/// What to do about a claim that may be nobody's.
+pub(super) const KILLED: &str =
+    "a run that was killed may have left that; icecore check --clean removes it after a day";
+
 impl Repository {
     /// Takes the name of a level that is to be copied with this document, and that builds on `parent`. None when the same level is there
     /// already.
@@ -61,7 +65,7 @@ impl Repository {
                 let there = there.and_then(|bytes| serde_json::from_slice::<CopyClaim>(&bytes).ok());
                 if there.is_none_or(|there| there.copies != own.copies) {
                     let what = "somebody is making a backup there under the same name:";
-                    return Err(Error::new(Kind::Busy, what).on(location.to_string()));
+                    return Err(Error::new(Kind::Busy, what).on(location.to_string()).hint(KILLED));
                 }
                 self.storage.put(&name, &claim, PutMode::Replace)?;
                 true
