@@ -1,5 +1,7 @@
 //! S3: on moto, plain and checking signatures; and through proxies that do what some servers and lines do.
 
+mod hosted;
+mod lent;
 pub mod proxy;
 
 use crate::{access, not_run};
@@ -12,7 +14,8 @@ use icecore::{Error, Kind, Result};
 use icecore_remote::{Access, Address, Intent, Timeouts};
 use icecore_testkit::conformance;
 use icecore_testkit::servers::moto::Moto;
-use icecore_testkit::servers::rgw::Gateway;
+use icecore_testkit::servers::rgw::{self, Gateway};
+use icecore_testkit::servers::swift::{self, Swift};
 use icecore_testkit::wire::{Action, Answer, HttpProxy, Rule};
 use proxy::{Proxy, exchange};
 use std::net::{SocketAddr, TcpListener};
@@ -251,8 +254,21 @@ fn moto_that_checks_signatures_passes() {
     everything(&target, "strict", &Patience::none());
 }
 
+/// Swift's other tongue.
 #[test]
-#[ignore = "starting Ceph takes half a minute"]
+fn the_contract_holds_over_s3_of_swift() {
+    let folder = tempfile::tempdir().unwrap();
+    let swift = match Swift::start(folder.path(), &swift::Options::default()) {
+        Ok(swift) => swift,
+        Err(reason) => return not_run(&reason),
+    };
+    let key = (swift::USER.0.to_owned(), swift::USER.1.to_owned());
+    let target = Target { endpoint: swift.endpoint(), region: "us-east-1".to_owned(), key };
+    conforms(&target, "contract", &Patience::none());
+}
+
+#[test]
+#[ignore = "starting Ceph takes half a minute: scripts/test-long"]
 fn the_gateway_of_ceph_passes() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = match Gateway::start(folder.path()) {
@@ -267,6 +283,7 @@ fn the_gateway_of_ceph_passes() {
     let storage = target.create("ceph-condition");
     storage.put(&name("first"), b"1", PutMode::CreateNew).unwrap();
     assert!(storage.capabilities().create_new_is_atomic);
+    hosted::passes(gateway.port, rgw::HOST, &target.key);
     let wrong = Target { key: (target.key.0.clone(), "wrong".to_owned()), ..target };
     let error = wrong.open("ceph", Intent::Open).err().unwrap();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");

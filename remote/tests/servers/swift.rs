@@ -14,8 +14,8 @@ use icecore_testkit::servers::keystone::{self, Keystone};
 use icecore_testkit::servers::swift::{Options, Swift, USER};
 use reqwest::{Client, Method, StatusCode};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 
@@ -147,12 +147,16 @@ fn the_contract_holds() {
     let Some((_folder, swift)) = started(&Options { listing_limit: Some(7), ..Options::default() }) else {
         return;
     };
-    let access = access_to(&swift.variables());
+    conforms("contract", &access_to(&swift.variables()));
+}
+
+/// The conformance suite, each case in a folder of its own of a container.
+fn conforms(container: &str, access: &Access) {
     let count = AtomicU32::new(0);
     conformance::run(&|| {
         let number = count.fetch_add(1, Ordering::Relaxed);
-        let address = format!("swift://contract/case/{number}?segment-size=1");
-        at(&address, &access, Intent::Create).unwrap()
+        let address = format!("swift://{container}/case/{number}?segment-size=1");
+        at(&address, access, Intent::Create).unwrap()
     });
 }
 
@@ -232,10 +236,15 @@ fn lost_answers_leave_no_segments_behind() {
     let raw = Raw::new(&swift);
     raw.put("c", &[], b"");
     let (puts, removals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let removed = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&removed);
     let account = reqwest::Url::parse(&raw.url).unwrap();
     // Of three requests to store or to remove the object itself, the first two are not answered.
     let proxy = Proxy::losing(account.port().unwrap(), move |head| {
         let first = head.split("\r\n").next().unwrap_or_default();
+        if first.contains("?bulk-delete") || (first.starts_with("DELETE") && first.contains("segments/")) {
+            noted.lock().unwrap().push(first.to_owned());
+        }
         let count = match first.split(' ').next() {
             _ if !first.contains("/c/long ") => return false,
             Some("PUT") => &puts,
@@ -257,6 +266,10 @@ fn lost_answers_leave_no_segments_behind() {
     write(storage.as_ref(), "long", &bytes, PutMode::Replace).unwrap();
     storage.delete(&name("long")).unwrap();
     assert_eq!(raw.names("c"), [""; 0]);
+    // Segments are removed together, all but the first, which is the last to go.
+    let removed = removed.lock().unwrap();
+    let (together, alone): (Vec<_>, Vec<_>) = removed.iter().partition(|first| first.starts_with("POST /"));
+    assert!(!together.is_empty() && alone.iter().all(|first| first.contains("/00000000 ")), "{removed:?}");
 }
 
 #[test]
@@ -572,6 +585,8 @@ fn keystones_logins_are_known_and_renewed() {
             }
             writer.finish().unwrap();
         });
+        // Beside it the whole contract.
+        scope.spawn(|| conforms("contract", &access_to(&by_password)));
         let storage = &storage;
         for thread in 0..2 {
             scope.spawn(move || {
@@ -621,10 +636,36 @@ fn keystones_logins_are_known_and_renewed() {
     );
     internal.unwrap();
 
+    a_cloud_of_a_file_is_logged_in_to(&keystone, cluster.path());
     let by_token = a_token_alone_is_enough_while_it_lives(&keystone, &replaced);
     a_token_that_was_revoked_is_replaced(&keystone, &by_password);
     let error = by_token.read(&name("small/0/0"), 0, 9).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (Kind::Denied, Again::Never), "{error}");
+}
+
+/// The login stands in `clouds.yaml`, the password beside it, and nothing in the environment but the cloud's name.
+fn a_cloud_of_a_file_is_logged_in_to(keystone: &Keystone, folder: &Path) {
+    let (clouds, secure) = (folder.join("clouds.yaml"), folder.join("secure.yaml"));
+    let login = format!(
+        "clouds:\n  tests:\n    region_name: {}\n    auth:\n      auth_url: {}\n      username: admin\n      project_name: admin\n      \
+         user_domain_id: default\n      project_domain_name: Default\n",
+        keystone::REGION,
+        keystone.url()
+    );
+    std::fs::write(&clouds, login).unwrap();
+    let files = [("OS_CLIENT_CONFIG_FILE", clouds), ("OS_CLIENT_SECURE_FILE", secure.clone())]
+        .map(|(variable, path)| (variable.to_owned(), path.to_str().unwrap().to_owned()));
+    let named = [&files[..], &[("OS_CLOUD".to_owned(), "tests".to_owned())]].concat();
+    for (password, expected) in [("hunter2", Err(Kind::Denied)), (keystone::PASSWORD, Ok(()))] {
+        let text = format!("clouds:\n  tests:\n    auth:\n      password: '{password}'\n");
+        std::fs::write(&secure, text).unwrap();
+        for (address, variables) in [("swift://c", &named[..]), ("swift://c?cloud=tests", &files[..])] {
+            let read = at(address, &access_to(variables), Intent::Open)
+                .and_then(|storage| storage.read(&name("small/0/0"), 0, 9));
+            let found = read.map(|bytes| assert_eq!(bytes, b"x")).map_err(|error| error.kind());
+            assert_eq!(found, expected, "{address}");
+        }
+    }
 }
 
 /// A token of the user, as another program would fetch it; and the account it is for.
