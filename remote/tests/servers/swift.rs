@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 fn access_to(variables: &[(String, String)]) -> Access {
@@ -550,24 +551,34 @@ fn files(root: &Path) -> Vec<String> {
 }
 
 /// A folder in memory where there is one: making the database syncs it hundreds of times.
-fn quick_folder() -> tempfile::TempDir {
+fn quick_folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Swift with Keystone's login, in two folders, which are in use until they are dropped.
+fn with_keystone(token_seconds: u32) -> std::result::Result<(Keystone, Swift, [TempDir; 2]), NotInstalled> {
+    let folders = [quick_folder(), tempfile::tempdir().unwrap()];
+    let port = icecore_testkit::servers::free_port();
+    let keystone = Keystone::start(folders[0].path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
+    let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));
+    let options = Options { keystone: login, port: Some(port), ..Options::default() };
+    let swift = Swift::start(folders[1].path(), &options)?;
+    Ok((keystone, swift, folders))
+}
+
+#[test]
+#[ignore = "takes too long beside its like with Swift's own login: scripts/test-long"]
+fn the_contract_holds_with_keystone() {
+    match with_keystone(3600) {
+        Ok((keystone, _swift, _folders)) => conforms("contract", &access_to(&keystone.variables())),
+        Err(reason) => not_run(&reason),
+    }
 }
 
 #[test]
 fn keystones_logins_are_known_and_renewed() {
-    let (folder, cluster) = (quick_folder(), tempfile::tempdir().unwrap());
-    let port = icecore_testkit::servers::free_port();
     // Swift itself wants tokens that live longer than half a minute.
-    let token_seconds = 40;
-    let started = || -> Result<(Keystone, Swift), NotInstalled> {
-        let keystone = Keystone::start(folder.path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
-        let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));
-        let options = Options { keystone: login, port: Some(port), ..Options::default() };
-        let swift = Swift::start(cluster.path(), &options)?;
-        Ok((keystone, swift))
-    };
-    let (keystone, _swift) = match started() {
+    let (keystone, _swift, folders) = match with_keystone(40) {
         Ok(started) => started,
         Err(reason) => return not_run(&reason),
     };
@@ -585,8 +596,6 @@ fn keystones_logins_are_known_and_renewed() {
             }
             writer.finish().unwrap();
         });
-        // Beside it the whole contract.
-        scope.spawn(|| conforms("contract", &access_to(&by_password)));
         let storage = &storage;
         for thread in 0..2 {
             scope.spawn(move || {
@@ -636,7 +645,7 @@ fn keystones_logins_are_known_and_renewed() {
     );
     internal.unwrap();
 
-    a_cloud_of_a_file_is_logged_in_to(&keystone, cluster.path());
+    a_cloud_of_a_file_is_logged_in_to(&keystone, folders[0].path());
     let by_token = a_token_alone_is_enough_while_it_lives(&keystone, &replaced);
     a_token_that_was_revoked_is_replaced(&keystone, &by_password);
     let error = by_token.read(&name("small/0/0"), 0, 9).unwrap_err();
