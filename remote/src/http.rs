@@ -446,7 +446,11 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate>> {
     }
 }
 
-fn pem(path: &Path) -> Result<Vec<u8>> {
+/// A file of certificates or keys.
+///
+/// # Errors
+/// When it cannot be read, or is too long for one.
+pub fn pem(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display().to_string();
     let size = std::fs::metadata(path).map_err(|e| crate::unreadable(shown.clone(), e))?.len();
     if size > PEM_BYTES {

@@ -89,8 +89,9 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
 
 fn connect(access: &Access, profile: &Profile, asked: Option<&str>, place: Place) -> Result<Client> {
     let certificates = access.text("AWS_CA_BUNDLE").or_else(|| profile.certificates().map(str::to_owned));
-    let source = Source::new(access, profile, asked.is_some(), &place.region)?;
-    Client::new(access, place, source, certificates.map(PathBuf::from).as_deref())
+    let certificates = certificates.map(PathBuf::from);
+    let source = Source::new(access, profile, asked.is_some(), &place.region, certificates.as_deref())?;
+    Client::new(access, place, source, certificates.as_deref())
 }
 
 /// The buckets that the owner of the keys has.

@@ -2,6 +2,8 @@
 //!
 //! One connection a question, by HTTP/1.0: an answer ends where the server ends it.
 
+mod signed;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -62,6 +64,25 @@ pub fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: 
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).expect("the server answers");
     parse(&answer).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)))
+}
+
+/// The same of a server that speaks S3, signed with a key (its id and secret). The time is that of now, in the form `20130524T000000Z`.
+///
+/// # Panics
+/// As [`ask`].
+pub fn ask_signed(
+    port: u16,
+    (key, time): ((&str, &str), &str),
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Said {
+    let host = format!("127.0.0.1:{port}");
+    let headers = signed::headers(key, time, &host, (method, path), headers, body);
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    ask(port, method, path, &headers, body)
 }
 
 fn parse(answer: &[u8]) -> Option<Said> {

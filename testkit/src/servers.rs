@@ -56,13 +56,27 @@ impl Server {
     /// # Panics
     /// When it ends by itself or is not ready in time, with what it said.
     pub fn start(name: &str, command: Command, folder: &Path, is_ready: &dyn Fn() -> bool) -> Server {
+        Server::start_within(START, name, command, folder, is_ready)
+    }
+
+    /// As [`Server::start`], for one that needs another time until it answers.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn start_within(
+        patience: Duration,
+        name: &str,
+        command: Command,
+        folder: &Path,
+        is_ready: &dyn Fn() -> bool,
+    ) -> Server {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).expect("a log can be made");
         let errors = output.try_clone().expect("a log has two handles");
         let child = tied(&command).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = child.unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let mut server = Server { child, name: name.to_owned(), log };
-        let end = Instant::now() + START;
+        let end = Instant::now() + patience;
         while !is_ready() {
             let ended = server.child.try_wait().expect("its state can be asked for");
             assert!(ended.is_none(), "{name} ended: {ended:?}\n{}", server.said());

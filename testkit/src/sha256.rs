@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4), since Freezer's manifests name files by it and nothing else here needs it. For tests, not for speed.
+//! SHA-256 (FIPS 180-4), since Freezer's manifests name files by it, and questions to S3 are signed with it. For tests, not for speed.
 
 const ROUND: [u32; 64] = [
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -16,6 +16,11 @@ const START: [u32; 8] =
 
 /// The SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
+    digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of `bytes`.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
     let mut state = START;
     let whole = bytes.len() - bytes.len() % 64;
     bytes[..whole].chunks_exact(64).for_each(|block| compress(&mut state, block));
@@ -26,7 +31,11 @@ pub fn hex(bytes: &[u8]) -> String {
     }
     tail.extend_from_slice(&(bytes.len() as u64).wrapping_mul(8).to_be_bytes());
     tail.chunks_exact(64).for_each(|block| compress(&mut state, block));
-    state.iter().map(|word| format!("{word:08x}")).collect()
+    let mut digest = [0; 32];
+    for (four, word) in digest.chunks_exact_mut(4).zip(state) {
+        four.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8]) {

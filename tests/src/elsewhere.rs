@@ -1,10 +1,12 @@
 //! Repositories on servers: every verb, by both engines, on each kind of storage there is.
 
 mod buckets;
+mod ceph;
 mod denied;
 mod faults;
 mod freezer;
 mod killed;
+mod rclone;
 pub mod servers;
 mod tokens;
 mod two;

@@ -262,3 +262,23 @@ fn the_testkit_is_for_tests_only() {
         assert!(!normal.contains("testkit"), "{package}");
     }
 }
+
+/// Tests that are ignored are run by scripts/test-long or in a virtual machine, or write what others compare with.
+#[test]
+fn no_test_is_ignored_for_good() {
+    let runner = fs::read_to_string(workspace().join(".config/nextest.toml")).unwrap();
+    let long = runner.split_once("[profile.long]").unwrap().1;
+    let mut chosen = 0;
+    for (name, text) in sources(&["core", "agent", "remote", "testkit", "tests"]) {
+        // In two pieces, so that this is not one itself.
+        for part in text.split(concat!("#[", "ignore")).skip(1) {
+            let (reason, rest) = part.split_once(']').unwrap();
+            let test = rest.split_once("fn ").unwrap().1.split('(').next().unwrap();
+            let is_chosen = long.contains(&format!("test({test})"));
+            chosen += usize::from(is_chosen);
+            let is_elsewhere = reason.contains("writes the vectors") || reason.contains("testkit/servers/vm");
+            assert!(is_chosen != is_elsewhere, "{name}: who runs {test}?");
+        }
+    }
+    assert_eq!(chosen, long.matches("test(").count(), "not all that scripts/test-long runs is there");
+}

@@ -1,5 +1,6 @@
 //! Profiles: what a file of them makes of a command line, and what it refuses.
 
+mod mirrored;
 mod precedence;
 mod refused;
 mod several;

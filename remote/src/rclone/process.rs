@@ -11,7 +11,9 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -69,6 +71,10 @@ const NOT_INHERITED: [&str; 16] = [
 /// # Errors
 /// `Unsupported` when there is no rclone; `Io` with its words when it does not come up.
 pub fn start(access: &Access) -> Result<(Serving, u16, Secret)> {
+    // Setpriv would be started in its place, and find nothing to start.
+    if (access.variable)("PATH").is_some_and(|path| !is_in(&path, PROGRAM)) {
+        return Err(not_installed());
+    }
     let password = Secret::new(unguessable()?);
     let config = (access.variable)("RCLONE_CONFIG");
     let tied: Vec<&str> = ["--pdeathsig", "TERM", "--", PROGRAM].into_iter().chain(ARGUMENTS).collect();
@@ -108,11 +114,23 @@ fn command(program: &str, arguments: &[&str], config: Option<&OsStr>) -> Command
     command
 }
 
+/// Whether a program can be started by its name.
+fn is_in(path: &OsStr, program: &str) -> bool {
+    let can_be_run = |file: PathBuf| {
+        let metadata = std::fs::metadata(file);
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(path).any(|folder| can_be_run(folder.join(program)))
+}
+
+fn not_installed() -> Error {
+    Error::new(Kind::Unsupported, "rclone is not installed")
+        .hint("install the package rclone (on Debian: apt install rclone); `rclone config` makes remotes")
+}
+
 fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Kind::Unsupported, "rclone is not installed").hint(
-            "install the package rclone (on Debian: apt install rclone); `rclone config` makes remotes",
-        ),
+        io::ErrorKind::NotFound => not_installed(),
         _ => Error::io("cannot start", PROGRAM, error),
     })
 }
@@ -270,6 +288,19 @@ impl Drop for Serving {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_found_where_it_can_be_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, full) = (folder.path().join("empty"), folder.path().join("full"));
+        std::fs::create_dir_all(empty.join("directory")).unwrap();
+        std::fs::create_dir(&full).unwrap();
+        let path = std::env::join_paths([&empty, &full]).unwrap();
+        std::fs::write(full.join("program"), "").unwrap();
+        assert!(!is_in(&path, "program") && !is_in(&path, "directory"));
+        std::fs::set_permissions(full.join("program"), PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(is_in(&path, "program") && !is_in(OsStr::new(""), "program"));
+    }
 
     #[test]
     fn the_port_is_found_in_what_rclone_says() {

@@ -4,9 +4,11 @@
 
 use super::profile::Profile;
 use crate::access::{Access, Timeouts};
+use crate::http;
 use icecore::error::{Error, Kind, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
-use object_store::{ClientOptions, RetryConfig, StaticCredentialProvider};
+use object_store::{Certificate, ClientOptions, RetryConfig, StaticCredentialProvider};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,11 +23,18 @@ pub(super) struct Source {
 
 impl Source {
     /// The first of the places that has keys. A profile that the address names comes before everything; one that only
-    /// AWS_PROFILE names comes after the keys of the environment, as AWS's programs have it.
+    /// AWS_PROFILE names comes after the keys of the environment, as AWS's programs have it. Whoever gives keys is trusted by
+    /// `certificates`, too.
     ///
     /// # Errors
-    /// `Invalid` for half a pair of keys, `Unsupported` for a profile that gets them in a way that is not supported.
-    pub(super) fn new(access: &Access, profile: &Profile, is_named: bool, region: &str) -> Result<Source> {
+    /// `Invalid` for half of what belongs together, `Unsupported` for a profile that gets them in a way that is not supported.
+    pub(super) fn new(
+        access: &Access,
+        profile: &Profile,
+        is_named: bool,
+        region: &str,
+        certificates: Option<&Path>,
+    ) -> Result<Source> {
         let given = if is_named { of_profile(profile)? } else { None };
         let given = match given {
             None => of_environment(access)?,
@@ -43,7 +52,10 @@ impl Source {
                     had: AtomicBool::new(false),
                 })
             }
-            None => Ok(Source { provider: fetched(access, region)?, had: AtomicBool::new(false) }),
+            None => {
+                let provider = fetched(access, region, certificates)?;
+                Ok(Source { provider, had: AtomicBool::new(false) })
+            }
         }
     }
 
@@ -109,8 +121,14 @@ fn check(keys: &AwsCredential) -> Result<()> {
     }
 }
 
+/// What leads to keys only with something else. Without it, those of the machine would be taken, which nobody meant.
+const PAIRS: [[&str; 2]; 2] = [
+    ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"],
+    ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"],
+];
+
 /// From a web identity, else from the container, else from the machine in the cloud.
-fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
+fn fetched(access: &Access, region: &str, certificates: Option<&Path>) -> Result<AwsCredentialProvider> {
     use AmazonS3ConfigKey as Key;
     const OPTIONS: [(&str, Key); 8] = [
         ("AWS_WEB_IDENTITY_TOKEN_FILE", Key::WebIdentityTokenFile),
@@ -124,6 +142,11 @@ fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
     ];
     let given = OPTIONS.iter().filter_map(|(name, key)| access.text(name).map(|value| (*name, *key, value)));
     let given: Vec<_> = given.collect();
+    for [there, missing] in PAIRS {
+        if access.text(there).is_some() && access.text(missing).is_none() {
+            return Err(Error::invalid(format!("{there} is set without"), missing));
+        }
+    }
     let is_off =
         access.text("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let has_more =
@@ -134,7 +157,15 @@ fn fetched(access: &Access, region: &str) -> Result<AwsCredentialProvider> {
     let Timeouts { connect, idle, .. } = access.timeouts;
     // Nothing is tried again here: whoever calls does that.
     let retry = RetryConfig { max_retries: 0, retry_timeout: idle, ..RetryConfig::default() };
-    let client = ClientOptions::new().with_connect_timeout(connect).with_timeout(idle);
+    let mut client = ClientOptions::new().with_connect_timeout(connect).with_timeout(idle);
+    if let Some(path) = certificates {
+        let wrong = |e: object_store::Error| {
+            Error::invalid("cannot look for keys:", super::answer::shown(&e.to_string()))
+        };
+        for certificate in Certificate::from_pem_bundle(&http::pem(path)?).map_err(wrong)? {
+            client = client.with_root_certificate(certificate);
+        }
+    }
     let mut builder = AmazonS3Builder::new().with_bucket_name("none").with_region(region);
     for (_, key, value) in given {
         builder = builder.with_config(key, value);

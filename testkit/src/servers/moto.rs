@@ -6,13 +6,18 @@ use std::path::Path;
 use std::process::Command;
 
 /// The server by itself looks whether there is an object and then makes one, in many threads: of two that create it, both win.
-/// What a client sends is waited for by its own thread, so that one that stalls stops nobody else.
+/// What a client sends is waited for by its own thread, so that one that stalls stops nobody else. An action without a signature, which
+/// Amazon takes from where it stands, is known to it in the body alone.
 const SERVE: &str = "\
 import io, sys, threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_ssl_devcert, run_simple
 application, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
 def one_at_a_time(environment, start):
+    query = environment.get('QUERY_STRING', '')
+    if query.startswith('Action=') and 'HTTP_AUTHORIZATION' not in environment:
+        environment['wsgi.input'] = io.BytesIO(query.encode())
+        environment.update(CONTENT_LENGTH=str(len(query)), CONTENT_TYPE='application/x-www-form-urlencoded', QUERY_STRING='')
     length = int(environment.get('CONTENT_LENGTH') or 0)
     body = environment['wsgi.input'].read(length)
     if len(body) < length:
@@ -37,6 +42,37 @@ iam.put_user_policy(UserName='tester', PolicyName='everything', PolicyDocument=a
 key = iam.create_access_key(UserName='tester')['AccessKey']
 print(key['AccessKeyId'], key['SecretAccessKey'])
 ";
+
+/// Makes a role that may do everything with S3, and lends its keys.
+const LEND: &str = "\
+import boto3, sys, urllib.request
+url, key, secret, count = sys.argv[1:]
+def check_all_but(requests):
+    kind = {'Content-Type': 'text/plain'}
+    urllib.request.urlopen(urllib.request.Request(url + '/moto-api/reset-auth', requests.encode(), kind, method='POST')).close()
+def client(service):
+    return boto3.client(service, endpoint_url=url, region_name='us-east-1', aws_access_key_id=key, aws_secret_access_key=secret)
+statement = '{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"%s\", %s: \"*\"}]}'
+check_all_but('inf')
+iam, sts = client('iam'), client('sts')
+arn = iam.create_role(RoleName='machine', AssumeRolePolicyDocument=statement % ('sts:AssumeRole', '\"Principal\"'))['Role']['Arn']
+iam.put_role_policy(RoleName='machine', PolicyName='s3', PolicyDocument=statement % ('s3:*', '\"Resource\"'))
+for number in range(int(count)):
+    lent = sts.assume_role(RoleArn=arn, RoleSessionName='session')['Credentials']
+    print(lent['AccessKeyId'], lent['SecretAccessKey'], lent['SessionToken'])
+check_all_but('0')
+";
+
+/// Keys that are lent for a while: the id, the secret, and the token without which they are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// The id.
+    pub id: String,
+    /// The secret.
+    pub secret: String,
+    /// The token.
+    pub token: String,
+}
 
 /// A running server.
 pub struct Moto {
@@ -86,19 +122,42 @@ impl Moto {
     pub fn strict(folder: &Path) -> Result<Moto, NotInstalled> {
         let port = free_port();
         let server = run(folder, port, &[], &[("INITIAL_NO_AUTH_ACTION_COUNT", SET_UP)])?;
-        let mut make = Command::new(python("moto")?.join("python"));
-        make.args(["-c", MAKE_USER, &format!("http://127.0.0.1:{port}")]);
-        let made = make.output().expect("python runs");
-        assert!(made.status.success(), "no user: {}", String::from_utf8_lossy(&made.stderr));
-        let printed = String::from_utf8(made.stdout).expect("keys are text");
+        let printed = ask(&[MAKE_USER, &format!("http://127.0.0.1:{port}")])?;
         let (id, secret) = printed.trim().split_once(' ').expect("an id and a secret");
         Ok(Moto { server, port, key: (id.to_owned(), secret.to_owned()) })
+    }
+
+    /// Keys of a role, another set each time, which a strict server checks like those of its user.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    ///
+    /// # Panics
+    /// When it lends none.
+    pub fn lend(&self, count: usize) -> Result<Vec<Lent>, NotInstalled> {
+        let (id, secret) = &self.key;
+        let printed = ask(&[LEND, &self.endpoint(), id, secret, &count.to_string()])?;
+        let lent = printed.lines().map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            [id, secret, token] => {
+                Lent { id: id.to_owned(), secret: secret.to_owned(), token: token.to_owned() }
+            }
+            _ => panic!("no keys: {line:?}"),
+        });
+        Ok(lent.collect())
     }
 
     /// Its URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
+}
+
+/// What a program for Amazon's own client prints.
+fn ask(program: &[&str]) -> Result<String, NotInstalled> {
+    let mut python = Command::new(python("moto")?.join("python"));
+    let done = python.arg("-c").args(program).output().expect("python runs");
+    assert!(done.status.success(), "not done: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(String::from_utf8(done.stdout).expect("it is text"))
 }
 
 fn run(folder: &Path, port: u16, more: &[&str], variables: &[(&str, &str)]) -> Result<Server, NotInstalled> {

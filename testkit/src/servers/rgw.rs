@@ -1,6 +1,6 @@
 //! Ceph with its S3 gateway, real and small: a monitor, a manager, one disk in a sparse file, and the gateway, all from Debian's
-//! packages (radosgw, ceph-mon, ceph-osd, ceph-mgr, ceph-common). Starting it takes half a minute, so `scripts/test` does not
-//! install it, and the tests that want it are run when they are asked for.
+//! packages. Starting it takes half a minute, so the tests that want it are ignored but by `scripts/test-long`, which installs it
+//! (testkit/servers/packages-long).
 
 use super::{NotInstalled, Server, answers, free_port, program};
 use std::fs;
@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 const PROGRAMS: [&str; 7] =
     ["ceph", "ceph-authtool", "monmaptool", "ceph-mon", "ceph-osd", "ceph-mgr", "radosgw"];
 
-/// How long one step of setting it up may take.
-const STEP: Duration = Duration::from_secs(120);
+/// How long one step of setting it up may take, where other tests want the processors too.
+const STEP: Duration = Duration::from_secs(300);
+
+/// The name of which buckets are parts, to who calls it by one and not by its address.
+pub const HOST: &str = "gateway.example.org";
 
 /// A running cluster. The gateway is stopped first.
 pub struct Gateway {
@@ -34,7 +37,8 @@ impl Gateway {
     /// When it cannot be set up, with what it said.
     pub fn start(folder: &Path) -> Result<Gateway, NotInstalled> {
         for name in PROGRAMS {
-            program(name)?;
+            let absent = |_| NotInstalled(format!("{name} is not installed; scripts/test-long installs it"));
+            program(name).map_err(absent)?;
         }
         let cluster = Cluster { folder: folder.to_owned(), monitor: free_port(), port: free_port() };
         cluster.describe();
@@ -94,7 +98,8 @@ impl Cluster {
              mon max pg per osd = 1000\nms bind ipv6 = false\nmgr data = {folder}/mgr\nmgr initial modules =\n\
              osd data = {folder}/disk\nosd objectstore = bluestore\nbluestore block size = 10737418240\n\
              bluestore fsck on mount = false\nosd memory target = 939524096\n[client.rgw]\nrgw data = {folder}/gateway\n\
-             rgw frontends = beast endpoint=127.0.0.1:{port}\nrgw thread pool size = 32\n"
+             rgw frontends = beast endpoint=127.0.0.1:{port}\nrgw thread pool size = 32\n\
+             rgw dns name = {HOST}\n"
         );
         fs::write(self.configuration(), text).expect("a file can be written");
     }
@@ -134,6 +139,6 @@ impl Cluster {
     fn server(&self, name: &str, arguments: &[&str], is_ready: &dyn Fn() -> bool) -> Server {
         let mut command = Command::new(name);
         command.arg("-c").arg(self.configuration()).args(arguments).current_dir(&self.folder);
-        Server::start(name, command, &self.folder, is_ready)
+        Server::start_within(STEP, name, command, &self.folder, is_ready)
     }
 }

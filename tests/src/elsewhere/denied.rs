@@ -6,7 +6,7 @@ use super::{Server, User, objects};
 use crate::place::{assert_equal, id};
 use crate::program::{Outcome, not_run};
 use icecore::storage::Storage;
-use icecore_testkit::ask::ask;
+use icecore_testkit::ask::{Said, ask_signed};
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::wire::{Action, Answer, HttpProxy, Rule};
@@ -141,30 +141,27 @@ fn one_object_that_is_kept_keeps_no_other() {
     user.check_is_clean();
 }
 
-/// Signed by nobody, which this server does not mind.
-const UNSIGNED: (&str, &str) = (
-    "Authorization",
-    "AWS4-HMAC-SHA256 Credential=any/20261128/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0",
-);
+/// A question about a bucket, signed with the key that the program has.
+fn asked(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Said {
+    let variable = |name| server.variables.iter().find(|(known, _)| known == name).unwrap().1.as_str();
+    let key = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    ask_signed(super::servers::port_of_server(server), (key, &time), method, path, headers, body)
+}
 
-#[test]
-fn what_a_lock_keeps_is_hidden_by_forget_and_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let moto = match Moto::start(folder.path()) {
-        Ok(moto) => moto,
-        Err(missing) => return not_run(&missing.0),
-    };
-    let locks = [UNSIGNED, ("x-amz-bucket-object-lock-enabled", "true")];
-    drop(ask(moto.port, "PUT", "/locked", &locks, b"").well());
+/// On any server that speaks S3 and locks objects.
+pub fn what_a_lock_keeps_stays(server: Server) {
+    let locks = [("x-amz-bucket-object-lock-enabled", "true")];
+    drop(asked(&server, "PUT", "/locked", &locks, b"").well());
     let rule = b"<ObjectLockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><ObjectLockEnabled>Enabled</ObjectLockEnabled>\
         <Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
-    drop(ask(moto.port, "PUT", "/locked?object-lock", &[UNSIGNED], rule).well());
+    drop(asked(&server, "PUT", "/locked?object-lock", &[], rule).well());
+    let server = Server { address: "s3://locked".to_owned(), ..server };
     // Marks of deletion among them.
     let versions = || {
-        let said = ask(moto.port, "GET", "/locked?versions", &[UNSIGNED], b"").well().text();
+        let said = asked(&server, "GET", "/locked?versions", &[], b"").well().text();
         said.matches("/dedup/snapshots/").count()
     };
-    let server = Server { address: "s3://locked".to_owned(), ..moto.reached() };
     server.init_cheaply("here");
     let user = User::new(&server, "here");
     let made = history(&user, 3, &[]);
@@ -179,4 +176,13 @@ fn what_a_lock_keeps_is_hidden_by_forget_and_stays() {
     assert_eq!(user.backups(), ids(&made));
     user.check_is_clean();
     all_restore(&user, &made, "behind a lock");
+}
+
+#[test]
+fn what_a_lock_keeps_is_hidden_by_forget_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    match Moto::start(folder.path()) {
+        Ok(moto) => what_a_lock_keeps_stays(moto.reached()),
+        Err(missing) => not_run(&missing.0),
+    }
 }

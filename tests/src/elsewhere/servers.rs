@@ -15,8 +15,14 @@ use std::path::Path;
 pub type Start = fn(&Path) -> Result<Server, NotInstalled>;
 
 /// Every kind of storage, by the name of its page in the guide.
-pub const SERVERS: &[(&str, Start)] =
-    &[("sftp", sftp), ("s3", s3), ("swift", with_keystone), ("ftp", ftps), ("webdav", dav)];
+pub const SERVERS: &[(&str, Start)] = &[
+    ("sftp", sftp),
+    ("s3", s3),
+    ("swift", with_keystone),
+    ("ftp", ftps),
+    ("webdav", dav),
+    ("rclone", rclone),
+];
 
 fn server(address: String, options: &str, variables: &[(&str, &str)], running: Vec<Box<dyn Any>>) -> Server {
     let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

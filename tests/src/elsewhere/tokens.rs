@@ -132,7 +132,7 @@ fn an_upload_outlives_the_token_it_began_with() {
 
 /// Two gigabytes in one object, with tokens that live less than a minute.
 #[test]
-#[ignore = "takes minutes, and some gigabytes of disk"]
+#[ignore = "takes minutes, and some gigabytes of disk: scripts/test-long"]
 fn two_gigabytes_outlive_several_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let mut guarded = match Guarded::start(folder.path(), SHORT_LIFE_SECONDS) {
