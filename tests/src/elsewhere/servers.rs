@@ -87,6 +87,12 @@ pub fn tempauth(folder: &Path) -> Result<Server, NotInstalled> {
     Swift::start(folder, &swift::Options::default()).map(kept)
 }
 
+/// One whose lists come in short pages.
+pub fn of_short_pages(folder: &Path) -> Result<Server, NotInstalled> {
+    let options = swift::Options { listing_limit: Some(7), ..swift::Options::default() };
+    Swift::start(folder, &options).map(kept)
+}
+
 pub fn with_keystone(folder: &Path) -> Result<Server, NotInstalled> {
     let port = free_port();
     let keystone = Keystone::start(&folder.join("keystone"), &format!("http://127.0.0.1:{port}"), 3600)?;
@@ -113,6 +119,12 @@ fn pyftpdlib(
     };
     let address = format!("{scheme}://{}@127.0.0.1:{port}", ftp::USER);
     Ok(server(address, &options, &[("ICECORE_STORAGE_PASSWORD", ftp::PASSWORD)], vec![Box::new(running)]))
+}
+
+/// An FTP server in clear at a port, which somebody else starts.
+pub fn ftp_at(port: u16) -> Server {
+    let address = format!("ftp://{}@127.0.0.1:{port}", ftp::USER);
+    server(address, "", &[("ICECORE_STORAGE_PASSWORD", ftp::PASSWORD)], Vec::new())
 }
 
 pub fn plain_ftp(folder: &Path) -> Result<Server, NotInstalled> {
