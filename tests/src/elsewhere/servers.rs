@@ -87,9 +87,10 @@ pub fn tempauth(folder: &Path) -> Result<Server, NotInstalled> {
     Swift::start(folder, &swift::Options::default()).map(kept)
 }
 
-/// One whose lists come in short pages.
-pub fn of_short_pages(folder: &Path) -> Result<Server, NotInstalled> {
-    let options = swift::Options { listing_limit: Some(7), ..swift::Options::default() };
+/// One whose lists come in pages of so many rows.
+pub fn of_short_pages(folder: &Path, rows: usize) -> Result<Server, NotInstalled> {
+    let listing_limit = Some(u32::try_from(rows).unwrap());
+    let options = swift::Options { listing_limit, ..swift::Options::default() };
     Swift::start(folder, &options).map(kept)
 }
 
