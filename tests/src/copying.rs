@@ -10,9 +10,21 @@ use icecore_testkit::tree::Features;
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const OTHER_PASSWORD: &str = "another horse";
+
+/// So that a kill falls into the run. What passes in a second may pass at once.
+const SLOWLY: [&str; 2] = ["--limit-upload", "16MiB/s"];
+const SLOWLY_BY_LEVELS: [&str; 2] = ["--limit-upload", "8MiB/s"];
+/// How often it is looked whether it is time.
+const LOOK: Duration = Duration::from_millis(5);
+/// Packs that are there when a copy is killed.
+const ARRIVED: usize = 2;
+/// What each level of a chain adds, none of which can be compressed.
+const LEVEL_BYTES: usize = 8 << 20;
 
 /// The second repository of a place, with a password of its own.
 struct Other<'p>(&'p Place);
@@ -59,9 +71,41 @@ impl Other<'_> {
         ids.iter().enumerate().map(restore).collect()
     }
 
+    /// The lengths of the packs that are there whole.
+    fn packs(&self) -> Vec<u64> {
+        let files = files(Path::new(&self.path()).join("dedup/packs"));
+        files
+            .iter()
+            .filter(|(name, _)| !name.contains(".icecore-tmp-"))
+            .map(|(_, size_bytes)| *size_bytes)
+            .collect()
+    }
+
+    /// How many levels are there: those that have their document.
+    fn levels(&self) -> u64 {
+        let files = files(Path::new(&self.path()).join("metadata"));
+        files.iter().filter(|(name, _)| name.ends_with("/metadata")).count() as u64
+    }
+
     fn check_is_clean(&self) {
         assert_eq!(self.run(&["check", "--read-data"]).expect(0).summary()["problems"], 0);
     }
+}
+
+/// All files below a folder that something writes to: name and length.
+fn files(folder: PathBuf) -> Vec<(String, u64)> {
+    let (mut found, mut todo) = (Vec::new(), vec![folder]);
+    while let Some(folder) = todo.pop() {
+        // They come and go while this looks.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            match metadata.is_dir() {
+                true => todo.push(entry.path()),
+                false => found.push((entry.path().to_string_lossy().into_owned(), metadata.len())),
+            }
+        }
+    }
+    found
 }
 
 fn stored(outcome: &Outcome) -> u64 {
@@ -183,10 +227,10 @@ fn a_copy_that_is_killed_goes_on_where_it_was() {
     let (place, made) = with_history(73);
     let other = Other(&place);
     let mut moments = Random::new(74);
-    for _ in 0..6 {
+    for _ in 0..4 {
         let running = Running::start(other.copying(&[]));
         // Not for synchronisation: the moment shall be any.
-        std::thread::sleep(std::time::Duration::from_millis(moments.below(900)));
+        std::thread::sleep(Duration::from_millis(moments.below(900)));
         running.signal(Signal::KILL);
         running.wait();
     }
@@ -194,6 +238,29 @@ fn a_copy_that_is_killed_goes_on_where_it_was() {
     for (expected, restored) in made.iter().zip(other.restored("all")) {
         assert_equal(expected, &restored, "after kills");
     }
+    other.check_is_clean();
+
+    // Once more from the beginning, killed when some of it has arrived: that is not sent again.
+    fs::remove_dir_all(other.path()).unwrap();
+    let mut running = Running::start(other.copying(&SLOWLY));
+    while other.packs().len() < ARRIVED {
+        assert!(!running.has_ended(), "it ended before it was killed: {:?}", running.wait());
+        std::thread::sleep(LOOK);
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    let arrived: u64 = other.packs().iter().sum();
+    let rest = other.copy(&[]).expect(0);
+    assert_eq!(counts(&rest), [3, 0, 0]);
+    let all: u64 = objects(&place, "packs").iter().map(|pack| fs::metadata(pack).unwrap().len()).sum();
+    assert!(arrived > all / 8, "{arrived} of {all} had arrived");
+    // Packs end elsewhere, and what is known of entries is written anew.
+    assert!(
+        stored(&rest) + arrived < all + all / 16,
+        "{} of {all}, behind {arrived}, were stored",
+        stored(&rest)
+    );
+    assert_equal(&made[2], other.restored("rest").last().unwrap(), "after a kill");
     other.check_is_clean();
 }
 
@@ -226,21 +293,47 @@ fn chains_go_over_as_they_are() {
 #[test]
 fn a_copy_of_a_chain_that_is_killed_goes_on_where_it_was() {
     let place = Place::new();
-    fs::write(place.source().join("image"), Random::new(76).bytes(24 << 20)).unwrap();
-    place.increment();
-    place.increment();
-    let expected = Manifest::of(&place.source()).unwrap();
+    let mut made = Vec::new();
+    for step in 0..3 {
+        let bytes = Random::new(76 + step).bytes(LEVEL_BYTES);
+        fs::write(place.source().join(format!("image {step}")), bytes).unwrap();
+        place.settle();
+        place.increment();
+        made.push(Manifest::of(&place.source()).unwrap());
+    }
     let other = Other(&place);
+    let are_equal = |name: &str| {
+        for (number, (expected, restored)) in made.iter().zip(other.restored(name)).enumerate() {
+            assert_equal(expected, &restored, &format!("{name}, level {number}"));
+        }
+    };
     let mut moments = Random::new(77);
-    for _ in 0..6 {
+    for _ in 0..4 {
         let running = Running::start(other.copying(&[]));
         // Not for synchronisation: the moment shall be any.
-        std::thread::sleep(std::time::Duration::from_millis(moments.below(300)));
+        std::thread::sleep(Duration::from_millis(moments.below(300)));
         running.signal(Signal::KILL);
         running.wait();
     }
-    assert_eq!(counts(&other.copy(&[]).expect(0)).iter().sum::<u64>(), 2);
-    let restored = other.restored("chain-after-kills");
-    assert_equal(&expected, &restored[1], "after kills");
+    assert_eq!(counts(&other.copy(&[]).expect(0)).iter().sum::<u64>(), 3);
+    are_equal("after kills");
+    other.check_is_clean();
+
+    // Once more from the beginning, killed when a level is there: it is not sent again.
+    fs::remove_dir_all(other.path()).unwrap();
+    let mut running = Running::start(other.copying(&SLOWLY_BY_LEVELS));
+    while other.levels() == 0 {
+        assert!(!running.has_ended(), "it ended before it was killed: {:?}", running.wait());
+        std::thread::sleep(LOOK);
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    let there = other.levels();
+    assert!((1..3).contains(&there), "{there} levels were there");
+    let rest = other.copy(&[]).expect(0);
+    assert_eq!(counts(&rest), [3 - there, there, 0]);
+    let (least, stored) = ((3 - there) * LEVEL_BYTES as u64, stored(&rest));
+    assert!((least..least + least / 8).contains(&stored), "{stored} behind {there} levels");
+    are_equal("after a kill");
     other.check_is_clean();
 }

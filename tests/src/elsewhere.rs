@@ -19,10 +19,12 @@ use crate::program::{Outcome, not_run};
 use icecore::limits::RACY_SECONDS;
 use icecore::name::ObjectName;
 use icecore::repository::Repository;
+use icecore::storage::local::Local;
 use icecore::storage::retry::Patience;
 use icecore::storage::{Depth, Listed, Storage};
 use icecore_remote::{Access, Address, Intent, Secret, Timeouts};
 use icecore_testkit::manifest::Manifest;
+use icecore_testkit::random::Random;
 use icecore_testkit::tree::{Features, Tree};
 use serde_json::Value;
 use servers::Start;
@@ -213,8 +215,15 @@ impl<'s> User<'s> {
 
 /// Every verb, with each engine, at new places of a server.
 pub fn every_verb_works(server: &Server) {
-    deduplicated(server);
+    let user = User::new(server, "deduplicated/here");
+    let tree = user.tree(61);
+    let written = Instant::now();
     in_levels(server);
+    from_here(server);
+    // What is younger may change unseen: the backup after that reads it again, and writes it anew as known.
+    let racy = Duration::from_secs(RACY_SECONDS.unsigned_abs() + 1);
+    std::thread::sleep(racy.saturating_sub(written.elapsed()));
+    deduplicated(&user, tree);
 }
 
 fn every_verb_works_on(start: Start) {
@@ -270,16 +279,12 @@ fn every_verb_works_over_rclone() {
     every_verb_works_on(servers::rclone);
 }
 
-fn deduplicated(server: &Server) {
-    let user = User::new(server, "deduplicated/here");
+fn deduplicated(user: &User<'_>, mut tree: Tree) {
     user.run("list", &[]).expect(10).explained();
     user.run("init", &[]).expect(0);
     user.run("init", &[]).expect(1).explained();
     assert!(user.backups().is_empty());
-    let mut tree = user.tree(61);
     let before = Manifest::of(&user.place.source()).unwrap();
-    // What is younger may change unseen: the backup after that reads it again, and writes it anew as known.
-    std::thread::sleep(Duration::from_secs(RACY_SECONDS.unsigned_abs() + 1));
     let first = id(&user.back_up(&[]));
     let again = user.back_up(&[]);
     assert!(again["reason"].as_str().unwrap().contains("nothing has changed"), "{again}");
@@ -326,9 +331,65 @@ fn in_levels(server: &Server) {
     for (number, (id, expected)) in made.iter().enumerate() {
         assert_equal(expected, &user.restored(id, &[]), &format!("level {number}"));
     }
+    // What looks into backups, but for those that leave chains alone and say so.
+    let (middle, expected) = &made[1];
+    let all = user.run("ls", &["--recursive", middle]).expect(0).of_type("entry").len();
+    // All but the root.
+    assert_eq!(all + 1, expected.entries.len(), "ls of level 1");
+    let small = user.place.source().join("content/small.txt");
+    assert!(user.run("find", &["small.txt"]).expect(0).stdout.contains("content/small.txt"));
+    let dumped = user.run("cat", &["latest:content/small.txt"]).expect(0).stdout;
+    assert_eq!(dumped, fs::read_to_string(small).unwrap());
+    let info = user.run("info", &[]).expect(0).of_type("repository").remove(0);
+    assert_eq!((&info["backups"], &info["series"][0]["chains"]), (&3.into(), &1.into()), "{info}");
+    user.run("diff", &[&made[0].0, middle]).expect(1).explained();
     user.check_is_clean();
     user.back_up(&tar[..4]);
     user.run("forget", &["--keep-last", "1"]).expect(0);
     assert_eq!(user.backups().len(), 1);
     user.check_is_clean();
+}
+
+/// What is here goes over to a server, deduplicated backups and chains: once copied, and once kept alike.
+fn from_here(server: &Server) {
+    let user = User::new(server, "copied");
+    let here = user.place.path().join("here");
+    let here = here.to_str().unwrap();
+    let local: Arc<dyn Storage> = Arc::new(Local::create(here).unwrap());
+    Repository::create(Arc::clone(&local), &[7; 16]).unwrap();
+    create_vault(Arc::clone(&local)).unwrap();
+    let source = user.place.source();
+    let back_up = |more: &[&str]| {
+        fs::write(source.join("changing"), Random::new(more.len() as u64).bytes(200_000)).unwrap();
+        user.place.settle();
+        let words = [&["--host", "alpha", "--name", "nightly", source.to_str().unwrap()], more].concat();
+        user.outcome(&mut user.command_at(here, "backup", &words)).expect(0);
+        Manifest::of(&source).unwrap()
+    };
+    let restores = |repository: &str, engine: &str, expected: &Manifest, what: &str| {
+        let target = user.place.target(what);
+        let words = ["--engine", engine, "--target", target.to_str().unwrap(), "latest"];
+        user.outcome(&mut user.command_at(repository, "restore", &words)).expect(0);
+        assert_equal(expected, &Manifest::of(&target).unwrap(), what);
+    };
+    user.place.write(&[("letters/a", "first"), ("letters/b", "second")]);
+    let tar = ["--engine", "tar", "--no-encryption", "--incremental"];
+    back_up(&tar);
+    let (level, snapshot) = (back_up(&[&tar[..], &["--tag", "second"]].concat()), back_up(&[]));
+
+    server.init_cheaply("copied");
+    let copy = |more: &[&str]| {
+        let mut command = user.command("copy", &[&["--from", here], more].concat());
+        let summary = user.outcome(command.env("ICECORE_FROM_PASSWORD", PASSWORD)).expect(0).summary();
+        ["copied", "present", "failed"].map(|key| summary[key].as_u64().unwrap())
+    };
+    assert_eq!(copy(&[]), [3, 0, 0]);
+    assert_eq!(copy(&[]), [0, 3, 0]);
+    restores(&user.repository, "dedup", &snapshot, "the snapshot that was copied");
+    restores(&user.repository, "tar", &level, "the level that was copied");
+
+    let other = server.place("alike");
+    user.outcome(&mut user.command_at(here, "sync", &["-r", &other, "--init"])).expect(0);
+    assert_eq!(objects(server.storage("alike").as_ref()), objects(local.as_ref()));
+    restores(&other, "dedup", &snapshot, "the snapshot of the copy that is kept alike");
 }

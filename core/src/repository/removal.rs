@@ -45,8 +45,9 @@ impl Repository {
     /// Removes a chain, its documents first. When it fails, the rest of the chain can be restored or is an orphan.
     ///
     /// # Errors
-    /// What the storage reports.
+    /// `Busy`, and nothing is removed, when there is a backup in it that `chain` does not know; what the storage reports.
     pub fn remove_chain(&self, chain: &Chain) -> Result<()> {
+        self.is_all_of(chain)?;
         let mut backups = chain.backups.clone();
         backups.sort_unstable();
         for entry in backups.into_iter().rev() {
@@ -58,6 +59,26 @@ impl Repository {
             self.delete_if_there(&location.metadata()?)?;
         }
         self.delete_below(&chain_folder(DATA, &chain.engine, &chain.name, chain.start)?)
+    }
+
+    /// Nobody has decided on a backup that was not listed, be it that it has come since, or that the list lacked it. What was not
+    /// listed may still have data that is, and its document is asked for by name.
+    fn is_all_of(&self, chain: &Chain) -> Result<()> {
+        let known: BTreeSet<BackupLocation> =
+            chain.backups.iter().map(|entry| chain.location(*entry)).collect();
+        let mut there = self.committed(&Repository::documents_of(chain)?, &mut Vec::new())?;
+        let folder = chain_folder(DATA, &chain.engine, &chain.name, chain.start)?;
+        for location in self.data_folders(&folder)?.into_keys() {
+            if !known.contains(&location) && self.size_of(&location.metadata()?)?.is_some() {
+                there.insert(location);
+            }
+        }
+        match there.difference(&known).next() {
+            None => Ok(()),
+            Some(new) => Err(Error::new(Kind::Busy, "nothing was removed of a chain with a backup that was not on its list before:")
+                .on(new.to_string())
+                .hint("a backup may just have ended: try again; when the same is said then, the storage's lists lack what is there (icecore storage test)")),
+        }
     }
 
     /// Deletes the objects below a folder that has been listed whole.

@@ -8,10 +8,11 @@ use crate::program::{Outcome, not_run};
 use crate::running::Running;
 use icecore_testkit::manifest::Manifest;
 use icecore_testkit::random::Random;
-use icecore_testkit::servers::NotInstalled;
+use icecore_testkit::servers::ftp::{Protection, Pyftpdlib};
 use icecore_testkit::servers::sshd::Sshd;
 use icecore_testkit::servers::swift::{Options, Swift};
 use icecore_testkit::servers::webdav::{self, WebDav};
+use icecore_testkit::servers::{NotInstalled, free_port};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,6 +59,30 @@ impl Mortal for WebDav {
     }
     fn restart(&mut self) {
         WebDav::restart(self);
+    }
+}
+
+/// An FTP server, which begins anew each time.
+struct Ftp {
+    folder: PathBuf,
+    port: u16,
+    running: Option<icecore_testkit::servers::Server>,
+}
+
+impl Ftp {
+    fn start(folder: &Path) -> Result<Ftp, NotInstalled> {
+        let port = free_port();
+        let running = Some(Pyftpdlib::new(Protection::Off).start(folder, port)?);
+        Ok(Ftp { folder: folder.to_owned(), port, running })
+    }
+}
+
+impl Mortal for Ftp {
+    fn kill(&mut self) {
+        self.running.take().unwrap().kill();
+    }
+    fn restart(&mut self) {
+        self.running = Some(Pyftpdlib::new(Protection::Off).start(&self.folder, self.port).unwrap());
     }
 }
 
@@ -226,6 +251,15 @@ fn an_s3_server_may_die_in_the_middle_of_a_backup() {
     let server = servers::s3_of(&swift);
     may_die(&server, &mut swift, kept_in.clone());
     may_die_while_a_chain_is_sent(&server, &mut swift, kept_in);
+}
+
+#[test]
+fn an_ftp_server_may_die_in_the_middle_of_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut ftp) = started(Ftp::start(folder.path())) else { return };
+    let (server, kept_in) = (servers::ftp_at(ftp.port), folder.path().join("files"));
+    may_die(&server, &mut ftp, kept_in.clone());
+    may_die_while_a_chain_is_sent(&server, &mut ftp, kept_in);
 }
 
 /// Of packs; a stream has to be sent from its beginning there.

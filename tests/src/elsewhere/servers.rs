@@ -93,6 +93,13 @@ pub fn tempauth(folder: &Path) -> Result<Server, NotInstalled> {
     Swift::start(folder, &swift::Options::default()).map(kept)
 }
 
+/// One whose lists come in pages of so many rows.
+pub fn of_short_pages(folder: &Path, rows: usize) -> Result<Server, NotInstalled> {
+    let listing_limit = Some(u32::try_from(rows).unwrap());
+    let options = swift::Options { listing_limit, ..swift::Options::default() };
+    Swift::start(folder, &options).map(kept)
+}
+
 pub fn with_keystone(folder: &Path) -> Result<Server, NotInstalled> {
     let port = free_port();
     let keystone = Keystone::start(&folder.join("keystone"), &format!("http://127.0.0.1:{port}"), 3600)?;
@@ -119,6 +126,12 @@ fn pyftpdlib(
     };
     let address = format!("{scheme}://{}@127.0.0.1:{port}", ftp::USER);
     Ok(server(address, &options, &[("ICECORE_STORAGE_PASSWORD", ftp::PASSWORD)], vec![Box::new(running)]))
+}
+
+/// An FTP server in clear at a port, which somebody else starts.
+pub fn ftp_at(port: u16) -> Server {
+    let address = format!("ftp://{}@127.0.0.1:{port}", ftp::USER);
+    server(address, "", &[("ICECORE_STORAGE_PASSWORD", ftp::PASSWORD)], Vec::new())
 }
 
 pub fn plain_ftp(folder: &Path) -> Result<Server, NotInstalled> {

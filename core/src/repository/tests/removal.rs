@@ -63,10 +63,37 @@ fn an_increment_to_a_chain_that_is_removed_meanwhile_fails() {
 fn a_backup_that_is_committed_while_its_chain_is_removed_goes_with_it() {
     let shelf = Shelf::default();
     let repository = three_levels(&shelf);
+    shelf.put_on_delete("metadata/tar/h_n/1000/3_4000/metadata");
+    repository.remove_chain(&chains(&repository)[0]).unwrap();
+    assert_eq!(shelf.names(), ["icecore"]);
+}
+
+/// Nobody has decided that it may go.
+#[test]
+fn a_chain_with_a_backup_that_was_not_listed_stays() {
+    // It has come since.
+    let shelf = Shelf::default();
+    let repository = three_levels(&shelf);
     let listed_before = chains(&repository).remove(0);
     back_up(&repository, &increment(&repository, 4000), 4000, b"late").unwrap();
-    repository.remove_chain(&listed_before).unwrap();
-    assert_eq!(shelf.names(), ["icecore"]);
+    let names = shelf.names();
+    let error = repository.remove_chain(&listed_before).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.to_string().contains("3_4000"), "{error}");
+    assert_eq!(shelf.names(), names);
+    // The storage's list lacks it, always: whichever level it is, its data tells.
+    for level in ["0_1000", "1_2000", "2_3000"] {
+        let shelf = Shelf::default();
+        let repository = three_levels(&shelf);
+        shelf.hide(&format!("metadata/tar/h_n/1000/{level}/metadata"));
+        let names = shelf.names();
+        for chain in chains(&repository) {
+            assert!(chain.backups.len() < 3);
+            let error = repository.remove_chain(&chain).unwrap_err();
+            assert!(error.kind() == Kind::Busy && error.to_string().contains(level), "{error}");
+        }
+        assert_eq!(shelf.names(), names, "{level}");
+    }
 }
 
 #[test]

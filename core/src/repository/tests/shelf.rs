@@ -20,6 +20,8 @@ struct State {
     lose_answers: bool,
     taken_on_commit: Option<String>,
     put_before_claim: Option<String>,
+    put_on_delete: Option<String>,
+    hidden: BTreeSet<String>,
     reads_fail: bool,
     is_far: bool,
 }
@@ -126,6 +128,16 @@ impl Shelf {
         self.state().put_before_claim = Some(name.to_owned());
     }
 
+    /// Somebody commits at the moment something is deleted next: this object is there right after.
+    pub(in crate::repository) fn put_on_delete(&self, name: &str) {
+        self.state().put_on_delete = Some(name.to_owned());
+    }
+
+    /// From now on lists lack this object.
+    pub(in crate::repository) fn hide(&self, name: &str) {
+        self.state().hidden.insert(name.to_owned());
+    }
+
     pub(in crate::repository) fn fail_reads(&self, fail: bool) {
         self.state().reads_fail = fail;
     }
@@ -184,7 +196,9 @@ impl Storage for Shelf {
         }
         let objects = state.objects.iter().map(|(name, bytes)| (name, Some(bytes.len() as u64)));
         for (name, size) in objects.chain(state.empty_folders.iter().map(|name| (name, None))) {
-            let Some(rest) = name.strip_prefix(&prefix) else { continue };
+            let Some(rest) = name.strip_prefix(&prefix).filter(|_| !state.hidden.contains(name)) else {
+                continue;
+            };
             match (rest.split_once('/'), depth, size) {
                 (Some((folder, _)), Depth::One, _) => rows.insert(format!("{prefix}{folder}"), None),
                 (_, _, Some(size)) => rows.insert(name.clone(), Some(size)),
@@ -206,6 +220,9 @@ impl Storage for Shelf {
     fn delete(&self, name: &ObjectName) -> Result<()> {
         let mut state = self.state();
         state.change()?;
+        if let Some(other) = state.put_on_delete.take() {
+            state.objects.insert(other, Vec::new());
+        }
         state.objects.remove(name.as_str()).map(drop).ok_or_else(|| missing(name))
     }
 

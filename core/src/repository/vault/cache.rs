@@ -3,7 +3,8 @@
 //! Invariants: what is here is as sealed as it is there, and is opened and compared like everything else, so that whoever
 //! writes here can hide nothing and learns nothing; what does not open here is taken away and fetched again. No failure of the cache
 //! is one of the vault: everything can be had without it. Files appear whole, by renaming; any of them, or all, may
-//! vanish at any time, so that several processes share one folder and a person may remove it.
+//! vanish at any time, so that several processes share one folder and a person may remove it. Together they hold no more than the
+//! limit, and for each process a part of it that the others have not counted yet.
 
 use super::id::ObjectId;
 use super::names::Folder;
@@ -13,17 +14,27 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-/// What is left of a cache that has become too large, as a part of what it may hold.
-const KEPT_PART: u64 = 8;
+/// A part of what a cache may hold: what makes room frees it at least, no object is longer, and whoever has added more counts what is
+/// there anew, since others add too.
+const PART: u64 = 8;
 
 /// A folder with copies of objects of one vault.
 #[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
     limit_bytes: u64,
-    used_bytes: Mutex<u64>,
+    used: Mutex<Used>,
+}
+
+/// What is known to be here.
+#[derive(Debug, Default)]
+struct Used {
+    /// By the last count, and what was added here since.
+    bytes: u64,
+    /// What was added here since.
+    uncounted_bytes: u64,
 }
 
 /// A file of the cache: when it was used last, and how long it is.
@@ -44,7 +55,7 @@ impl Cache {
         for folder in Folder::ALL.into_iter().filter(|folder| is_kept(*folder)) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder_of(root, folder)).map_err(cannot)?;
         }
-        let cache = Cache { root: root.to_owned(), limit_bytes, used_bytes: Mutex::new(0) };
+        let cache = Cache { root: root.to_owned(), limit_bytes, used: Mutex::default() };
         cache.make_room();
         Ok(cache)
     }
@@ -64,7 +75,7 @@ impl Cache {
     pub fn read_whole(&self, folder: Folder, id: ObjectId, size_bytes: Option<u64>) -> Option<Vec<u8>> {
         let there = fs::metadata(self.path(folder, id)).ok()?.len();
         // What is longer than anything that is ever kept is somebody else's.
-        if there > self.limit_bytes / KEPT_PART || size_bytes.is_some_and(|size_bytes| size_bytes != there) {
+        if there > self.limit_bytes / PART || size_bytes.is_some_and(|size_bytes| size_bytes != there) {
             return None;
         }
         self.read(folder, id, 0, usize::try_from(there).ok()?)
@@ -72,19 +83,26 @@ impl Cache {
 
     /// Keeps a copy of an object, if it can.
     pub fn keep(&self, folder: Folder, id: ObjectId, bytes: &[u8]) {
-        if bytes.len() as u64 > self.limit_bytes / KEPT_PART {
+        if bytes.len() as u64 > self.limit_bytes / PART {
             return;
         }
         // A cache that cannot be written to is a slow one.
         if self.try_to_keep(folder, id, bytes).is_ok() {
-            let mut used = self.used_bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            *used += bytes.len() as u64;
-            let is_full = *used > self.limit_bytes;
+            let mut used = self.used();
+            used.bytes += bytes.len() as u64;
+            used.uncounted_bytes += bytes.len() as u64;
+            // What others have added is seen only by counting.
+            let is_due = used.bytes > self.limit_bytes || used.uncounted_bytes > self.limit_bytes / PART;
             drop(used);
-            if is_full {
+            if is_due {
                 self.make_room();
             }
         }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        // Every change is a few assignments: a panic elsewhere leaves it sound.
+        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn try_to_keep(&self, folder: Folder, id: ObjectId, bytes: &[u8]) -> io::Result<()> {
@@ -109,7 +127,7 @@ impl Cache {
         let mut used_bytes: u64 = kept.iter().map(|kept| kept.size_bytes).sum();
         if used_bytes > self.limit_bytes {
             kept.sort_unstable_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
-            let enough = self.limit_bytes - self.limit_bytes / KEPT_PART;
+            let enough = self.limit_bytes - self.limit_bytes / PART;
             for file in kept {
                 if used_bytes <= enough {
                     break;
@@ -119,7 +137,7 @@ impl Cache {
                 }
             }
         }
-        *self.used_bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = used_bytes;
+        *self.used() = Used { bytes: used_bytes, uncounted_bytes: 0 };
     }
 
     /// The files of a folder, temporary ones that a killed process left among them.
@@ -193,6 +211,22 @@ mod tests {
         // Nor is anything kept that would push out all the rest.
         cache.keep(Folder::Index, id(10), &[9; 1_001]);
         assert!(cache.read(Folder::Index, id(10), 0, 1).is_none());
+    }
+
+    /// Each of those that share a folder has seen the others' files only when it counted last.
+    #[test]
+    fn those_that_share_a_cache_hold_little_more_than_one_of_them_may() {
+        const LIMIT: u64 = 16_000;
+        let folder = tempfile::tempdir().unwrap();
+        let caches: Vec<Cache> = (0..3).map(|_| Cache::open(folder.path(), LIMIT).unwrap()).collect();
+        for number in 0..240u8 {
+            // One adds much more than the others.
+            let cache = &caches[if number % 8 == 0 { usize::from(number % 3) } else { 0 }];
+            cache.keep(Folder::Packs, id(number), &[number; 500]);
+            let held: u64 = caches[0].kept(Folder::Packs).iter().map(|kept| kept.size_bytes).sum();
+            assert!(held <= LIMIT + caches.len() as u64 * (LIMIT / PART), "{held} behind {number}");
+            assert!(held >= LIMIT / 2 || u64::from(number) < LIMIT / 500, "{held} behind {number}");
+        }
     }
 
     #[test]

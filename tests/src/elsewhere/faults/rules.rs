@@ -23,6 +23,17 @@ impl Tongue {
         }
     }
 
+    /// Whether a list is not asked for from its beginning. WebDAV has no pages.
+    fn goes_on(self, request: &Request) -> bool {
+        let behind = match self {
+            Tongue::S3 => "continuation-token",
+            Tongue::Swift => "marker",
+            Tongue::WebDav => return false,
+        };
+        let mut query = request.query.split('&').filter_map(|pair| pair.split_once('='));
+        query.any(|(key, value)| key == behind && !value.is_empty())
+    }
+
     /// A list of which the rows are others.
     fn edited(self, body: &[u8], edit: &dyn Fn(&mut Vec<String>)) -> Vec<u8> {
         let text = String::from_utf8_lossy(body);
@@ -70,6 +81,8 @@ pub enum Fault {
     Empty,
     /// Rows in the middle of a list are missing.
     Dropped,
+    /// A page of a list that goes on says that nothing follows: the rest of the list is missing.
+    PageLost,
     /// The rows of a list come from the last to the first.
     Reordered,
     /// Lists are those of before.
@@ -79,7 +92,7 @@ pub enum Fault {
 impl Fault {
     /// Whether the server says what is not so, in a way that nobody can tell from the truth.
     pub fn is_a_lie(self) -> bool {
-        matches!(self, Fault::Empty | Fault::Dropped | Fault::Stale)
+        matches!(self, Fault::Empty | Fault::Dropped | Fault::PageLost | Fault::Stale)
     }
 }
 
@@ -90,7 +103,7 @@ pub enum Times {
     Always,
 }
 
-/// Everything that may be wrong.
+/// Everything that may be wrong, but for what only lists of several pages meet.
 pub fn all() -> Vec<(Fault, Times)> {
     let mut all = Vec::new();
     let faults = [401, 403, 429, 500, 503].map(Fault::Status).into_iter().chain([
@@ -127,6 +140,10 @@ impl Maker {
             Fault::Shortened => (read(Action::ShortenBody { to_bytes: random.below(400) }), requests / 3),
             Fault::Empty => (self.list(Vec::clear), 2),
             Fault::Dropped => (self.list(drop_some), 2),
+            Fault::PageLost => {
+                let tongue = self.tongue;
+                (self.list(Vec::clear).when(move |request| tongue.goes_on(request)), 1)
+            }
             Fault::Reordered => (self.list(|rows| rows.reverse()), 2),
             Fault::Stale => {
                 let (tongue, is_stale) = (self.tongue, Arc::clone(&self.is_stale));
