@@ -47,7 +47,7 @@ impl<'a> StoredChain<'a> {
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        let steps = repository.path(chain, entry)?;
+        let steps = repository.path_past_damage(chain, entry, monitor)?;
         for step in &steps {
             compression(step)?;
         }
@@ -60,12 +60,17 @@ impl<'a> StoredChain<'a> {
             }
             _ => error,
         };
-        repository.verify_sizes(&steps).map_err(another)?;
+        repository.verify_sizes_past_damage(&steps, monitor).map_err(another)?;
         agree(&steps).map_err(another)?;
-        Self::unlocked(repository, steps, keyring, scratch, workers, monitor)
+        let open = |step: &Step| {
+            let key = || key_of(repository, step, keyring);
+            repository.past_damage(&step.location.data()?, monitor, key)
+        };
+        let keys = steps.iter().map(open).collect::<Result<_>>()?;
+        Ok(StoredChain { repository, steps, keys, scratch, workers, monitor, lacking: BTreeSet::new() })
     }
 
-    /// One level by itself, to be checked.
+    /// One level by itself, to be checked: as the storage gives it, without a look at other copies.
     ///
     /// # Errors
     /// `Unsupported` for what this program cannot read; as [`Keyring::key_of`].
@@ -77,19 +82,7 @@ impl<'a> StoredChain<'a> {
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        Self::unlocked(repository, vec![step], keyring, scratch, workers, monitor)
-    }
-
-    fn unlocked(
-        repository: &'a Repository,
-        steps: Vec<Step>,
-        keyring: &Keyring<'_>,
-        scratch: &'a Scratch,
-        workers: usize,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self> {
-        let key = |step| keyring.key_of(repository, step, compression(step)?);
-        let keys = steps.iter().map(key).collect::<Result<_>>()?;
+        let (keys, steps) = (vec![key_of(repository, &step, keyring)?], vec![step]);
         Ok(StoredChain { repository, steps, keys, scratch, workers, monitor, lacking: BTreeSet::new() })
     }
 
@@ -98,16 +91,22 @@ impl<'a> StoredChain<'a> {
         &self.steps
     }
 
-    /// Reads every level that has a hash and compares: what fails here fails before anything is restored.
+    /// Reads every level that has a hash and compares: what fails here fails before anything is restored. Where the storage keeps several
+    /// copies, those that are damaged are passed over, and told; what is read afterwards comes from those that were compared.
     ///
     /// # Errors
     /// `Damaged` naming the object; as the storage has it.
     pub fn verify_hashes(&self) -> Result<()> {
         for step in self.steps.iter().filter(|step| step.document.details.is_some()) {
-            let mut reader = self.repository.data_reader(step)?;
-            while reader.next_block()?.is_some() {
-                self.monitor.check()?;
-            }
+            let data = step.location.data()?;
+            self.repository.storage().hold(&data);
+            self.repository.past_damage(&data, self.monitor, || {
+                let mut reader = self.repository.data_reader(step)?;
+                while reader.next_block()?.is_some() {
+                    self.monitor.check()?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -144,6 +143,11 @@ pub(crate) fn engine_metadata(
     opened.map_err(|error| error.while_doing("cannot read", object))?;
     plain.rewind()?;
     Ok(plain)
+}
+
+/// What opens a level.
+fn key_of(repository: &Repository, step: &Step, keyring: &Keyring<'_>) -> Result<Key> {
+    keyring.key_of(repository, step, compression(step)?)
 }
 
 /// How the stream of a level is compressed.
@@ -190,7 +194,9 @@ impl engine::Chain for StoredChain<'_> {
     }
 
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
-        engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
+        let step = &self.steps[level];
+        let read = || engine_metadata(self.repository, step, &self.keys[level], self.scratch);
+        self.repository.past_damage(&step.location.engine_metadata()?, self.monitor, read)
     }
 
     fn stream(
@@ -200,7 +206,8 @@ impl engine::Chain for StoredChain<'_> {
     ) -> Result<()> {
         let step = &self.steps[level];
         let reader = self.repository.data_reader(step)?;
-        let object = step.location.data()?.to_string();
+        let data = step.location.data()?;
+        let object = data.to_string();
         let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
         let compression = compression(step)?;
         let source =
@@ -224,6 +231,13 @@ impl engine::Chain for StoredChain<'_> {
         } else {
             codec::decode(compression, self.workers, source, Rest::Skip, consumer)
         };
+        if let Err(error) = &result
+            && error.kind() == Kind::Damaged
+            && step.document.details.is_some()
+        {
+            // Too late for what was handed on; but whoever keeps several copies then knows that one of them is to be repaired.
+            self.repository.storage().distrust(&data);
+        }
         result.map_err(|error| match error.kind() {
             Kind::Damaged | Kind::Unsupported | Kind::Limit => error.while_doing("cannot read", object),
             _ => error,
