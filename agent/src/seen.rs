@@ -291,31 +291,20 @@ fn keep(folder: &Path, seen: &Seen) -> Result<()> {
     replace(&folder.join(FILE), &seen.encode()?)
 }
 
-/// Writes a file anew, on the disk too; a run that is killed, or a machine that loses its power, leaves the old one or the new.
+/// Writes a file anew; a run that is killed, or a machine that loses its power, leaves the old one or the new.
 fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e| Error::io("cannot write", file.display().to_string(), e);
     let folder = file.parent().unwrap_or(Path::new("/"));
-    // Where a folder is made, the name of that has to reach the disk as well.
-    let made: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
     std::fs::create_dir_all(folder).map_err(failed)?;
     let new = file.with_extension(format!("{}.new", std::process::id()));
+    // Its bytes are on the disk before it takes the name; that the name is need not be waited for.
     let written = File::create(&new)
         .and_then(|mut open| open.write_all(bytes).and_then(|()| open.sync_all()))
         .and_then(|()| std::fs::rename(&new, file));
     if written.is_err() {
         std::fs::remove_file(&new).unwrap_or(());
     }
-    let above = made.iter().filter_map(|made| made.parent());
-    written.and_then(|()| [folder].into_iter().chain(above).try_for_each(sync_folder)).map_err(failed)
-}
-
-/// Has the names in a folder reach the disk, where it may be opened and its file system knows that of folders.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    let Ok(folder) = File::open(folder) else { return Ok(()) };
-    match rustix::fs::fsync(folder) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        synced => synced.map_err(std::io::Error::from),
-    }
+    written.map_err(failed)
 }
 
 #[cfg(test)]

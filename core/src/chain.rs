@@ -49,7 +49,7 @@ impl<'a> StoredChain<'a> {
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        let steps = repository.path(chain, entry)?;
+        let steps = repository.path_past_damage(chain, entry, monitor)?;
         for step in &steps {
             compressions(step)?;
         }
@@ -62,12 +62,18 @@ impl<'a> StoredChain<'a> {
             }
             _ => error,
         };
-        repository.verify_sizes(&steps).map_err(another)?;
+        repository.verify_sizes_past_damage(&steps, monitor).map_err(another)?;
         agree(&steps).map_err(another)?;
-        Self::unlocked(repository, steps, keyring, scratch, workers, monitor)
+        let opened = |step: &Step| {
+            repository.past_damage(&step.location.data()?, monitor, || open(repository, step, keyring))
+        };
+        let opened: Vec<(Key, Compression)> = steps.iter().map(opened).collect::<Result<_>>()?;
+        let (keys, compressions) = opened.into_iter().unzip();
+        let lacking = BTreeSet::new();
+        Ok(StoredChain { repository, steps, keys, compressions, scratch, workers, monitor, lacking })
     }
 
-    /// One level by itself, to be checked.
+    /// One level by itself, to be checked: as the storage gives it, without a look at other copies.
     ///
     /// # Errors
     /// `Unsupported` for what this program cannot read; as [`Keyring::key_of`].
@@ -79,29 +85,18 @@ impl<'a> StoredChain<'a> {
         workers: usize,
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        Self::unlocked(repository, vec![step], keyring, scratch, workers, monitor)
-    }
-
-    fn unlocked(
-        repository: &'a Repository,
-        steps: Vec<Step>,
-        keyring: &Keyring<'_>,
-        scratch: &'a Scratch,
-        workers: usize,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self> {
-        let (mut keys, mut found) = (Vec::with_capacity(steps.len()), Vec::with_capacity(steps.len()));
-        for step in &steps {
-            let among = compressions(step)?;
-            let key = keyring.key_of(repository, step, &among)?;
-            found.push(match (&key, among.as_slice()) {
-                (Key::OpenSsl(_, compression), _) | (_, [compression]) => *compression,
-                _ => return Err(unnamed(step.location.metadata()?.to_string())),
-            });
-            keys.push(key);
-        }
-        let lacking = BTreeSet::new();
-        Ok(StoredChain { repository, steps, keys, compressions: found, scratch, workers, monitor, lacking })
+        let (key, compression) = open(repository, &step, keyring)?;
+        let (keys, compressions, lacking) = (vec![key], vec![compression], BTreeSet::new());
+        Ok(StoredChain {
+            repository,
+            steps: vec![step],
+            keys,
+            compressions,
+            scratch,
+            workers,
+            monitor,
+            lacking,
+        })
     }
 
     /// The levels.
@@ -109,16 +104,22 @@ impl<'a> StoredChain<'a> {
         &self.steps
     }
 
-    /// Reads every level that has a hash and compares: what fails here fails before anything is restored.
+    /// Reads every level that has a hash and compares: what fails here fails before anything is restored. Where the storage keeps several
+    /// copies, those that are damaged are passed over, and told; what is read afterwards comes from those that were compared.
     ///
     /// # Errors
     /// `Damaged` naming the object; as the storage has it.
     pub fn verify_hashes(&self) -> Result<()> {
         for step in self.steps.iter().filter(|step| step.document.details.is_some()) {
-            let mut reader = self.repository.data_reader(step)?;
-            while reader.next_block()?.is_some() {
-                self.monitor.check()?;
-            }
+            let data = step.location.data()?;
+            self.repository.storage().hold(&data);
+            self.repository.past_damage(&data, self.monitor, || {
+                let mut reader = self.repository.data_reader(step)?;
+                while reader.next_block()?.is_some() {
+                    self.monitor.check()?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -157,8 +158,22 @@ pub(crate) fn engine_metadata(
     Ok(plain)
 }
 
+/// What opens a level, and how what comes out is compressed.
+fn open(repository: &Repository, step: &Step, keyring: &Keyring<'_>) -> Result<(Key, Compression)> {
+    let among = compressions(step)?;
+    let key = keyring.key_of(repository, step, &among)?;
+    let compression = match (&key, among.as_slice()) {
+        (Key::OpenSsl(_, compression), _) | (_, [compression]) => *compression,
+        _ => return Err(unnamed(step.location.metadata()?.to_string())),
+    };
+    Ok((key, compression))
+}
+
 /// How the stream of a level is compressed, or what it may be where only the plain bytes tell.
-fn compressions(step: &Step) -> Result<Vec<Compression>> {
+///
+/// # Errors
+/// `Unsupported` when its document says nothing of it, or what this program does not know.
+pub(crate) fn compressions(step: &Step) -> Result<Vec<Compression>> {
     let (document, object) = (&step.document, step.location.metadata()?.to_string());
     match &document.compression {
         Some(name) => {
@@ -212,7 +227,9 @@ impl engine::Chain for StoredChain<'_> {
     }
 
     fn engine_metadata(&mut self, level: usize) -> Result<Spool> {
-        engine_metadata(self.repository, &self.steps[level], &self.keys[level], self.scratch)
+        let step = &self.steps[level];
+        let read = || engine_metadata(self.repository, step, &self.keys[level], self.scratch);
+        self.repository.past_damage(&step.location.engine_metadata()?, self.monitor, read)
     }
 
     fn stream(
@@ -222,8 +239,9 @@ impl engine::Chain for StoredChain<'_> {
     ) -> Result<()> {
         let step = &self.steps[level];
         let reader = self.repository.data_reader(step)?;
-        let object = step.location.data()?.to_string();
-        let source = Source { reader, block: Vec::new(), position: 0, monitor: self.monitor };
+        let data = step.location.data()?;
+        let object = data.to_string();
+        let source = Source::new(reader, self.monitor);
         let compression = self.compressions[level];
         let source =
             self.keys[level].open(source).map_err(|error| error.while_doing("cannot read", &object))?;
@@ -246,6 +264,13 @@ impl engine::Chain for StoredChain<'_> {
         } else {
             codec::decode(compression, self.workers, source, Rest::Skip, consumer)
         };
+        if let Err(error) = &result
+            && error.kind() == Kind::Damaged
+            && step.document.details.is_some()
+        {
+            // Too late for what was handed on; but whoever keeps several copies then knows that one of them is to be repaired.
+            self.repository.storage().distrust(&data);
+        }
         result.map_err(|error| match error.kind() {
             Kind::Damaged | Kind::Unsupported | Kind::Limit => error.while_doing("cannot read", object),
             _ => error,

@@ -16,7 +16,7 @@ use crate::name::ObjectName;
 use crate::repository::Repository;
 use crate::repository::copies::{self, Part};
 use crate::storage::mirror::{Asked, Member, Mirror};
-use listing::{Uneven, differences};
+use listing::{Uneven, differences, size_on};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -108,31 +108,6 @@ pub fn run(
         // None that was held back lives.
         heal.living().for_each(|(_, member)| member.is_even());
     }
-    Ok(heal.report)
-}
-
-/// Repairs what was found to be damaged while reading through the mirror, and nothing else.
-///
-/// # Errors
-/// As [`run`].
-pub fn repair(
-    mirror: &Mirror,
-    repository: &Repository,
-    monitor: &dyn Monitor,
-    tell: &mut dyn FnMut(&Row),
-) -> Result<Report> {
-    let mut heal = Heal {
-        mirror,
-        members: mirror.members(),
-        repository,
-        options: Options::default(),
-        monitor,
-        tell,
-        passed_over: BTreeSet::new(),
-        held_back: BTreeSet::new(),
-        report: Report::default(),
-    };
-    heal.level_suspects()?;
     Ok(heal.report)
 }
 
@@ -278,11 +253,13 @@ impl<'h> Heal<'h> {
         uneven.iter().try_for_each(|one| self.level(one, false))
     }
 
-    /// What was read and turned out to be damaged.
+    /// What was read and turned out to be damaged, where there is another copy.
     fn level_suspects(&mut self) -> Result<()> {
         for name in self.mirror.take_suspects() {
-            let stat = |member: &Arc<Member>| member.ask(|storage| storage.stat(&name)).done();
-            let sizes = self.members.iter().map(|member| stat(member).map(|stat| stat.size_bytes)).collect();
+            if self.living().count() < 2 {
+                continue;
+            }
+            let sizes = self.members.iter().map(|member| size_on(member, &name)).collect();
             self.level(&Uneven { name, sizes, is_mixed: true }, true)?;
         }
         Ok(())

@@ -650,6 +650,9 @@ pub const RSYNC_BESIDE_BYTES: u64 = 4 << 20;
 /// Longest pattern of what is left out, as tar has them.
 pub const PATTERN_BYTES: usize = 64 << 10;
 
+/// Objects that a mirror reads from one storage each.
+pub const MIRROR_HELD: usize = 10_000;
+
 const _: () = assert!(PAX_BYTES > XATTR_BYTES + 2 * PATH_BYTES);
 const _: () = assert!(SMALL_FILE_BYTES as usize <= BLOCK_BYTES);
 const _: () = assert!(NAME_BYTES * 2 + 128 < OBJECT_NAME_BYTES);

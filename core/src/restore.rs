@@ -155,7 +155,7 @@ impl Run<'_> {
         };
         check_target(options)?;
         // From far away all would be fetched twice: where nothing is lost by a restore that breaks off, it is checked on the way.
-        let is_far = self.repository.storage().capabilities().parallel;
+        let is_far = !self.repository.storage().is_close();
         if self.wanted.is_everything() && !(is_far && options.overwrite.is_none()) {
             stored.verify_hashes()?;
         }

@@ -123,7 +123,7 @@ impl Storage for Named {
         self.label.clone()
     }
 
-    icecore::storage::forward!([inner] capabilities);
+    icecore::storage::forward!([inner] is_close hold distrust capabilities);
 }
 
 struct Writer {

@@ -13,8 +13,12 @@ impl Storage for Far {
         Capabilities { parallel: true, ..self.0.capabilities() }
     }
 
+    fn is_close(&self) -> bool {
+        false
+    }
+
     icecore::storage::forward!(
-        [0] put begin_put put_shared put_fleeting writer read read_into read_copy stat list delete remove
-            clean_temporaries label
+        [0] put begin_put put_shared put_fleeting writer read read_into read_copy hold distrust stat list
+            delete remove clean_temporaries label
     );
 }

@@ -9,6 +9,7 @@ pub mod far;
 pub mod fault;
 pub mod freezer;
 pub mod handle;
+pub mod holes;
 pub mod lie;
 pub mod manifest;
 pub mod random;

@@ -1,6 +1,7 @@
 //! Repositories on servers: every verb, by both engines, on each kind of storage there is.
 
 mod buckets;
+mod cached;
 mod ceph;
 mod denied;
 mod faults;

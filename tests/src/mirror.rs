@@ -1,5 +1,6 @@
 //! Mirrors: the contract of a storage over them, whatever fails on one of the storages, and how those that were away are healed.
 
+mod damaged;
 mod program;
 
 use crate::in_memory::{INCREMENTS, World, check_is_clean, forget_all_but_the_newest, ids, objects, open};
@@ -326,7 +327,6 @@ fn a_damaged_object_is_read_from_another_storage_and_repaired() {
             let both = of(&[&a, &b], 2);
             world.restore(Arc::clone(&both) as _, "latest").equals(expected, &what);
             let repository = open(Arc::clone(&both) as _).unwrap();
-            heal::repair(&both, &repository, &Quiet, &mut |_| ()).unwrap();
             heal::run(&both, &repository, Options { read_data: true }, &Quiet, &mut |_| ()).unwrap();
             drop((repository, both));
             are_equal(&a, &b, &what);

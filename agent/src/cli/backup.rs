@@ -182,7 +182,8 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
         // The backup is there, whatever comes of this.
         if let Err(error) = seen::look(context, &repository, seen::Strictness::Warn) {
-            let text = format!("the repository could not be compared with what was seen of it before: {error}");
+            let text =
+                format!("the repository could not be compared with what was seen of it before: {error}");
             seen::warn(context, &text);
         }
         machine::end_what_is_over(context, &repository, report.sessions.take());

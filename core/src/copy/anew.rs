@@ -5,7 +5,6 @@
 
 use super::Copy;
 use crate::chain;
-use crate::codec::Compression;
 use crate::error::{Error, Kind, Result};
 use crate::keyring::sealing::{self, Encryption, FREEZERS_WORTH, Seal};
 use crate::keyring::{Key, Keyring};
@@ -57,7 +56,7 @@ impl Copy<'_> {
                 Seal::Age { to: to.clone(), locked_key: None }
             }
             (Encryption::Freezer, Scheme::OpenSsl) => {
-                anew.keys.key_of(self.to, &step, chain::compression(&step)?).map_err(not_opened)?;
+                anew.keys.key_of(self.to, &step, &chain::compressions(&step)?).map_err(not_opened)?;
                 Seal::freezers(anew.keys)?
             }
             _ => {
@@ -109,9 +108,9 @@ impl Copy<'_> {
         if step.document.details.is_none() {
             return Err(not_vouched_for().on(step.location.to_string()));
         }
-        let compression: Compression = chain::compression(step)?;
-        anew.encryption.validate(compression)?;
-        anew.opens.key_of(self.from, step, compression)
+        let compressions = chain::compressions(step)?;
+        compressions.iter().try_for_each(|compression| anew.encryption.validate(*compression))?;
+        anew.opens.key_of(self.from, step, &compressions)
     }
 
     /// Copies a level whose document at the source is `ours`.

@@ -1,6 +1,6 @@
 //! One object, made alike on all members: copied to where it is missing, and sound bytes put in the place of damaged ones.
 
-use super::listing::Uneven;
+use super::listing::{Uneven, size_on};
 use super::{Done, Heal};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{BLOCK_BYTES, SMALL_OBJECT_BYTES};
@@ -18,6 +18,8 @@ use std::io::{self, Read};
 enum Trouble {
     /// It is gone, or shorter than it was: removed since it was listed.
     Gone,
+    /// The member that it is read from says that it is damaged.
+    Unsound,
     /// The member that it is read from has failed.
     Source,
     /// The member that it is written to has failed, or refuses it.
@@ -59,8 +61,9 @@ impl<'f> Flow<'f> {
         if length == 0 {
             return Ok(());
         }
-        self.block = match self.source.ask(|storage| storage.read(self.name, self.offset, length)) {
+        self.block = match self.source.ask_about(|storage| storage.read(self.name, self.offset, length)) {
             Asked::Done(block) if block.len() == length => block,
+            asked if asked.is_damaged() => return Err(Trouble::Unsound),
             Asked::Done(_) | Asked::Refused(_) => return Err(Trouble::Gone),
             Asked::Failed => return Err(Trouble::Source),
         };
@@ -142,7 +145,7 @@ impl Heal<'_> {
         };
         let mut sound: BTreeSet<Vec<u8>> = BTreeSet::new();
         for (_, member) in self.living() {
-            let read = member.ask(|storage| match storage.read_small(&document, SMALL_OBJECT_BYTES) {
+            let read = member.ask_about(|storage| match storage.read_small(&document, SMALL_OBJECT_BYTES) {
                 // Too long for one: not sound, and no failure.
                 Err(error) if error.kind() == Kind::Limit => Ok(Vec::new()),
                 read => read,
@@ -178,7 +181,8 @@ impl Heal<'_> {
     fn has_content(&self, location: &BackupLocation, place: usize) -> Result<bool> {
         let content = [location.data()?, location.engine_metadata()?];
         let member = &self.members[place];
-        Ok(content.iter().all(|name| matches!(member.ask(|storage| storage.stat(name)), Asked::Done(_))))
+        let is_whole = |name| matches!(member.ask_about(|storage| storage.stat(name)), Asked::Done(_));
+        Ok(content.iter().all(is_whole))
     }
 
     /// A member has not got what the others list. Where backups may need it, it is given none: it is out, or, when somebody has removed the
@@ -220,7 +224,7 @@ impl Heal<'_> {
                     self.note(done, name, &[place]);
                     return Ok(());
                 }
-                Copied::Unsound => is_unsound = true,
+                Copied::Unsound | Copied::Not(Trouble::Unsound) => is_unsound = true,
                 Copied::Not(Trouble::Target) => return Ok(()),
                 Copied::Not(Trouble::Gone | Trouble::Source) => (),
             }
@@ -286,8 +290,7 @@ impl Heal<'_> {
     /// something else under it cannot be helped.
     fn refused<T>(&mut self, name: &ObjectName, size_bytes: u64, place: usize, asked: &Asked<T>) -> Copied {
         if let Asked::Refused(_) = asked
-            && let Asked::Done(stat) = self.members[place].ask(|storage| storage.stat(name))
-            && stat.size_bytes != size_bytes
+            && size_on(&self.members[place], name).is_some_and(|found| found != size_bytes)
         {
             self.note(Done::Unsettled, name, &[place]);
             self.could_not_bring(name, place, false);
@@ -322,13 +325,13 @@ impl Heal<'_> {
     fn is_gone(&self, name: &ObjectName, places: &[usize]) -> bool {
         let mut living = places.iter().filter(|place| self.members[**place].lives()).peekable();
         let is_gone = |place: &usize| {
-            let asked = self.members[*place].ask(|storage| storage.stat(name));
+            let asked = self.members[*place].ask_about(|storage| storage.stat(name));
             matches!(asked, Asked::Refused(error) if error.kind() == Kind::NotFound)
         };
         living.peek().is_some() && living.all(is_gone)
     }
 
-    /// Whether members that have an object of one length have other bytes in it.
+    /// Whether members that have an object of one length have other bytes in it, or say that it is damaged.
     pub(super) fn bytes_differ(&self, name: &ObjectName, sizes: &[Option<u64>]) -> Result<bool> {
         let mut first: Option<blake3::Hash> = None;
         for (place, member) in self.living() {
@@ -339,6 +342,9 @@ impl Heal<'_> {
             while flow.offset < size_bytes && flow.trouble.is_none() {
                 flow.trouble = flow.fetch().err();
                 hasher.update(&flow.block);
+            }
+            if flow.trouble == Some(Trouble::Unsound) {
+                return Ok(true);
             }
             if flow.trouble.is_none() && *first.get_or_insert_with(|| hasher.finalize()) != hasher.finalize()
             {

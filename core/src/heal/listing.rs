@@ -9,7 +9,6 @@ use crate::repository::copies::{self, Part};
 use crate::storage::mirror::{Asked, Member};
 use crate::storage::{Depth, Listed};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// An object that members do not have alike.
 #[derive(Debug, Clone)]
@@ -19,6 +18,17 @@ pub(super) struct Uneven {
     pub sizes: Vec<Option<u64>>,
     /// Whether those that have it differ in it.
     pub is_mixed: bool,
+}
+
+/// What stands for the length of an object that its member says is damaged: no object is so long, and whoever reads it is told.
+const DAMAGED_BYTES: u64 = u64::MAX;
+
+/// How long an object is on a member; none where it is missing.
+pub(super) fn size_on(member: &Member, name: &ObjectName) -> Option<u64> {
+    match member.ask_about(|storage| storage.stat(name)) {
+        Asked::Done(stat) => Some(stat.size_bytes),
+        asked => asked.is_damaged().then_some(DAMAGED_BYTES),
+    }
 }
 
 /// Takes what differs.
@@ -34,9 +44,7 @@ struct Rows {
 pub(super) fn differences<'h>(heal: &mut Heal<'h>, part: &Part, take: Take<'_, 'h>) -> Result<()> {
     match part {
         Part::Object(name) => {
-            let size =
-                |member: &Arc<Member>| Some(member.ask(|storage| storage.stat(name)).done()?.size_bytes);
-            let sizes = heal.members.iter().map(size).collect();
+            let sizes = heal.members.iter().map(|member| size_on(member, name)).collect();
             hand_on(heal, name.clone(), sizes, take)
         }
         Part::Folder { name, .. } => below(heal, name, take),
@@ -126,7 +134,7 @@ fn hand_on<'h>(
 ) -> Result<()> {
     let mut there = heal.living().filter_map(|(place, _)| sizes[place]);
     let Some(first) = there.next() else { return Ok(()) };
-    let differ = there.any(|size| size != first);
+    let differ = first == DAMAGED_BYTES || there.any(|size| size != first);
     let is_missing = heal.living().any(|(place, _)| sizes[place].is_none());
     let is_mixed = differ || (heal.options.read_data && heal.bytes_differ(&name, &sizes)?);
     if is_mixed || is_missing { take(heal, Uneven { name, sizes, is_mixed }) } else { Ok(()) }

@@ -61,7 +61,7 @@ fn decide(heal: &Heal<'_>, noted: &Noted) -> Result<(Objects, Objects)> {
     let mut candidates = Objects::new();
     for (name, carriers) in noted {
         heal.monitor.check()?;
-        let has = |(_, member): &(usize, &Arc<Member>)| matches!(stat(member, name), Asked::Done(_));
+        let has = |(_, member): &(usize, &Arc<Member>)| stat(member, name).is_there();
         let there: Vec<usize> = heal.living().filter(has).map(|(place, _)| place).collect();
         let is_void = carriers.iter().all(|carrier| there.contains(carrier));
         if !is_void && !there.is_empty() {
@@ -73,7 +73,7 @@ fn decide(heal: &Heal<'_>, noted: &Noted) -> Result<(Objects, Objects)> {
 }
 
 fn stat(member: &Member, name: &ObjectName) -> Asked<Stat> {
-    member.ask(|storage| storage.stat(name))
+    member.ask_about(|storage| storage.stat(name))
 }
 
 type ChainOf = (String, String, i64);

@@ -277,6 +277,26 @@ impl Storage for OldLayout {
         }
     }
 
+    fn is_close(&self) -> bool {
+        self.storage.is_close()
+    }
+
+    fn hold(&self, name: &ObjectName) {
+        match self.objects.get(name) {
+            None => self.storage.hold(name),
+            Some(Behind::Object(behind, _)) => self.storage.hold(behind),
+            Some(Behind::Document(_)) => (),
+        }
+    }
+
+    fn distrust(&self, name: &ObjectName) -> bool {
+        match self.objects.get(name) {
+            None => self.storage.distrust(name),
+            Some(Behind::Object(behind, _)) => self.storage.distrust(behind),
+            Some(Behind::Document(_)) => false,
+        }
+    }
+
     fn stat(&self, name: &ObjectName) -> Result<Stat> {
         match self.objects.get(name) {
             None => self.storage.stat(name),

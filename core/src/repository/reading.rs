@@ -10,6 +10,7 @@ use super::document::{self, Document, Stored};
 use super::{BackupEntry, BackupLocation, Chain, Repository, read_document};
 use crate::error::{Error, Kind, Result};
 use crate::limits::BLOCK_BYTES;
+use crate::monitor::{Event, Monitor};
 use crate::name::{Level, ObjectName};
 use crate::spool::{Scratch, Spool};
 use crate::storage::Storage;
@@ -31,6 +32,12 @@ impl Step {
     /// The timestamp of the backup that this one is an increment to, where its document names it.
     pub fn parent(&self) -> Option<Timestamp> {
         self.document.details.as_ref().and_then(|details| details.parent)
+    }
+
+    /// The objects of its content, each with what the document promises of it.
+    fn content(&self) -> Result<[(ObjectName, Option<Stored>); 2]> {
+        let (data, state) = (self.location.data()?, self.location.engine_metadata()?);
+        Ok([(data, self.promised_data()), (state, self.promised_engine_metadata())])
     }
 
     fn promised_data(&self) -> Option<Stored> {
@@ -59,11 +66,20 @@ impl Repository {
     /// # Errors
     /// `Damaged` naming the missing level or the document that cannot be read; otherwise as [`Repository::step`].
     pub fn path(&self, chain: &Chain, chosen: BackupEntry) -> Result<Vec<Step>> {
-        let mut path = vec![self.step(chain.location(chosen))?];
+        self.path_by(chain, chosen, &|location| self.step(location))
+    }
+
+    fn path_by(
+        &self,
+        chain: &Chain,
+        chosen: BackupEntry,
+        step: &dyn Fn(BackupLocation) -> Result<Step>,
+    ) -> Result<Vec<Step>> {
+        let mut path = vec![step(chain.location(chosen))?];
         let mut above = chosen;
         while above.level != Level::FULL {
             above = chain.parent(chosen, above, path.last().and_then(Step::parent))?;
-            path.push(self.step(chain.location(above))?);
+            path.push(step(chain.location(above))?);
         }
         path.reverse();
         Ok(path)
@@ -76,8 +92,73 @@ impl Repository {
     /// the storage reports.
     pub fn verify_sizes(&self, path: &[Step]) -> Result<()> {
         for step in path {
-            self.checked_size(&step.location.data()?, step.promised_data())?;
-            self.checked_size(&step.location.engine_metadata()?, step.promised_engine_metadata())?;
+            for (name, promised) in step.content()? {
+                self.checked_size(&name, promised)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has `read` read an object; and read it anew, where the storage keeps several copies, from one after the other as long as what is read is
+    /// damaged. That is told when a sound one was found.
+    ///
+    /// # Errors
+    /// Of `read`: when all copies are damaged what was found first.
+    pub(crate) fn past_damage<T>(
+        &self,
+        name: &ObjectName,
+        monitor: &dyn Monitor,
+        mut read: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let mut first: Option<Error> = None;
+        loop {
+            let error = match (read(), &first) {
+                (Ok(done), None) => return Ok(done),
+                (Ok(done), Some(error)) => {
+                    let text = format!("passed over a damaged copy, and read another: {error}");
+                    monitor.event(Event::Warning(&text));
+                    return Ok(done);
+                }
+                (Err(error), _) => error,
+            };
+            match error.kind() {
+                Kind::Damaged => (),
+                // Only on those that are left.
+                Kind::NotFound if first.is_some() => (),
+                _ => return Err(error),
+            }
+            let error = first.take().unwrap_or(error);
+            if !self.storage.distrust(name) {
+                return Err(error);
+            }
+            first = Some(error);
+        }
+    }
+
+    /// As [`Repository::path`], past damaged copies of the documents.
+    ///
+    /// # Errors
+    /// As that.
+    pub(crate) fn path_past_damage(
+        &self,
+        chain: &Chain,
+        chosen: BackupEntry,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<Step>> {
+        self.path_by(chain, chosen, &|location| {
+            self.past_damage(&location.metadata()?, monitor, || self.step(location.clone()))
+        })
+    }
+
+    /// As [`Repository::verify_sizes`], past copies that have another size.
+    ///
+    /// # Errors
+    /// As that.
+    pub(crate) fn verify_sizes_past_damage(&self, path: &[Step], monitor: &dyn Monitor) -> Result<()> {
+        for step in path {
+            for (name, promised) in step.content()? {
+                self.past_damage(&name, monitor, || self.checked_size(&name, promised))?;
+            }
         }
         Ok(())
     }

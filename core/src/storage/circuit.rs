@@ -83,7 +83,8 @@ impl Breaker {
             state.is_probed = false;
         }
         match outcome {
-            Err(error) if error.retry() == Retry::Later => {
+            // That an object is damaged is an answer, though asking again may give another.
+            Err(error) if error.retry() == Retry::Later && error.kind() != Kind::Damaged => {
                 state.in_a_row = state.in_a_row.saturating_add(1);
                 state.last = Some((error.kind(), error.to_string()));
                 if state.in_a_row >= self.fuse.failures.max(1) {
@@ -197,7 +198,7 @@ impl Storage for Circuit {
         self.breaker.run(|| self.inner.clean_temporaries(before))
     }
 
-    crate::storage::forward!([inner] read_copy capabilities label);
+    crate::storage::forward!([inner] read_copy is_close hold distrust capabilities label);
 }
 
 struct Put {
@@ -286,7 +287,10 @@ mod tests {
             self.ask(|| self.memory.read(name, offset, length_bytes))
         }
         fn stat(&self, name: &ObjectName) -> Result<Stat> {
-            self.ask(|| self.memory.stat(name))
+            self.ask(|| match name.as_str() {
+                "lost" => Err(Error::damaged("a segment is missing of", "it").retry_later()),
+                _ => self.memory.stat(name),
+            })
         }
         fn list(
             &self,
@@ -333,6 +337,23 @@ mod tests {
         inner.is_off.store(false, Ordering::SeqCst);
         assert_eq!(circuit.stat(&name()).unwrap().size_bytes, 1);
         assert_eq!(circuit.read(&name(), 0, 9).unwrap(), b"1");
+    }
+
+    #[test]
+    fn an_object_that_is_damaged_is_no_storage_that_is_down() {
+        let (inner, clock) = (Arc::new(Switched::default()), Arc::new(Standing::default()));
+        let circuit = Circuit::new(inner.clone(), Fuse::default(), clock);
+        circuit.put(&name(), b"1", PutMode::CreateNew).unwrap();
+        let lost = ObjectName::new("lost").unwrap();
+        for _ in 0..9 {
+            let error = circuit.stat(&lost).unwrap_err();
+            assert_eq!((error.kind(), error.retry()), (Kind::Damaged, Retry::Later));
+            assert_eq!(circuit.stat(&name()).unwrap().size_bytes, 1);
+        }
+        for _ in 0..9 {
+            assert_eq!(circuit.stat(&lost).unwrap_err().kind(), Kind::Damaged);
+        }
+        assert_eq!(inner.asked.load(Ordering::SeqCst), 1 + 9 + 9 + 9);
     }
 
     #[test]

@@ -89,6 +89,21 @@ macro_rules! forward_storage {
             self.$($inner)+.read_copy(name, offset, length_bytes, copy)
         }
     };
+    (@is_close [$($inner:tt)+]) => {
+        fn is_close(&self) -> bool {
+            self.$($inner)+.is_close()
+        }
+    };
+    (@hold [$($inner:tt)+]) => {
+        fn hold(&self, name: &$crate::name::ObjectName) {
+            self.$($inner)+.hold(name);
+        }
+    };
+    (@distrust [$($inner:tt)+]) => {
+        fn distrust(&self, name: &$crate::name::ObjectName) -> bool {
+            self.$($inner)+.distrust(name)
+        }
+    };
     (@stat [$($inner:tt)+]) => {
         fn stat(
             &self,

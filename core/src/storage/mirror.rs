@@ -12,7 +12,10 @@
 //!   are asked, so that of two writers one wins; and one that is refused by any member has lost, and takes back what it wrote.
 //! * **A removal is told.** Where a member cannot be reached, the others note what was removed (`notes`).
 //! * **Nothing is absent on the word of a member that failed.** `NotFound` is what all that live say. A listing is what any of them lists.
+//! * **Damage is the object's.** A member that says that an object is damaged is asked for others all the same; the next member is asked for that one, and
+//!   where none has it, it is damaged, never absent. Whose bytes turn out not to be what was written may have them read from another member (`held`).
 
+mod held;
 mod lanes;
 mod member;
 mod notes;
@@ -29,6 +32,7 @@ use crate::limits::{MIRROR_MEMBERS, MIRROR_NAMED, MIRROR_SUSPECTS};
 use crate::name::ObjectName;
 use crate::storage::throttle::Clock;
 use crate::time::Timestamp;
+use held::Held;
 use lanes::Lanes;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,6 +107,8 @@ pub struct Mirror {
     suspects: Mutex<BTreeSet<ObjectName>>,
     /// What a member did not have when another did: perhaps somebody was writing or removing it just then.
     doubts: Mutex<BTreeSet<(usize, ObjectName)>>,
+    /// Objects that are read from one member.
+    held: Held,
 }
 
 impl Mirror {
@@ -122,7 +128,8 @@ impl Mirror {
         }
         let members = targets.into_iter().map(|target| Arc::new(Member::new(target.label, target.storage)));
         let lanes = Arc::new(Lanes::start(members.collect(), min_copies, notes.clone())?);
-        Ok(Mirror { lanes, notes, clock, suspects: Mutex::default(), doubts: Mutex::default() })
+        let (suspects, doubts, held) = Default::default();
+        Ok(Mirror { lanes, notes, clock, suspects, doubts, held })
     }
 
     /// The members, in the order in which they were given.
@@ -161,7 +168,7 @@ impl Mirror {
         MirrorReport { members, min_copies: self.lanes.min_copies() }
     }
 
-    /// Objects of which a copy was asked for, since another is damaged. What is taken is not told again.
+    /// Objects of which a copy is damaged, as far as another was read for it. What is taken is not told again.
     pub fn take_suspects(&self) -> BTreeSet<ObjectName> {
         std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -197,7 +204,7 @@ impl Mirror {
         let doubts = std::mem::take(&mut *self.doubts.lock().unwrap_or_else(PoisonError::into_inner));
         for (place, name) in doubts {
             let has = |place: usize| {
-                matches!(self.members()[place].ask(|storage| storage.stat(&name)), Asked::Done(_))
+                matches!(self.members()[place].ask_about(|storage| storage.stat(&name)), Asked::Done(_))
             };
             if !has(place) && self.lanes.living().any(has) {
                 self.members()[place].note_lack(&name);
@@ -219,24 +226,43 @@ impl Mirror {
         places
     }
 
-    /// Asks one after the other until one has it. `NotFound` is what all that could say so said.
+    fn is_near(&self, place: usize) -> bool {
+        self.members()[place].storage().is_some_and(|storage| storage.is_close())
+    }
+
+    /// Members that live: those that are close by, and then the others, each the fastest first.
+    fn by_distance(&self) -> Vec<usize> {
+        let mut places = self.by_speed();
+        places.sort_by_key(|place| !self.is_near(*place));
+        places
+    }
+
+    /// Asks one after the other until one has it. `NotFound` is what all that could say so said; one that has it and cannot give it makes
+    /// it `Damaged`.
     fn first_to<T>(
         &self,
         name: &ObjectName,
         mut ask: impl FnMut(&Member, &dyn Storage) -> Result<T>,
     ) -> Result<T> {
         let mut refused: Option<Error> = None;
+        let mut damaged: Vec<(usize, Error)> = Vec::new();
         let mut without = Vec::new();
-        for place in self.by_speed() {
+        for place in self.held.order(name, self.by_speed()) {
             let member = &self.members()[place];
-            match member.ask(|storage| ask(member, storage)) {
+            match member.ask_about(|storage| ask(member, storage)) {
                 Asked::Done(found) => {
+                    if !damaged.is_empty() {
+                        self.suspect(name);
+                        let places = damaged.into_iter().map(|(place, _)| place).collect();
+                        self.held.pass_over(name, places, place);
+                    }
                     let lagging = |place: &&usize| !self.lanes.is_idle(**place);
                     without.iter().filter(|place| !lagging(place)).for_each(|place: &usize| {
                         self.doubt(*place, name);
                     });
                     return Ok(found);
                 }
+                Asked::Refused(error) if error.kind() == Kind::Damaged => damaged.push((place, error)),
                 Asked::Refused(error) => {
                     without.push(place);
                     refused.get_or_insert(error);
@@ -244,7 +270,8 @@ impl Mirror {
                 Asked::Failed => (),
             }
         }
-        Err(refused.unwrap_or_else(|| self.lanes.too_few(1)))
+        let first = damaged.into_iter().next().map(|(_, error)| error);
+        Err(first.or(refused).unwrap_or_else(|| self.lanes.too_few(1)))
     }
 
     fn read_from(
@@ -306,11 +333,30 @@ impl Storage for Mirror {
     ) -> Option<Result<Vec<u8>>> {
         let member = self.members().get(copy)?;
         self.suspect(name);
-        Some(match member.ask(|storage| storage.read(name, offset, length_bytes)) {
+        Some(match member.ask_about(|storage| storage.read(name, offset, length_bytes)) {
             Asked::Done(bytes) => Ok(bytes),
             Asked::Refused(error) => Err(error),
             Asked::Failed => Err(self.lanes.too_few(self.members().len())),
         })
+    }
+
+    fn is_close(&self) -> bool {
+        self.lanes.living().any(|place| self.is_near(place))
+    }
+
+    fn hold(&self, name: &ObjectName) {
+        self.held.hold(name, &self.by_distance());
+    }
+
+    fn distrust(&self, name: &ObjectName) -> bool {
+        let has_another = self.held.next(name, &self.by_distance());
+        if has_another {
+            self.suspect(name);
+        } else {
+            // Where all copies are damaged, none repairs another.
+            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
+        has_another
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Stat> {

@@ -209,6 +209,22 @@ pub trait Storage: Send + Sync {
         None
     }
 
+    /// Whether what is read need not come from far away: of several copies, those that are close by are held first.
+    fn is_close(&self) -> bool {
+        !self.capabilities().parallel
+    }
+
+    /// From now on an object is read from one copy of those that the storage keeps, as long as that gives it: for what is vouched for
+    /// as a whole only. By default there is but one.
+    fn hold(&self, _name: &ObjectName) {}
+
+    /// What was read of an object is not what was written: from now on it is read from another copy of those that the storage keeps,
+    /// which is held as by [`Storage::hold`]. `false` when there is none left (then whoever asks again begins anew), and where only one is kept.
+    /// An object that was not held may be read from the same copy once more.
+    fn distrust(&self, _name: &ObjectName) -> bool {
+        false
+    }
+
     /// What is known of an object.
     ///
     /// # Errors

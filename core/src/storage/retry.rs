@@ -221,7 +221,7 @@ impl Storage for Retry {
         self.patience.retrying("", |_| self.inner.clean_temporaries(before))
     }
 
-    crate::storage::forward!([inner] read_copy capabilities label);
+    crate::storage::forward!([inner] read_copy is_close hold distrust capabilities label);
 }
 
 /// Half of a hash of the row's kind and name: two rows alike in it would have to be sought for, with 2^64 tries.

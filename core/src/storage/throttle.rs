@@ -128,7 +128,9 @@ impl Storage for Throttle {
         Some(read.inspect(|bytes| self.down.pass(bytes.len())))
     }
 
-    crate::storage::forward!([inner] stat list delete remove clean_temporaries capabilities label);
+    crate::storage::forward!(
+        [inner] is_close hold distrust stat list delete remove clean_temporaries capabilities label
+    );
 }
 
 struct Writer {

@@ -106,7 +106,10 @@ impl Sshd {
             true => {
                 let mut command = Command::new("unshare");
                 let behind = "mount --bind \"$0\" /etc/shadow && exec \"$@\"";
-                command.args(["--mount", "sh", "-c", behind]).arg(self.folder.join("shadow")).arg(&self.program);
+                command
+                    .args(["--mount", "sh", "-c", behind])
+                    .arg(self.folder.join("shadow"))
+                    .arg(&self.program);
                 command
             }
             false => Command::new(&self.program),

@@ -1,8 +1,8 @@
 //! A repository on two servers of which the second dies, on the first and on the last object of a backup: what the exit status is, who is
-//! named, and that both are alike again after the next command that may write.
+//! named, and that both are alike again after the next command that may write. And one in a folder and on Swift, which has lost a segment.
 
 use super::servers::Started;
-use super::{Server, objects, timed};
+use super::{Server, User, objects, timed};
 use crate::dedup::PASSWORD;
 use crate::place::{Place, assert_equal, id};
 use crate::program::{Outcome, not_run};
@@ -11,6 +11,7 @@ use icecore_testkit::random::Random;
 use icecore_testkit::servers::NotInstalled;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::sshd::Sshd;
+use icecore_testkit::servers::swift::{Account, Options, Swift};
 use icecore_testkit::wire::{Action, Harm, HttpProxy, Proxy, Request, Rule};
 use std::fs;
 use std::net::SocketAddr;
@@ -236,4 +237,73 @@ fn a_server_that_is_away_is_named_by_whatever_needs_it() {
     let made = two.backups(&[&two.ssh]);
     assert_eq!(made.len(), 1);
     two.each_alone(&made, "what was forgotten meanwhile is gone from both");
+}
+
+/// Of a long object that Swift has lost a segment of it says that it is damaged: the rest of what it has counts, what it has lost is read
+/// from the other place, and given to it again by whatever makes the two alike.
+#[test]
+fn a_segment_that_swift_has_lost_is_read_from_the_other_place_and_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let swift = match Swift::start(folder.path(), &Options::default()) {
+        Ok(swift) => swift,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let server = Server { options: "?segment-size=1".to_owned(), ..swift.reached() };
+    let user = User::new(&server, "both");
+    let local = user.place.repository().to_str().unwrap().to_owned();
+    let at_both = |verb: &str, more: &[&str]| user.run(verb, &[&["-r", &local], more].concat());
+    let lose = || {
+        let account = Account::of(&swift);
+        let rows = account.objects("backups").into_iter().map(|(name, _)| name);
+        let segments: Vec<String> = rows.filter(|name| name.ends_with("/00000001")).collect();
+        assert_eq!(segments.len(), 1, "{segments:?}");
+        drop(account.ask("DELETE", &format!("backups/{}", segments[0]), &[], b"").well());
+    };
+    let nobody_is_behind = |outcome: &Outcome| {
+        assert!(!outcome.stderr.contains("is behind"), "{outcome:?}");
+        assert!(outcome.of_type("storage").iter().all(|line| line["behind"] == false), "{outcome:?}");
+    };
+    let back_up = || {
+        let source = user.place.source();
+        let words = ["--engine", "tar", "--no-encryption", "--init", "--incremental"];
+        let named = ["--host", "alpha", "--name", "nightly", source.to_str().unwrap()];
+        at_both("backup", &[&words[..], &named[..]].concat())
+    };
+    let restores = |verb: &dyn Fn(&[&str]) -> Outcome, what: &str| {
+        let target = user.place.target("back");
+        let outcome = verb(&["--target", target.to_str().unwrap(), "latest"]).expect(0);
+        let now = Manifest::of(&user.place.source()).unwrap();
+        assert_equal(&now, &Manifest::of(&target).unwrap(), what);
+        fs::remove_dir_all(target).unwrap();
+        outcome
+    };
+    user.place.write(&[("letters/a", "first")]);
+    fs::write(user.place.source().join("long"), Random::new(94).bytes(2_500_000)).unwrap();
+    user.place.settle();
+    back_up().expect(0);
+
+    lose();
+    let alone = user.run("check", &[]).expect(1);
+    assert!(alone.stdout.contains("segment"), "{alone:?}");
+    nobody_is_behind(&restores(&|more| at_both("restore", more), "a segment is lost"));
+    let local_first = |more: &[&str]| {
+        let words = [&["-r", user.repository.as_str()], more].concat();
+        user.outcome(&mut user.command_at(&local, "restore", &words))
+    };
+    nobody_is_behind(&restores(&local_first, "a segment is lost, and the folder comes first"));
+    let synced = at_both("sync", &[]).expect(0);
+    nobody_is_behind(&synced);
+    assert_eq!(synced.summary()["repaired"], 1, "{synced:?}");
+    user.check_is_clean();
+    restores(&|more| user.run("restore", more), "Swift alone, after sync");
+
+    // What makes the two alike before a backup does it, too.
+    lose();
+    user.place.write(&[("letters/b", "second")]);
+    user.place.settle();
+    let outcome = back_up().expect(0);
+    nobody_is_behind(&outcome);
+    assert_eq!(outcome.of_type("object")[0]["done"], "repaired", "{outcome:?}");
+    user.check_is_clean();
+    restores(&|more| user.run("restore", more), "Swift alone, after the next backup");
 }

@@ -10,6 +10,7 @@ use icecore_testkit::servers::ftp::{self, Protection, Pyftpdlib};
 use icecore_testkit::servers::keystone::Keystone;
 use icecore_testkit::servers::moto::Moto;
 use icecore_testkit::servers::sshd::{self, Sshd};
+use icecore_testkit::wire::HttpProxy;
 use std::fs;
 use std::net::SocketAddr;
 

@@ -1,6 +1,6 @@
 //! Mirrors as a user has them: `-r` several times.
 
-use crate::place::{Place, assert_equal};
+use crate::place::{Place, assert_equal, entries};
 use crate::program::Outcome;
 use icecore_testkit::manifest::Manifest;
 use std::fs;
@@ -181,4 +181,48 @@ fn a_damaged_copy_is_read_past_and_repaired() {
     assert!(repaired.stdout.contains(&format!("\"repaired\":{damaged}")), "{repaired:?}");
     desk.run("check", &["a"], &["--read-data"]).expect(0);
     desk.restores(&["a"]);
+}
+
+/// Of a chain it is known only when all of it was read. Which place is read first is the program's affair: of the two orders one comes
+/// upon the damage.
+#[test]
+fn a_chain_of_which_one_copy_is_damaged_is_restored_from_the_other() {
+    let desk = Desk::new();
+    desk.place.write(&[("letters/long", &"nothing new ".repeat(3000))]);
+    desk.back_up(&["a", "b"], &["--engine", "tar", "--no-encryption", "--init"]).expect(0);
+    // data/tar/SERIES/CHAIN/LEVEL/data
+    let stored = |name: &str| {
+        let mut at = desk.place.path().join(name).join("data/tar");
+        while at.is_dir() {
+            at = entries(&at).remove(0);
+        }
+        at
+    };
+    let (data, sound) = (stored("a"), fs::read(stored("b")).unwrap());
+    assert_eq!(fs::read(&data).unwrap(), sound);
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut flipped = sound.clone();
+    flipped[sound.len() / 2] ^= 1;
+    for hurt in [Some(flipped.as_slice()), Some(&sound[..sound.len() - 1]), None] {
+        match hurt {
+            Some(bytes) => fs::write(&data, bytes).unwrap(),
+            None => fs::remove_file(&data).unwrap(),
+        }
+        let mut told = 0;
+        for places in [["a", "b"], ["b", "a"]] {
+            let target = desk.place.target("back");
+            let outcome = desk.run("restore", &places, &["--target", target.to_str().unwrap()]).expect(0);
+            let now = Manifest::of(&desk.place.source()).unwrap();
+            assert_equal(&now, &Manifest::of(&target).unwrap(), &places.join(" "));
+            fs::remove_dir_all(target).unwrap();
+            let hint = if hurt.is_some() { "icecore sync --compare-data repairs it" } else { "icecore sync" };
+            told += u32::from(outcome.stderr.contains(hint));
+        }
+        assert!(told >= 1, "{hurt:?}");
+        desk.run("check", &["a"], &["--read-data"]).expect(1);
+        let words: &[&str] = if hurt.is_some() { &["--compare-data"] } else { &[] };
+        desk.run("sync", &["a", "b"], words).expect(0);
+        assert_eq!(fs::read(&data).unwrap(), sound);
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o600)).unwrap();
+    }
 }

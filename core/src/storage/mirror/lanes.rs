@@ -203,7 +203,7 @@ impl Lanes {
         let mut offset = 0;
         loop {
             let read = |place: usize| {
-                self.members[place].ask(|storage| storage.read(name, offset, BLOCK_BYTES)).done()
+                self.members[place].ask_about(|storage| storage.read(name, offset, BLOCK_BYTES)).done()
             };
             match (read(one), read(other)) {
                 (Some(left), Some(right)) if left == right => {

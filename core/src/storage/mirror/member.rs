@@ -19,13 +19,24 @@ const CALL_BYTES: u64 = 64 << 10;
 pub enum Asked<T> {
     /// It was done.
     Done(T),
-    /// The answer is no: there is no such object, or there is one. Nothing is wrong with the member.
+    /// The answer is no: there is no such object, or there is one, or its bytes are not all there. Nothing is wrong with the rest of
+    /// the member.
     Refused(Error),
     /// It failed, now or before.
     Failed,
 }
 
 impl<T> Asked<T> {
+    /// Whether the answer is that the object is there and damaged.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Asked::Refused(error) if error.kind() == Kind::Damaged)
+    }
+
+    /// Whether the object is there, whole or damaged.
+    pub fn is_there(&self) -> bool {
+        matches!(self, Asked::Done(_)) || self.is_damaged()
+    }
+
     /// What was done, if it was.
     pub fn done(self) -> Option<T> {
         match self {
@@ -108,6 +119,12 @@ impl Member {
     /// Asks it for something. When it fails it is noted, and nothing is asked of it any more.
     pub fn ask<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
         self.ask_within(&[Kind::NotFound, Kind::AlreadyExists, Kind::Invalid], something)
+    }
+
+    /// As [`Member::ask`], to look at one object or to read it: that it is damaged (a segment of it is lost, say) is an answer, too. Never
+    /// one that says that the object is not there: whoever asks has to tell these two apart.
+    pub fn ask_about<T>(&self, something: impl FnOnce(&dyn Storage) -> Result<T>) -> Asked<T> {
+        self.ask_within(&[Kind::NotFound, Kind::AlreadyExists, Kind::Invalid, Kind::Damaged], something)
     }
 
     /// As [`Member::ask`], to write what another member holds: only a name that is taken is an answer.

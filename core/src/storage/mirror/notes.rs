@@ -51,7 +51,7 @@ pub(super) fn read(storage: &dyn Storage, folder: &ObjectName) -> Result<Vec<Obj
     for note in notes {
         let bytes = match storage.read_small(&note, NOTE_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Limit) => continue,
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Limit | Kind::Damaged) => continue,
             Err(error) => return Err(error),
         };
         let name =

@@ -74,7 +74,7 @@ pub(super) fn begin(
 fn put(member: &Member, name: &ObjectName, bytes: &[u8], mode: PutMode) -> Asked<()> {
     match member.ask(|storage| storage.begin_put(name, bytes, mode)?.finish()) {
         Asked::Refused(error) if error.kind() == Kind::AlreadyExists => {
-            let found = member.ask(|storage| storage.read(name, 0, bytes.len().saturating_add(1)));
+            let found = member.ask_about(|storage| storage.read(name, 0, bytes.len().saturating_add(1)));
             match found {
                 Asked::Done(found) if found == bytes => Asked::Done(()),
                 Asked::Failed => Asked::Failed,

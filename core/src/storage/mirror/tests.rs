@@ -432,3 +432,126 @@ fn who_refuses_to_list_or_to_remove_is_out() {
     assert!(removes.is_partial());
     assert_eq!(removes.removals(&memories[0]).unwrap(), [name("big/1")]);
 }
+
+/// A memory that says of some objects that they are damaged: of all below `torn`.
+struct Torn {
+    memory: Memory,
+    asked: Arc<Mutex<u32>>,
+}
+
+impl Torn {
+    fn check(&self, name: &ObjectName) -> Result<()> {
+        *self.asked.lock().unwrap() += 1;
+        self.memory.stat(name)?;
+        match name.as_str().starts_with("torn") {
+            true => Err(Error::damaged("a segment is missing of", name.as_str()).retry_later()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Storage for Torn {
+    fn read(&self, name: &ObjectName, offset: u64, length_bytes: usize) -> Result<Vec<u8>> {
+        self.check(name)?;
+        self.memory.read(name, offset, length_bytes)
+    }
+    fn stat(&self, name: &ObjectName) -> Result<Stat> {
+        self.check(name)?;
+        self.memory.stat(name)
+    }
+    fn label(&self) -> String {
+        "torn".to_owned()
+    }
+
+    crate::storage::forward!([memory] put writer list delete capabilities);
+}
+
+/// Of two storages the one at `place` is torn; and how often it was asked for an object.
+fn with_a_torn_one(place: usize) -> (Mirror, [Memory; 2], Arc<Mutex<u32>>) {
+    let (memories, asked) = ([Memory::new(), Memory::new()], Arc::default());
+    let storage = |number: usize| -> Arc<dyn Storage> {
+        let memory = memories[number].clone();
+        match number == place {
+            true => Arc::new(Torn { memory, asked: Arc::clone(&asked) }),
+            false => Arc::new(memory),
+        }
+    };
+    (mirror(vec![storage(0), storage(1)], 2), memories, asked)
+}
+
+#[test]
+fn an_object_that_a_member_calls_damaged_is_read_from_another_and_puts_nobody_out() {
+    for place in [0, 1] {
+        let (mirror, memories, asked) = with_a_torn_one(place);
+        memories.iter().for_each(|memory| memory.put(&name("torn/1"), b"whole", PutMode::CreateNew).unwrap());
+        assert_eq!(mirror.read(&name("torn/1"), 0, 9).unwrap(), b"whole");
+        assert_eq!(mirror.stat(&name("torn/1")).unwrap().size_bytes, 5);
+        // It is not asked for it again: it may have tried for long.
+        assert!(*asked.lock().unwrap() <= 1, "storage {place}");
+        assert!(mirror.read_copy(&name("torn/1"), 0, 9, place).unwrap().is_err());
+        let report = mirror.settle().unwrap();
+        assert!(report.is_even(), "storage {place}: {report:?}");
+        assert_eq!(mirror.take_suspects(), [name("torn/1")].into(), "storage {place}");
+        // What it is given later it takes.
+        mirror.put(&name("b"), b"1", PutMode::CreateNew).unwrap();
+        assert!(memories.iter().all(|memory| memory.stat(&name("b")).is_ok()));
+    }
+}
+
+#[test]
+fn what_is_damaged_where_it_is_and_missing_elsewhere_is_damaged_and_not_missing() {
+    for place in [0, 1] {
+        let (mirror, memories, _) = with_a_torn_one(place);
+        memories[place].put(&name("torn/1"), b"part", PutMode::CreateNew).unwrap();
+        let errors =
+            [mirror.stat(&name("torn/1")).unwrap_err(), mirror.read(&name("torn/1"), 0, 9).unwrap_err()];
+        for error in errors {
+            assert_eq!(error.kind(), Kind::Damaged, "storage {place}: {error}");
+        }
+        assert_eq!(mirror.stat(&name("torn/2")).unwrap_err().kind(), Kind::NotFound);
+        assert!(!mirror.is_partial(), "storage {place}");
+    }
+}
+
+#[test]
+fn a_copy_that_is_distrusted_is_read_no_more_until_all_are() {
+    let memories = [Memory::new(), Memory::new(), Memory::new()];
+    for (memory, bytes) in memories.iter().zip([b"1", b"2", b"3"]) {
+        memory.put(&name("a"), bytes, PutMode::CreateNew).unwrap();
+    }
+    let mirror = mirror(memories.iter().map(|memory| Arc::new(memory.clone()) as _).collect(), 3);
+    let read = || mirror.read(&name("a"), 0, 9).unwrap();
+    mirror.hold(&name("a"));
+    assert_eq!(read(), b"1");
+    assert!(mirror.distrust(&name("a")));
+    // Held already: nothing changes.
+    mirror.hold(&name("a"));
+    assert_eq!((read(), read()), (b"2".to_vec(), b"2".to_vec()));
+    assert_eq!(mirror.take_suspects(), [name("a")].into());
+    assert!(mirror.distrust(&name("a")));
+    assert_eq!(read(), b"3");
+    assert!(!mirror.distrust(&name("a")));
+    assert_eq!(mirror.take_suspects(), [].into(), "none repairs another");
+    assert_eq!(read(), b"1");
+    // Who was not held may have been any of them.
+    memories[0].put(&name("b"), b"1", PutMode::CreateNew).unwrap();
+    assert!(mirror.distrust(&name("b")));
+    assert_eq!(mirror.read(&name("b"), 0, 9).unwrap(), b"1");
+    // The copy is gone from where it is held: the others are asked.
+    memories[0].delete(&name("a")).unwrap();
+    mirror.hold(&name("a"));
+    assert_eq!(read(), b"2");
+}
+
+#[test]
+fn one_storage_alone_has_no_other_copy() {
+    let memory = Memory::new();
+    memory.put(&name("a"), b"1", PutMode::CreateNew).unwrap();
+    assert!(!memory.distrust(&name("a")));
+    let alive = Target { label: "alive".to_owned(), storage: Ok(Arc::new(memory.clone())) };
+    let mirror = Mirror::new(vec![dead("gone"), alive], settings(1)).unwrap();
+    assert!(!mirror.distrust(&name("a")));
+    mirror.hold(&name("a"));
+    assert!(!mirror.distrust(&name("a")));
+    assert_eq!(mirror.read(&name("a"), 0, 9).unwrap(), b"1");
+}
