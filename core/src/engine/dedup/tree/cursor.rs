@@ -128,7 +128,9 @@ impl<'c> Walker<'c> {
         let result = match (self.head, &mut self.leaf) {
             (Head::End, _) => Ok(()),
             (Head::Item, Some(leaf)) => match leaf.next(&mut self.entry) {
-                Ok(true) => Ok(()),
+                // At each, not only at the last: what is given out must never be behind what comes after a leaf that is passed over.
+                Ok(true) if self.is_before_next(self.leaf.as_ref().map(LeafReader::key)) => Ok(()),
+                Ok(true) => Err(damaged("not what the node above says:")),
                 Ok(false) => self.leave(),
                 Err(error) => Err(error),
             },
