@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (first, second) = (password_of_file(bytes), password_with_line_end(bytes));
     assert!(bytes.starts_with(first) && bytes.starts_with(second));
     for compression in Compression::ALL {
-        drop(find_key(&[b"password", first, second], bytes, compression));
+        drop(find_key(&[b"password", first, second], bytes, &[compression]));
     }
     let Ok(salt) = salt_of(bytes) else { return };
     let hidden = &bytes[HEADER_BYTES..];
