@@ -51,7 +51,7 @@ pub enum Strictness {
 /// As the storage has it. A memory that cannot be read or kept is a warning; an error, where something is to be accepted.
 pub fn look(context: &Context<'_>, repository: &Repository, strictness: Strictness) -> Result<u64> {
     let Some(vault) = repository.vault() else { return Ok(0) };
-    let Some(folder) = folder(vault) else {
+    let Some(folder) = folder_of(vault.id()) else {
         let reason = "neither XDG_STATE_HOME nor HOME is set";
         if strictness == Strictness::Accept {
             return Err(
@@ -225,6 +225,25 @@ pub fn remember(place: &Path, vault: Option<&Vault>) {
     replace(&file, text.as_bytes()).unwrap_or(());
 }
 
+/// Remembers the one key of a repository that has just been made.
+pub fn begin(vault: Option<&Vault>) {
+    let Some((vault, folder)) = vault.and_then(|vault| Some((vault, folder_of(vault.id())?))) else { return };
+    let mut seen = Seen::new(vault.id());
+    seen.notice_keys(&[vault.key_id()], &[]);
+    // Without it the next run only takes longer.
+    keep(&folder, &seen).unwrap_or(());
+}
+
+/// The keys that were seen of the repository that stands at `place`, as far as is known: a hint.
+pub fn keys_at(place: &Path) -> Vec<ObjectId> {
+    let known = || {
+        let stood = std::fs::read_to_string(memory_of(place)?).ok()?;
+        let repository: ObjectId = stood.split(' ').next()?.parse().ok()?;
+        Some(read(&folder_of(repository)?, repository).ok()?.keys().to_vec())
+    };
+    known().unwrap_or_default()
+}
+
 fn encryption(vault: &Vault) -> &'static str {
     if vault.is_encrypted() { "encrypted" } else { "open" }
 }
@@ -236,8 +255,8 @@ fn memory_of(place: &Path) -> Option<PathBuf> {
 }
 
 /// The folder of a repository; `None` where there is no home.
-fn folder(vault: &Vault) -> Option<PathBuf> {
-    Some(state()?.join(vault.id().to_string()))
+fn folder_of(repository: ObjectId) -> Option<PathBuf> {
+    Some(state()?.join(repository.to_string()))
 }
 
 /// Where this program remembers things.

@@ -10,6 +10,7 @@ use clap::Args;
 use icecore::diff::{self, Change, Counts, New, Report};
 use icecore::engine::dedup::tree::Entry;
 use icecore::error::{Error, Result};
+use icecore::repository::vault::ahead::Needs;
 use icecore::select::place::{Place, tree_path};
 use icecore::tree::filter::Filter;
 use serde_json::{Value, json};
@@ -85,7 +86,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         (None, Some(new)) => New::Backup(place(arguments, new)?),
         (None, None) => New::Backup(Place { backup: "latest".to_owned(), path: old.path.clone() }),
     };
-    let repository = arguments.repository.open_for(context, &which.filter)?;
+    let repository = arguments.repository.open_to_read(context, &which.filter, Needs::Content)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let monitor = Terminal::without_line(context.global, context.stop.clone());
     let mut lines = Lines::default();

@@ -12,6 +12,7 @@ use icecore::dump::{self, Form, Options, Report};
 use icecore::error::{Error, Kind, Result};
 use icecore::monitor::Monitor;
 use icecore::repository::Repository;
+use icecore::repository::vault::ahead::Needs;
 use icecore::select::place::Place;
 use serde_json::json;
 use std::ffi::OsString;
@@ -89,7 +90,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         output::only_bytes();
     }
     let which = arguments.which.which();
-    let repository = arguments.repository.open_for(context, &which.filter)?;
+    let repository = arguments.repository.open_to_read(context, &which.filter, Needs::Content)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let keys = arguments.repository.keyring(context, &arguments.identities)?;
     let scratch = scratch();

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use icecore::engine::dedup::tree::Known;
 use icecore::error::Result;
 use icecore::find::{self, Match, Wanted};
+use icecore::repository::vault::ahead::Needs;
 use icecore::select::place::Place;
 use icecore::time::{FileTime, Timestamp};
 use icecore::tree::attributes::FileKind;
@@ -120,7 +121,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         smaller: arguments.smaller,
         patterns: Wanted::patterns(&arguments.pattern)?,
     };
-    let repository = arguments.repository.open_for(context, &which.filter)?;
+    let repository = arguments.repository.open_to_read(context, &which.filter, Needs::Content)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let keys = arguments.repository.keyring(context, &arguments.identities)?;
     let (scratch, workers) = (scratch(), arguments.repository.workers(&repository));

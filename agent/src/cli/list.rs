@@ -6,6 +6,7 @@ use clap::Args;
 use icecore::engine::dedup;
 use icecore::error::Result;
 use icecore::list::{self, Row};
+use icecore::repository::vault::ahead::Needs;
 use icecore::time::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub struct Arguments {
 /// Prints a line for each backup.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.details.narrow(arguments.series.filter())?;
-    let repository = arguments.repository.open_for(context, &filter)?;
+    let repository = arguments.repository.open_to_read(context, &filter, Needs::Backups)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let listing = list::run(&repository, &filter)?;
     if context.global.json {

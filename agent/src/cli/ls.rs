@@ -9,6 +9,7 @@ use crate::seen;
 use clap::Args;
 use icecore::error::Result;
 use icecore::ls;
+use icecore::repository::vault::ahead::Needs;
 use icecore::select::place::Place;
 use icecore::view::levels::Means;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ pub struct Arguments {
 /// Prints a line for each entry.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let which = arguments.which.which();
-    let repository = arguments.repository.open_for(context, &which.filter)?;
+    let repository = arguments.repository.open_to_read(context, &which.filter, Needs::Content)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let place = Place::parse(arguments.place.as_bytes())?;
     let keys = arguments.repository.keyring(context, &arguments.identities)?;

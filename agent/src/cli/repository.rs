@@ -12,9 +12,10 @@ use icecore::engine::dedup;
 use icecore::error::{Error, Kind, Result};
 use icecore::heal;
 use icecore::keyring::Keyring;
+use icecore::repository::vault::ahead::Needs;
 use icecore::repository::vault::opening::Threshold;
-use icecore::repository::vault::{Password, Protection};
-use icecore::repository::{Repository, copies};
+use icecore::repository::vault::{ObjectId, Password, Protection, Vault};
+use icecore::repository::{Repository, Took, copies};
 use icecore::select::Filter;
 use icecore::storage::Storage;
 use icecore::storage::mirror::Target;
@@ -79,15 +80,40 @@ impl RepositoryArguments {
         self.open_on(context, filter.accepts_engine(dedup::NAME))
     }
 
+    /// As [`RepositoryArguments::open_for`], for who only reads, and what.
+    pub fn open_to_read(&self, context: &Context<'_>, filter: &Filter, needs: Needs) -> Result<Repository> {
+        if !filter.accepts_engine(dedup::NAME) {
+            return self.open_on(context, false);
+        }
+        let storage = self.connected(context)?;
+        let below = Arc::clone(&storage);
+        Repository::open_ahead(&storage, needs, || {
+            let repository = self.enter(context, below)?;
+            let is_asked =
+                repository.vault().is_some_and(Vault::is_encrypted) && !self.password.is_given()?;
+            Ok((repository, if is_asked { Took::AWhile } else { Took::AMoment }))
+        })
+    }
+
     /// Opens the repository, and its vault only if that is asked for.
     pub fn open_on(&self, context: &Context<'_>, with_vault: bool) -> Result<Repository> {
-        // Of several places it is known at once which can be reached.
-        let intent = if self.is_one() { Intent::Use } else { Intent::Open };
-        let storage = self.storage(context, intent)?;
-        if !with_vault {
-            return Repository::open(storage).map_err(|error| self.advise(context, error));
+        let storage = self.connected(context)?;
+        match with_vault {
+            true => self.enter(context, storage),
+            false => Repository::open(storage).map_err(|error| self.advise(context, error)),
         }
-        let opened = Repository::open_with_threshold(storage);
+    }
+
+    /// The storage of a repository that is there.
+    fn connected(&self, context: &Context<'_>) -> Result<Arc<dyn Storage>> {
+        // Of several places it is known at once which can be reached.
+        self.storage(context, if self.is_one() { Intent::Use } else { Intent::Open })
+    }
+
+    /// Opens the repository in a storage, and its vault.
+    fn enter(&self, context: &Context<'_>, storage: Arc<dyn Storage>) -> Result<Repository> {
+        let known: Vec<ObjectId> = self.identities()?.iter().flat_map(|place| seen::keys_at(place)).collect();
+        let opened = Repository::open_with_threshold(storage, &known);
         let (mut repository, threshold) = opened.map_err(|error| self.advise(context, error))?;
         self.open_vault(context, &mut repository, threshold)?;
         Ok(repository)
@@ -95,10 +121,7 @@ impl RepositoryArguments {
 
     /// Opens the repository, which is in one of several places at least, and makes those that are missing.
     pub fn open_and_make(&self, context: &Context<'_>) -> Result<Repository> {
-        let opened = Repository::open_with_threshold(self.storage(context, Intent::Create)?);
-        let (mut repository, threshold) = opened.map_err(|error| self.advise(context, error))?;
-        self.open_vault(context, &mut repository, threshold)?;
-        Ok(repository)
+        self.enter(context, self.storage(context, Intent::Create)?)
     }
 
     /// What opens chains: these secret keys, and the password if one is needed.
@@ -296,11 +319,12 @@ impl RepositoryArguments {
                 for identity in self.identities()? {
                     seen::remember(&identity, repository.vault());
                 }
+                seen::begin(repository.vault());
                 Ok(())
             }
             Some(Err(error)) if error.kind() != Kind::AlreadyExists => Err(error),
             // It was there, or somebody else has made it in the meantime.
-            _ => self.open_vault(context, repository, Threshold::look(repository.storage().as_ref())),
+            _ => self.open_vault(context, repository, Threshold::look(repository.storage().as_ref(), &[])),
         }
     }
 

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use icecore::engine::Overwrite;
 use icecore::error::{Error, Result};
 use icecore::repository::Repository;
+use icecore::repository::vault::ahead::Needs;
 use icecore::restore;
 use icecore::select::place::Place;
 use icecore::time::Timestamp;
@@ -152,7 +153,7 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         .hint("use --overwrite always or --overwrite if-changed, or leave out --delete"));
     }
     let filter = arguments.details.narrow(arguments.series.filter())?;
-    let repository = arguments.repository.open_for(context, &filter)?;
+    let repository = arguments.repository.open_to_read(context, &filter, Needs::Content)?;
     let report = make(context, arguments, &repository)?;
     print(context, arguments, &report);
     Ok(ExitCode::SUCCESS)

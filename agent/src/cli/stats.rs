@@ -8,6 +8,7 @@ use crate::progress::Terminal;
 use crate::seen;
 use clap::Args;
 use icecore::error::Result;
+use icecore::repository::vault::ahead::Needs;
 use icecore::stats::{self, Amount, Objects, Report, Share};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ pub struct Arguments {
 /// Prints the numbers.
 pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     let which = arguments.which.which();
-    let repository = arguments.repository.open_for(context, &which.filter)?;
+    let repository = arguments.repository.open_to_read(context, &which.filter, Needs::Content)?;
     seen::look(context, &repository, seen::Strictness::Warn)?;
     let options = stats::Options { which, backup: arguments.backup.clone(), by_backup: arguments.by_backup };
     let monitor = Terminal::new(context.global, context.stop.clone(), "Counting");

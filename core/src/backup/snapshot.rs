@@ -72,7 +72,8 @@ pub(super) fn run(
         return outcome;
     }
     // Neither is a failure of this one: what was done is done, and the cause of a failure is another.
-    let (sessions, ended) = vault.beside(|| Ok(vault.sessions()), || Ok(session.end()))?;
+    let own = session.id();
+    let (sessions, ended) = vault.beside(|| Ok(vault.sessions_but(own)), || Ok(session.end()))?;
     if let Err(error) = ended {
         monitor.event(Event::Warning(&format!("the end of this run could not be noted: {error}")));
     }

@@ -11,9 +11,10 @@ use super::{BackupEntry, Repository};
 use crate::error::{Error, Result};
 use crate::level::{self, ChainView};
 use crate::name::{BackupName, Level, ObjectName};
-use crate::storage::{Depth, Listed};
+use crate::storage::{Depth, Listed, Storage};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 /// A series of backups: one name, made by one engine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,32 @@ pub struct Chain {
 
 /// The parents that the documents of a chain name. Those of Freezer's backups name none.
 pub type Parents = BTreeMap<BackupEntry, Timestamp>;
+
+/// What stands directly below a folder.
+pub(super) struct Folders {
+    folders: Vec<ObjectName>,
+    /// Everything that is no folder.
+    strays: Vec<String>,
+}
+
+/// The engines that have series.
+pub(super) fn engines(storage: &dyn Storage) -> Result<Folders> {
+    folders(storage, &ObjectName::new(METADATA)?)
+}
+
+fn folders(storage: &dyn Storage, parent: &ObjectName) -> Result<Folders> {
+    let mut found = Folders { folders: Vec::new(), strays: Vec::new() };
+    storage.list(Some(parent), Depth::One, &mut |row| {
+        match row {
+            Listed::Folder { name } => found.folders.push(name),
+            Listed::Object { name, .. } => found.strays.push(name.to_string()),
+            Listed::Stray { label } => found.strays.push(label),
+        }
+        Ok(())
+    })?;
+    found.folders.sort_unstable();
+    Ok(found)
+}
 
 impl Chain {
     /// Where a backup of this chain lives.
@@ -129,10 +156,14 @@ impl Repository {
     /// What the storage reports.
     pub fn series(&self, engine: Option<&str>) -> Result<Listing> {
         let mut strays = Vec::new();
-        let root = ObjectName::new(METADATA)?;
         let engines = match engine {
-            Some(engine) => vec![root.join(engine)?],
-            None => self.folders(&root, &mut strays)?,
+            Some(engine) => vec![ObjectName::new(METADATA)?.join(engine)?],
+            None => {
+                let ahead = self.engines.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let listed = ahead.map_or_else(|| engines(self.storage.as_ref()), Ok)?;
+                strays.extend(listed.strays);
+                listed.folders
+            }
         };
         let mut series = Vec::new();
         for folder in engines {
@@ -231,17 +262,9 @@ impl Repository {
 
     /// The folders directly below one; everything else there is a stray.
     fn folders(&self, parent: &ObjectName, strays: &mut Vec<String>) -> Result<Vec<ObjectName>> {
-        let mut folders = Vec::new();
-        self.storage.list(Some(parent), Depth::One, &mut |row| {
-            match row {
-                Listed::Folder { name } => folders.push(name),
-                Listed::Object { name, .. } => strays.push(name.to_string()),
-                Listed::Stray { label } => strays.push(label),
-            }
-            Ok(())
-        })?;
-        folders.sort_unstable();
-        Ok(folders)
+        let listed = folders(self.storage.as_ref(), parent)?;
+        strays.extend(listed.strays);
+        Ok(listed.folders)
     }
 
     /// All backups of some series, oldest first, with what does not belong.

@@ -5,6 +5,7 @@
 use super::document::python;
 use super::location::{DATA, MARKER, METADATA};
 use super::old::OldLayout;
+use super::vault::ObjectId;
 use super::vault::opening::Threshold;
 use super::{Repository, read_document};
 use crate::error::{Error, Kind, Result};
@@ -84,18 +85,21 @@ impl Repository {
     }
 
     /// As [`Repository::open`], and reads what the deduplicated part needs to be opened; where each request waits for an answer
-    /// from far away, at once.
+    /// from far away, at once. Key slots that are `known` from an earlier time are fetched with the list of them.
     ///
     /// # Errors
     /// As [`Repository::open`].
-    pub fn open_with_threshold(storage: Arc<dyn Storage>) -> Result<(Repository, Threshold)> {
+    pub fn open_with_threshold(
+        storage: Arc<dyn Storage>,
+        known: &[ObjectId],
+    ) -> Result<(Repository, Threshold)> {
         if !storage.capabilities().parallel {
             let repository = Repository::open(storage)?;
-            let threshold = Threshold::look(&*repository.storage);
+            let threshold = Threshold::look(&*repository.storage, known);
             return Ok((repository, threshold));
         }
         let below = Arc::clone(&storage);
-        pipe::together(|| Repository::open(storage), move || Ok(Threshold::look(&*below)))
+        pipe::together(|| Repository::open(storage), move || Ok(Threshold::look(&*below, known)))
     }
 
     fn with(storage: Arc<dyn Storage>, id: Option<String>, old: Option<Arc<OldLayout>>) -> Repository {
@@ -103,7 +107,7 @@ impl Repository {
             Some(old) => Arc::clone(old) as Arc<dyn Storage>,
             None => storage,
         };
-        Repository { storage, id, vault: None, old }
+        Repository { storage, id, vault: None, old, engines: Arc::default() }
     }
 }
 

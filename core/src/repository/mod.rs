@@ -32,13 +32,16 @@ pub use select::BackupId;
 
 use crate::error::{Error, Kind, Result};
 use crate::name::ObjectName;
+use crate::pipe;
 use crate::storage::Storage;
 use crate::time::Timestamp;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use listing::Folders;
 use old::OldLayout;
+use vault::ahead::{Ahead, Needs};
 use vault::cache::Cache;
 use vault::opening::Threshold;
 use vault::{Password, Protection, Vault};
@@ -51,6 +54,8 @@ pub struct Repository {
     vault: Option<Arc<Vault>>,
     /// Chains of the layout of Freezer 1 and 2, where there are some; the storage shows them with the others then.
     old: Option<Arc<OldLayout>>,
+    /// The engines that have series, as they were listed while it was opened.
+    engines: Arc<Mutex<Option<Folders>>>,
 }
 
 impl Repository {
@@ -102,7 +107,7 @@ impl Repository {
     pub fn open_vault(&mut self, password: &mut dyn FnMut() -> Result<Password>) -> Result<()> {
         match self.vault {
             Some(_) => Ok(()),
-            None => self.enter_vault(Threshold::look(&*self.storage), password),
+            None => self.enter_vault(Threshold::look(&*self.storage, &[]), password),
         }
     }
 
@@ -117,6 +122,34 @@ impl Repository {
     ) -> Result<()> {
         self.vault = Vault::enter(Arc::clone(&self.storage), threshold, password)?.map(Arc::new);
         Ok(())
+    }
+
+    /// Opens a repository for one who reads, by `open`. Where each request waits for an answer from far away, what is asked for first
+    /// afterwards is listed meanwhile, and not again; unless `open` says that it took its time, as one does who is asked for a password.
+    ///
+    /// # Errors
+    /// Of `open`; a thread that cannot be started.
+    pub fn open_ahead(
+        storage: &Arc<dyn Storage>,
+        needs: Needs,
+        open: impl FnOnce() -> Result<(Repository, Took)>,
+    ) -> Result<Repository> {
+        if !storage.capabilities().parallel {
+            return open().map(|(repository, _)| repository);
+        }
+        let engines = || Ok(listing::engines(storage.as_ref()).ok());
+        let look = || Ahead::look(storage.as_ref(), needs, engines);
+        let ((lists, engines), (mut repository, took)) = pipe::together(look, open)?;
+        if took == Took::AMoment {
+            if let Some(vault) = repository.vault.as_mut().and_then(Arc::get_mut) {
+                vault.go_by(lists);
+            }
+            // Those of Freezer's old layout are not in the storage's own list.
+            if repository.old.is_none() {
+                repository.engines = Arc::new(Mutex::new(engines));
+            }
+        }
+        Ok(repository)
     }
 
     /// Keeps copies of what is small and often read of the deduplicated part in a folder close by, of so many bytes in all; or no
@@ -159,6 +192,15 @@ impl Repository {
             Err(error) => Err(error.while_doing("cannot delete", name.to_string())),
         }
     }
+}
+
+/// How long it took to open a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Took {
+    /// What was listed meanwhile is as good as new.
+    AMoment,
+    /// Somebody was asked for a password.
+    AWhile,
 }
 
 impl fmt::Debug for Repository {

@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 use shelf::Shelf;
 use std::io::{Read, Write};
 
+mod ahead;
 mod copied;
 mod corpus;
 mod old;

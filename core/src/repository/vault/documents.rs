@@ -53,7 +53,7 @@ impl Vault {
 
     /// Reads every document of a folder once, oldest first.
     pub(super) fn documents<T: Document>(&self) -> Result<Documents<T>> {
-        self.documents_of(names::list(self.storage().as_ref(), Folder::of(T::KIND))?)
+        self.documents_of(self.list(Folder::of(T::KIND))?)
     }
 
     /// The same of a list that was made before.

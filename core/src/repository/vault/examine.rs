@@ -69,7 +69,7 @@ impl Vault {
     }
 
     fn examine_slots(&self, examination: &mut Examination) -> Result<()> {
-        let found = slots::read(self.storage().as_ref())?;
+        let found = slots::read(self.storage().as_ref(), &[])?;
         examination.strays.extend(found.strays);
         for (id, error) in found.damaged {
             examination.damaged(Folder::Keys, id, error)?;

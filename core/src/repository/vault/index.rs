@@ -13,7 +13,7 @@ pub use orphans::{Inventory, OrphanPack, Orphans, inventory, orphans};
 use super::Vault;
 use super::header::{HEADER_BYTES, Header, WRAPPED_BYTES};
 use super::id::{ChunkId, ObjectId};
-use super::names::{self, Folder};
+use super::names::Folder;
 use super::pack::{DescribedPack, Location, PackRef, pack_kind};
 use super::seal::{KEY_BYTES, TAG_BYTES};
 use crate::error::{Error, Kind, Result};
@@ -101,7 +101,7 @@ impl Index {
     pub fn load_present(vault: &Vault, monitor: &dyn Monitor, with_cut: bool) -> Result<Index> {
         // Asked before: of several places the far one may be gone afterwards.
         let is_at_once = vault.storage().capabilities().parallel;
-        let list = || names::list(vault.storage().as_ref(), Folder::Packs);
+        let list = || vault.list(Folder::Packs);
         let (listed, mut index) = vault.beside(list, || load::load(vault, monitor, &HashSet::new()))?;
         index.tell_damaged(monitor);
         let mut inventory = orphans::compare(listed, &index);

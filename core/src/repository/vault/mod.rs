@@ -4,6 +4,7 @@
 //! Invariants: every object has a key of its own, which is bound to the repository, the kind and the name of the object; what
 //! is read back is opened, decoded and compared with its id before anybody sees it; a snapshot is written last.
 
+pub mod ahead;
 pub mod cache;
 pub mod compression;
 pub mod config;
@@ -56,13 +57,14 @@ use crate::limits::{DOCUMENTS_FETCHED, VAULT_OBJECT_BYTES};
 use crate::name::ObjectName;
 use crate::pipe;
 use crate::storage::{PutMode, Storage};
+use ahead::Ahead;
 use cache::Cache;
 use id::ID_BYTES;
-use names::Folder;
+use names::{Folder, Names};
 use seal::{Cipher, random};
 use slot::Guard;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The deduplicated part of a repository, opened: where it is, and its keys.
 pub struct Vault {
@@ -77,12 +79,19 @@ pub struct Vault {
     recent: Mutex<Option<State>>,
     /// Key slots that were there when it was opened, until one is added or removed.
     recent_keys: Mutex<Option<Vec<ObjectId>>>,
+    /// What was listed while it was opened.
+    ahead: Mutex<Ahead>,
 }
 
 impl Vault {
     /// The random name of the repository.
     pub fn id(&self) -> ObjectId {
         self.keys.repository()
+    }
+
+    /// The key slot that opened it.
+    pub fn key_id(&self) -> ObjectId {
+        self.slot
     }
 
     /// Whether what is stored can be read by those only who can open it.
@@ -108,6 +117,20 @@ impl Vault {
     /// The copies close by, if there are any.
     fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
+    }
+
+    /// From now on goes by these lists, each once.
+    pub(in crate::repository) fn go_by(&mut self, lists: Ahead) {
+        self.ahead = Mutex::new(lists);
+    }
+
+    /// What a folder holds; for readers perhaps as it was listed when the repository was opened.
+    ///
+    /// # Errors
+    /// As [`names::list`].
+    fn list(&self, folder: Folder) -> Result<Names> {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take(folder);
+        ahead.map_or_else(|| names::list(self.storage.as_ref(), folder), Ok)
     }
 
     /// Does both: where each request waits for an answer from far away, at once; else the second one first.

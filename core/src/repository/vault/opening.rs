@@ -71,6 +71,7 @@ impl Vault {
             cache: None,
             recent: Mutex::default(),
             recent_keys: Mutex::default(),
+            ahead: Mutex::default(),
         })
     }
 
@@ -105,7 +106,7 @@ impl Vault {
     /// # Errors
     /// `NoRepository`, `WrongPassword`, `Damaged`, `Unsupported`, what `password` fails with, and what the storage reports.
     pub fn open(storage: Arc<dyn Storage>, password: &mut dyn FnMut() -> Result<Password>) -> Result<Vault> {
-        let threshold = Threshold::look(storage.as_ref());
+        let threshold = Threshold::look(storage.as_ref(), &[]);
         let nothing = || {
             Error::new(Kind::NoRepository, "no repository at")
                 .on(storage.label())
@@ -132,7 +133,7 @@ impl Vault {
         let fits = |slot: &&KeySlot| slot.repository() == config.id() && slot.cipher() == config.cipher();
         if !found.slots.iter().any(|slot| fits(&slot)) {
             // Whoever makes a repository writes the slot first: seen at the same moment, only the config may be there.
-            found = slots::read(storage.as_ref())?;
+            found = slots::read(storage.as_ref(), &[])?;
         }
         let slots: Vec<&KeySlot> = found.slots.iter().filter(fits).collect();
         if slots.is_empty() {
@@ -148,7 +149,8 @@ impl Vault {
         };
         let (slot, guard) = (slot.id(), slot.guard());
         let recent_keys = Mutex::new(Some(found.ids()));
-        Ok(Some(Vault { slot, guard, storage, keys, cache: None, recent: Mutex::default(), recent_keys }))
+        let (recent, ahead) = (Mutex::default(), Mutex::default());
+        Ok(Some(Vault { slot, guard, storage, keys, cache: None, recent, recent_keys, ahead }))
     }
 }
 
@@ -159,15 +161,16 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// Looks whether there is a vault, and for its slots.
-    pub fn look(storage: &dyn Storage) -> Threshold {
+    /// Looks whether there is a vault, and for its slots; those that are `known` from an earlier time are not waited for until they
+    /// have been listed.
+    pub fn look(storage: &dyn Storage, known: &[ObjectId]) -> Threshold {
         let looked = match storage.capabilities().parallel {
-            true => pipe::together(|| Ok(read_config(storage)), || Ok(slots::read(storage))),
+            true => pipe::together(|| Ok(read_config(storage)), || Ok(slots::read(storage, known))),
             false => {
                 let config = read_config(storage);
                 // Without a config nobody asks for them.
                 let slots = match &config {
-                    Ok(Some(_)) => slots::read(storage),
+                    Ok(Some(_)) => slots::read(storage, known),
                     _ => Ok(slots::Found::default()),
                 };
                 Ok((config, slots))

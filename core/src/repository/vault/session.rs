@@ -152,6 +152,16 @@ impl Vault {
         Ok(sessions.len() as u64)
     }
 
+    /// Every run that is announced, but for one that ends at this moment.
+    ///
+    /// # Errors
+    /// What the storage reports.
+    pub fn sessions_but(&self, ended: ObjectId) -> Result<Sessions> {
+        let mut names = self.list(Folder::Sessions)?;
+        names.objects.retain(|(id, _)| *id != ended);
+        self.documents_of(names)
+    }
+
     /// Every run that is announced.
     ///
     /// # Errors

@@ -10,9 +10,11 @@ use super::password::Password;
 use super::seal::{Cipher, random};
 use super::slot::{About, Guard, KeySlot};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{KEY_SLOT_BYTES, KEY_SLOTS};
+use crate::limits::{DOCUMENTS_FETCHED, KEY_SLOT_BYTES, KEY_SLOTS};
+use crate::pipe;
 use crate::storage::{PutMode, Storage};
 use crate::time::Timestamp;
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 /// A key slot, as it is listed.
@@ -47,30 +49,66 @@ impl Found {
     }
 }
 
-/// Reads all slots.
-pub(super) fn read(storage: &dyn Storage) -> Result<Found> {
-    let names = names::list(storage, Folder::Keys)?;
+/// Reads all slots. Where each request waits for an answer from far away, several are under way at once, and those that are `known`
+/// from an earlier time beside the list that says whether they still count.
+pub(super) fn read(storage: &dyn Storage, known: &[ObjectId]) -> Result<Found> {
+    let is_far = storage.capabilities().parallel;
+    let known = if is_far && known.len() <= KEY_SLOTS { known } else { &[] };
+    let (early, names) = match known {
+        [] => (HashMap::new(), names::list(storage, Folder::Keys)?),
+        known => pipe::together(|| fetch(storage, known), || names::list(storage, Folder::Keys))?,
+    };
     if names.objects.len() > KEY_SLOTS {
         return Err(too_many(storage));
     }
+    let ids: Vec<ObjectId> = names.objects.iter().map(|(id, _)| *id).collect();
+    // One that failed may have come since.
+    let is_there = |id: &ObjectId| early.get(id).is_some_and(Result::is_ok);
+    let missing: Vec<ObjectId> = ids.iter().copied().filter(|id| !is_there(id)).collect();
+    let mut read = early;
+    read.extend(fetch(storage, &missing)?);
     let mut found = Found { slots: Vec::new(), damaged: Vec::new(), strays: names.strays };
-    for (id, _) in names.objects {
-        match storage.read_small(&Folder::Keys.object(id)?, KEY_SLOT_BYTES) {
-            Ok(bytes) => match KeySlot::parse(id, bytes) {
+    for id in ids {
+        match read.remove(&id) {
+            Some(Ok(bytes)) => match KeySlot::parse(id, bytes) {
                 Ok(slot) => found.slots.push(slot),
                 Err(error) => found.damaged.push((id, error)),
             },
             // Removed since the list was made.
-            Err(error) if error.kind() == Kind::NotFound => (),
-            Err(error) if matches!(error.kind(), Kind::Limit | Kind::Damaged) => {
+            Some(Err(error)) if error.kind() == Kind::NotFound => (),
+            Some(Err(error)) if matches!(error.kind(), Kind::Limit | Kind::Damaged) => {
                 found
                     .damaged
                     .push((id, Error::damaged("cannot read key slot", id.to_string()).because(error)));
             }
-            Err(error) => return Err(error),
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::stopped()),
         }
     }
     Ok(found)
+}
+
+/// The bytes of slots, or why each cannot be read.
+fn fetch(storage: &dyn Storage, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Result<Vec<u8>>>> {
+    let read = |id: ObjectId| Ok((id, storage.read_small(&Folder::Keys.object(id)?, KEY_SLOT_BYTES)));
+    if ids.len() < 2 || !storage.capabilities().parallel {
+        return ids.iter().copied().map(read).collect();
+    }
+    let give = |sender: &mut pipe::Sender<ObjectId>| ids.iter().try_for_each(|id| sender.send(*id));
+    let mut fetched = HashMap::with_capacity(ids.len());
+    pipe::run_mapped(
+        1,
+        DOCUMENTS_FETCHED,
+        give,
+        || Ok(read),
+        |receiver| {
+            while let Some((id, bytes)) = receiver.receive()? {
+                fetched.insert(id, bytes);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(fetched)
 }
 
 /// Refuses one slot more than there may be.
@@ -101,7 +139,7 @@ impl Vault {
     /// `Limit` when there are too many, and what the storage reports.
     pub fn slots(&self) -> Result<Vec<Slot>> {
         let mut sound = Vec::new();
-        for slot in read(self.storage().as_ref())?.slots {
+        for slot in read(self.storage().as_ref(), &[])?.slots {
             match self.about(&slot) {
                 Ok(about) => sound.push(Slot {
                     id: slot.id(),

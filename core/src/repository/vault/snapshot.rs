@@ -5,7 +5,7 @@ use super::documents::{Document, Documents};
 use super::header::ObjectKind;
 use super::id::{ChunkId, ObjectId};
 use super::json::{self, ByteString, Text, VERSION, present};
-use super::names::{self, Folder};
+use super::names::Folder;
 use super::removal::Removals;
 use crate::error::{Error, Result};
 use crate::limits::{NAME_BYTES, PATH_BYTES, REPORTED_PATHS, SNAPSHOT_TAGS};
@@ -221,7 +221,7 @@ impl Vault {
     /// As [`Vault::state`], and does `work` beside it where each request waits for an answer from far away, as soon as it is known
     /// which snapshots there are: what `work` reads is not older than that list, so that an index has all that they need.
     pub(crate) fn state_beside<B>(&self, work: impl FnOnce() -> Result<B>) -> Result<(State, B)> {
-        let names = names::list(self.storage().as_ref(), Folder::Snapshots)?;
+        let names = self.list(Folder::Snapshots)?;
         // Removals are listed after the snapshots: one is written before its snapshots go.
         let read = || self.beside(|| self.documents_of::<Snapshot>(names), || self.removals());
         let ((mut listed, removals), done) = self.beside(read, work)?;

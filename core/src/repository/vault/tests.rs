@@ -1,5 +1,6 @@
 //! The vault as a whole: made, opened, its slots, what is noticed when bytes of it change, and what a killed run leaves.
 
+mod ahead;
 mod damage;
 mod documents;
 mod meanwhile;
@@ -144,13 +145,13 @@ fn all_slots_share_one_derivation() {
     let vault = encrypted(&shelf);
     vault.add_slot(&password("other"), "safe", NOW).unwrap();
     let guards: Vec<Guard> =
-        slots::read(shelf.handle().as_ref()).unwrap().slots.iter().map(KeySlot::guard).collect();
+        slots::read(shelf.handle().as_ref(), &[]).unwrap().slots.iter().map(KeySlot::guard).collect();
     assert_eq!(guards, [vault.guard; 2]);
 }
 
 /// Puts a slot there as whoever has no key can: one that was copied, with another name, salt and cost.
 fn plant(vault: &Vault, number: u8, parameters: Parameters) {
-    let found = slots::read(vault.storage().as_ref()).unwrap().slots;
+    let found = slots::read(vault.storage().as_ref(), &[]).unwrap().slots;
     let mut bytes = found[0].bytes().to_vec();
     bytes[16..48].copy_from_slice(&[number; 32]);
     bytes[48..52].copy_from_slice(&parameters.memory_kib.to_le_bytes());

@@ -6,7 +6,7 @@
 use super::super::Vault;
 use super::super::header::ObjectKind;
 use super::super::id::ObjectId;
-use super::super::names::{self, Folder};
+use super::super::names::Folder;
 use super::super::pack::PackRef;
 use super::{Index, PackEntry, Small, Table, document};
 use crate::error::{Error, Kind, Result};
@@ -56,7 +56,7 @@ impl Loading {
     /// Lists and reads what is not read yet. `None` when something was gone that the list had: whatever took its place is
     /// perhaps not in that list.
     fn read_all(&mut self, vault: &Vault, monitor: &dyn Monitor) -> Result<Option<HashSet<ObjectId>>> {
-        let mut listed = names::list(vault.storage().as_ref(), Folder::Index)?.objects;
+        let mut listed = vault.list(Folder::Index)?.objects;
         listed.sort_unstable_by_key(|(id, size_bytes)| (std::cmp::Reverse(*size_bytes), *id));
         let at_once = if vault.storage().capabilities().parallel { DOCUMENTS_FETCHED } else { 1 };
         let known: HashSet<ObjectId> =

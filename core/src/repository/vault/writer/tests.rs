@@ -35,6 +35,7 @@ pub(super) fn vault_over(storage: &Memory, cipher: Cipher) -> Vault {
         cache: None,
         recent: Mutex::default(),
         recent_keys: Mutex::default(),
+        ahead: Mutex::default(),
     }
 }
 
