@@ -32,6 +32,12 @@ pub fn is_over(announced: &Announcement) -> bool {
     }
 }
 
+/// Whether the process of a run is here, and not known to be gone.
+pub fn is_running(announced: &Announcement) -> bool {
+    let of = &announced.process.machine;
+    !of.is_empty() && machine().as_ref() == Some(of) && !is_over(announced)
+}
+
 /// Takes back what runs of this machine have announced that were killed since: it would keep what nobody needs from being collected.
 /// `listed` is what is announced, where that is known already.
 pub fn end_what_is_over(context: &Context<'_>, repository: &Repository, listed: Option<Sessions>) {
@@ -115,6 +121,11 @@ mod tests {
         let this = this_process();
         assert!(!this.machine.is_empty() && this.began > 0);
         assert!(!is_over(&announced(this.clone())));
+        assert!(is_running(&announced(this.clone())));
+        assert!(
+            !is_running(&announced(Process::of_number(this.number))),
+            "of this machine, for all that is known"
+        );
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let gone = Process { number: child.id(), ..this.clone() };
         child.wait().unwrap();

@@ -31,6 +31,8 @@ pub struct StoredChain<'a> {
     monitor: &'a dyn Monitor,
     /// The levels that were found to lack their end.
     lacking: BTreeSet<usize>,
+    /// Whether a copy was given up while a stream was read from it, so that another is read next.
+    has_given_up: bool,
 }
 
 impl<'a> StoredChain<'a> {
@@ -69,8 +71,17 @@ impl<'a> StoredChain<'a> {
         };
         let opened: Vec<(Key, Compression)> = steps.iter().map(opened).collect::<Result<_>>()?;
         let (keys, compressions) = opened.into_iter().unzip();
-        let lacking = BTreeSet::new();
-        Ok(StoredChain { repository, steps, keys, compressions, scratch, workers, monitor, lacking })
+        Ok(StoredChain {
+            repository,
+            steps,
+            keys,
+            compressions,
+            scratch,
+            workers,
+            monitor,
+            lacking: BTreeSet::new(),
+            has_given_up: false,
+        })
     }
 
     /// One level by itself, to be checked: as the storage gives it, without a look at other copies.
@@ -86,16 +97,16 @@ impl<'a> StoredChain<'a> {
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
         let (key, compression) = open(repository, &step, keyring)?;
-        let (keys, compressions, lacking) = (vec![key], vec![compression], BTreeSet::new());
         Ok(StoredChain {
             repository,
             steps: vec![step],
-            keys,
-            compressions,
+            keys: vec![key],
+            compressions: vec![compression],
             scratch,
             workers,
             monitor,
-            lacking,
+            lacking: BTreeSet::new(),
+            has_given_up: false,
         })
     }
 
@@ -110,9 +121,9 @@ impl<'a> StoredChain<'a> {
     /// # Errors
     /// `Damaged` naming the object; as the storage has it.
     pub fn verify_hashes(&self) -> Result<()> {
-        for step in self.steps.iter().filter(|step| step.document.details.is_some()) {
+        self.hold()?;
+        for step in self.hashed() {
             let data = step.location.data()?;
-            self.repository.storage().hold(&data);
             self.repository.past_damage(&data, self.monitor, || {
                 let mut reader = self.repository.data_reader(step)?;
                 while reader.next_block()?.is_some() {
@@ -122,6 +133,43 @@ impl<'a> StoredChain<'a> {
             })?;
         }
         Ok(())
+    }
+
+    /// From now on each level is read from one copy of those that the storage keeps. Whether there are others.
+    ///
+    /// # Errors
+    /// None in practice: every name here is well-formed.
+    pub fn hold(&self) -> Result<bool> {
+        let mut has_others = false;
+        for step in self.hashed() {
+            has_others |= self.repository.storage().hold(&step.location.data()?);
+        }
+        Ok(has_others)
+    }
+
+    /// After a part of the levels that were held could not be read: where that may be damage, all of them are compared, as by
+    /// [`StoredChain::verify_hashes`], so that whoever reads again reads sound copies.
+    ///
+    /// # Errors
+    /// `failure` when it is none of a copy; as [`StoredChain::verify_hashes`].
+    pub fn pass_over(&mut self, failure: Error) -> Result<()> {
+        // Of bytes that no checksum has vouched for yet, an engine may think anything.
+        if !matches!(failure.kind(), Kind::Damaged | Kind::Unsupported | Kind::Limit | Kind::Invalid) {
+            return Err(failure);
+        }
+        let has_given_up = std::mem::take(&mut self.has_given_up);
+        self.verify_hashes()?;
+        // It was not among those that were compared, which are told by themselves.
+        if has_given_up {
+            let text = format!("passed over a damaged copy, and read another: {failure}");
+            self.monitor.event(Event::Warning(&text));
+        }
+        Ok(())
+    }
+
+    /// The levels of which hashes are known.
+    fn hashed(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.document.details.is_some())
     }
 }
 
@@ -269,7 +317,7 @@ impl engine::Chain for StoredChain<'_> {
             && step.document.details.is_some()
         {
             // Too late for what was handed on; but whoever keeps several copies then knows that one of them is to be repaired.
-            self.repository.storage().distrust(&data);
+            self.has_given_up |= self.repository.storage().distrust(&data);
         }
         result.map_err(|error| match error.kind() {
             Kind::Damaged | Kind::Unsupported | Kind::Limit => error.while_doing("cannot read", object),

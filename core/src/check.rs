@@ -3,9 +3,11 @@
 
 mod amount;
 mod levels;
+mod sessions;
 mod vault;
 
 pub use amount::Amount;
+pub use sessions::{Ended, Ending, end_sessions};
 
 use crate::engine::dedup;
 use crate::error::{Error, Kind, Result};

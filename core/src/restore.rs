@@ -3,7 +3,9 @@
 //! it is written.
 
 use crate::chain::StoredChain;
-use crate::engine::{self, Chain as _, ObjectEngine, Overwrite, RestoreJob, Wanted, Way, dedup};
+use crate::engine::{
+    self, Chain as _, ObjectEngine, Overwrite, RestoreJob, StreamEngine, Wanted, Way, dedup,
+};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::keyring::Keyring;
 use crate::level::BackupEntry;
@@ -156,8 +158,11 @@ impl Run<'_> {
         check_target(options)?;
         // From far away all would be fetched twice: where nothing is lost by a restore that breaks off, it is checked on the way.
         let is_far = !self.repository.storage().is_close();
-        if self.wanted.is_everything() && !(is_far && options.overwrite.is_none()) {
-            stored.verify_hashes()?;
+        if !(is_far && options.overwrite.is_none()) {
+            match self.wanted.is_everything() {
+                true => stored.verify_hashes()?,
+                false => self.try_part(engine, &mut stored)?,
+            }
         }
         let levels: Vec<u32> = stored.steps().iter().map(|step| step.location.entry.level.number()).collect();
         if let Some(details) = stored.steps().last().and_then(|step| step.document.details.as_ref()) {
@@ -167,6 +172,25 @@ impl Run<'_> {
             engine.restore(self.job(), &mut stored, target)
         })?;
         Ok((BackupId::of(&location), location.name.to_string(), levels))
+    }
+
+    /// Reads a part of a level without writing it, where the storage keeps several copies: what a damaged one has must not be in the target
+    /// before another is read. To compare all of the chain may take far longer than the part does: that is done only when something
+    /// is wrong with it. What fails for another reason is left to the restore to tell.
+    fn try_part(&self, engine: &dyn StreamEngine, stored: &mut StoredChain<'_>) -> Result<()> {
+        if !stored.hold()? {
+            return Ok(());
+        }
+        let unheard = Unheard(self.monitor);
+        let job = RestoreJob { verify: false, monitor: &unheard, ..self.job() };
+        match engine.restore(job, stored, None) {
+            Err(failure) if failure.kind() == Kind::Interrupted => Err(failure),
+            Err(failure) => stored.pass_over(failure).or_else(|error| match error.kind() {
+                Kind::Damaged | Kind::Interrupted => Err(error),
+                _ => Ok(()),
+            }),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Restores a snapshot; the same for it.
@@ -239,6 +263,17 @@ impl Run<'_> {
             let text = format!("{unnamed} more entries are not whole in this backup");
             self.monitor.event(Event::Warning(&text));
         }
+    }
+}
+
+/// Tells nobody what a reading comes upon that is done again; it ends when the user says so.
+struct Unheard<'a>(&'a dyn Monitor);
+
+impl Monitor for Unheard<'_> {
+    fn event(&self, _event: Event<'_>) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
     }
 }
 

@@ -397,7 +397,7 @@ impl Storage for S3 {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new_is_atomic: self.bucket.condition.is_heeded(), parallel: true }
+        Capabilities { create_new_is_atomic: self.bucket.is_create_atomic(), parallel: true }
     }
 
     fn label(&self) -> String {

@@ -12,6 +12,7 @@ mod measured;
 mod passwords;
 mod racy;
 mod secrecy;
+mod sessions;
 mod tampering;
 
 use crate::in_memory::create_vault;
@@ -321,6 +322,14 @@ fn a_run_that_is_announced_is_ended_by_others_only_when_it_is_known_to_be_over()
     if !killed.hold_when_open(&large) {
         return crate::program::not_run("the file was read before the run could be held");
     }
+    assert_eq!(sessions(), 3);
+    // What runs here is not ended by name either; all are named, and so none is.
+    let ids: Vec<_> =
+        objects(&place, "sessions").iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let named = ids.iter().flat_map(|id| ["--end-session", id.to_str().unwrap()]);
+    let all = ["--grace", "0"].into_iter().chain(named).collect::<Vec<_>>();
+    let refused = verb(&place, "check", &all).expect(11);
+    assert!(refused.names("still runs on this machine"), "{refused:?}");
     assert_eq!(sessions(), 3);
     // While it is there, and be it held, it is not over.
     for _ in 0..2 {

@@ -432,8 +432,18 @@ impl Arguments {
         ])
     }
 
-    /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
+    /// Opens (or makes) the repository; for a rehearsal that is to make one, one in memory stands in where there is none.
     fn open(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
+        match self.open_what_is_there(context, is_levels) {
+            Err(missing) if self.init && self.dry_run && missing.kind() == Kind::NoRepository => {
+                self.repository.rehearse(context, !is_levels, missing)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens (or makes) the repository, and makes sure that nothing is stored in clear by accident.
+    fn open_what_is_there(&self, context: &Context<'_>, is_levels: bool) -> Result<Repository> {
         if is_levels {
             return match self.init && !self.dry_run {
                 true => self.repository.create(context),

@@ -9,6 +9,7 @@ use clap::Args;
 use icecore::check::{self, Amount, Finding};
 use icecore::error::Result;
 use icecore::limits::ORPHAN_GRACE_SECONDS;
+use icecore::repository::Repository;
 use icecore::time::Timestamp;
 use serde_json::json;
 use std::process::ExitCode;
@@ -22,7 +23,9 @@ use std::process::ExitCode;
 /// hashes alone are compared. What killed runs left behind is
 /// listed, and removed with --clean once it is old enough that no run can
 /// still be writing it. Runs that are announced and did not end are named:
-/// those of this machine whose process is gone are removed with --clean.
+/// those of this machine whose process is gone are removed with --clean. Of
+/// another machine, or of before a power cut, nobody but you can know that they
+/// are over: --end-session ID removes such a session, or one that cannot be read.
 ///
 /// A repository that was set back to an older state (a backup is gone that this
 /// machine has seen, and nobody is known to have removed it) is a problem until
@@ -49,7 +52,10 @@ pub struct Arguments {
     /// Take backups that are gone, or back, without a record of it for right: do not tell of them from now on
     #[arg(long)]
     accept_rollback: bool,
-    /// With --clean: how old such remains must be, in hours
+    /// Remove the session of a run that surely is over, by its id or the first digits of it, and check nothing
+    #[arg(long, value_name = "ID", conflicts_with_all = ["read_data", "read_data_subset", "clean", "accept_rollback"])]
+    end_session: Vec<String>,
+    /// With --clean and --end-session: how old such remains must be, in hours
     #[arg(long, value_name = "HOURS", default_value_t = GRACE_HOURS)]
     grace: u32,
     #[command(flatten)]
@@ -65,6 +71,9 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
     context.mirrors.judge();
     // What is there is what counts.
     repository.set_cache(None)?;
+    if !arguments.end_session.is_empty() {
+        return end_sessions(context, arguments, &repository);
+    }
     let strictness = match arguments.accept_rollback {
         true => seen::Strictness::Accept,
         false => seen::Strictness::Report,
@@ -132,6 +141,44 @@ pub fn run(context: &Context<'_>, arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::from(u8::from(report.problems > 0)))
+}
+
+/// Ends the sessions that are named, and tells which.
+fn end_sessions(context: &Context<'_>, arguments: &Arguments, repository: &Repository) -> Result<ExitCode> {
+    seen::look(context, repository, seen::Strictness::Warn)?;
+    arguments.repository.heal(context, repository)?;
+    context.mirrors.refuse_partial("a storage that is out of reach would bring the session back")?;
+    let ending = check::Ending {
+        named: &arguments.end_session,
+        now: Timestamp(now().seconds),
+        grace_seconds: i64::from(arguments.grace) * 3600,
+        is_running: machine::is_running,
+    };
+    for ended in check::end_sessions(repository, &ending)? {
+        let announced = ended.announced.as_ref();
+        if context.global.json {
+            output::json(&json!({
+                "type": "session",
+                "action": "ended",
+                "id": ended.id.to_string(),
+                "object": ended.object,
+                "host": announced.map(|one| &one.host),
+                "process": announced.map(|one| one.process.number),
+                "started": announced.map(|one| one.started.0),
+            }));
+            continue;
+        }
+        let of = match announced {
+            Some(one) => {
+                let hours = now().seconds.saturating_sub(one.started.0).max(0) / 3600;
+                let (process, host) = (one.process.number, &one.host);
+                format!("announced {hours} hours ago by process {process} for the host {host}")
+            }
+            None => "which could not be read".to_owned(),
+        };
+        output::line(context.global, &format!("removed {}, {of}", ended.object));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(context: &Context<'_>, finding: &Finding) {

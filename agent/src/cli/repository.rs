@@ -4,6 +4,7 @@ use super::{Context, cores, entropy, host_name, now};
 use crate::cache::CacheArguments;
 use crate::keys::IdentityArguments;
 use crate::location::{Location, Place};
+use crate::output;
 use crate::password::{Given, PasswordArguments};
 use crate::seen;
 use crate::transfer::{self, TransferArguments};
@@ -18,9 +19,11 @@ use icecore::repository::vault::{ObjectId, Password, Protection, Vault};
 use icecore::repository::{Repository, Took, copies};
 use icecore::select::Filter;
 use icecore::storage::Storage;
+use icecore::storage::memory::Memory;
 use icecore::storage::mirror::Target;
 use icecore::time::Timestamp;
 use icecore_remote::{Holding, Intent};
+use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -273,9 +276,7 @@ impl RepositoryArguments {
                 let why = "none is made, since not every place could be asked whether it has the repository already";
                 context.mirrors.refuse_partial(why)?;
                 if foreign {
-                    return Err(Error::new(Kind::AlreadyExists, "no repository, and not empty:")
-                        .on(self.label())
-                        .hint("name a folder for the repository alone; it need not be there yet"));
+                    return Err(self.not_empty());
                 }
                 match Repository::create(Arc::clone(&storage), &entropy()?) {
                     // Somebody else made it in the meantime.
@@ -285,6 +286,40 @@ impl RepositoryArguments {
             }
             other => other,
         }
+    }
+
+    fn not_empty(&self) -> Error {
+        Error::new(Kind::AlreadyExists, "no repository, and not empty:")
+            .on(self.label())
+            .hint("name a folder for the repository alone; it need not be there yet")
+    }
+
+    /// What a rehearsal backs up to where a backup would make the repository, or its vault: one in memory, of which nothing stays. `missing`
+    /// says what is not there.
+    pub fn rehearse(&self, context: &Context<'_>, with_vault: bool, missing: Error) -> Result<Repository> {
+        // Several places have been joined already, and one of them may have it.
+        if !self.is_one() {
+            return Err(missing);
+        }
+        match self.storage(context, Intent::Open) {
+            Ok(storage) if copies::is_foreign(storage.as_ref())? => return Err(self.not_empty()),
+            // What is not there is made.
+            Err(error) if error.kind() != Kind::NoRepository => return Err(error),
+            _ => (),
+        }
+        let mut repository = Repository::create(Arc::new(Memory::new()), &entropy()?)?;
+        if with_vault {
+            repository.create_vault(&Protection::None, &host_name(), Timestamp(now().seconds))?;
+        }
+        match context.global.json {
+            true => {
+                output::json(&json!({"type": "repository", "action": "would make", "location": self.label()}))
+            }
+            false => {
+                output::line(context.global, &format!("would make a repository in {}", self.label()));
+            }
+        }
+        Ok(repository)
     }
 
     /// The same for a repository that is to have a vault; and how that is to be protected, when it has none yet. This is known before

@@ -14,6 +14,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 /// The longest list of paths or patterns.
 const LIST_BYTES: u64 = 64 << 20;
 
+/// What the file from a stream is called when nobody says.
+const STREAM: &str = "stdin";
+
 /// What to read.
 #[derive(Args)]
 pub struct Paths {
@@ -37,9 +40,9 @@ pub struct Paths {
     /// backup
     #[arg(long, conflicts_with_all = ["files_from", "files_from_verbatim", "files_from_raw"], requires = "paths")]
     stdin_from_command: bool,
-    /// With --stdin or --stdin-from-command: what the file is called in the backup
-    #[arg(long, value_name = "NAME", default_value = "stdin")]
-    stdin_name: OsString,
+    /// With --stdin or --stdin-from-command: what the file is called in the backup [default: stdin]
+    #[arg(long, value_name = "NAME")]
+    stdin_name: Option<OsString>,
 }
 
 /// What was asked for.
@@ -51,16 +54,27 @@ pub enum Wanted {
 }
 
 impl Paths {
-    /// Whether anything says what is to be read: looked at before anything is opened.
+    /// Whether anything says what is to be read, and nothing is said that means nothing: looked at before anything is opened.
     ///
     /// # Errors
-    /// `Invalid` when nothing does.
+    /// `Invalid` when nothing does; for the name of a stream that there is not.
     pub fn check(&self) -> Result<()> {
         let lists = [&self.files_from, &self.files_from_verbatim, &self.files_from_raw];
         if !self.stdin && self.paths.is_empty() && lists.iter().all(|list| list.is_empty()) {
             return Err(nothing());
         }
-        Ok(())
+        match &self.stdin_name {
+            Some(name) if !self.stdin && !self.stdin_from_command => {
+                Err(Error::invalid("no stream is backed up that could be called", name.to_string_lossy())
+                    .hint("--stdin-name goes with --stdin or --stdin-from-command -- COMMAND; leave it out to back up files"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the file from a stream is called, as it was given.
+    fn stdin_name(&self) -> &OsStr {
+        self.stdin_name.as_deref().unwrap_or(OsStr::new(STREAM))
     }
 
     /// Finds out what is to be read; a command is started.
@@ -100,10 +114,11 @@ impl Paths {
     /// # Errors
     /// `Invalid` when it is no name of a file.
     pub fn stream_name(&self) -> Result<Vec<u8>> {
-        let mut parts = Path::new(&self.stdin_name).components();
+        let given = self.stdin_name();
+        let mut parts = Path::new(given).components();
         match (parts.next(), parts.next()) {
-            (Some(Component::Normal(name)), None) if name == self.stdin_name => Ok(name.as_bytes().to_vec()),
-            _ => Err(Error::invalid("not the name of a file:", self.stdin_name.to_string_lossy())),
+            (Some(Component::Normal(name)), None) if name == given => Ok(name.as_bytes().to_vec()),
+            _ => Err(Error::invalid("not the name of a file:", given.to_string_lossy())),
         }
     }
 
@@ -119,7 +134,7 @@ impl Paths {
             })
         };
         let path = match wanted {
-            Wanted::Stream(_) => return text(&self.stdin_name, Path::new(&self.stdin_name)),
+            Wanted::Stream(_) => return text(self.stdin_name(), Path::new(self.stdin_name())),
             Wanted::Paths(paths) => match paths.as_slice() {
                 [path] => path,
                 _ => {

@@ -7,7 +7,9 @@
 use super::document::{Document, Place, Setting, Text, Value};
 use super::file::File;
 use super::inherit::{self, Merged};
-use super::options::{self, COMMAND, FORGET, Form, Options, PASSWORD_COMMAND, PATHS, Table};
+use super::options::{
+    self, COMMAND, FORGET, Form, Options, PASSWORD_COMMAND, PATHS, STREAM_NAME, STREAMS, Table,
+};
 use super::problem::Problem;
 use super::substitute::substituted;
 use super::typed::Typed;
@@ -326,6 +328,12 @@ impl Expander<'_> {
             .collect();
         let mut beaten = beaten.into_iter();
         given.retain(|_| !beaten.next().unwrap_or(false));
+        // In a profile it says what a stream is called when there is one; typed without one it is a mistake.
+        let is_stream =
+            |key: &str| is_typed(&key.replace('-', "_")) || given.iter().any(|one| one.setting.key == key);
+        if !STREAMS.into_iter().any(is_stream) {
+            given.retain(|one| one.setting.key != STREAM_NAME);
+        }
         given
     }
 

@@ -26,6 +26,10 @@ const OTHERS: [&str; 2] = ["config", "help"];
 pub const PATHS: &str = "paths";
 /// The option whose words are a command, not paths.
 pub const COMMAND: &str = "stdin-from-command";
+/// The options by which a backup is of a stream.
+pub const STREAMS: [&str; 2] = ["stdin", COMMAND];
+/// The option that says what a stream is called.
+pub const STREAM_NAME: &str = "stdin-name";
 /// The option that may be written as a list of words.
 pub const PASSWORD_COMMAND: &str = "password-command";
 /// The group of options that `retention` takes.

@@ -2,10 +2,12 @@
 //! every tree and every chunk it refers to can be had.
 
 use super::amount::Choice;
+use super::sessions::by;
 use super::{Check, Finding, FindingKind, kind_of, of_the_backup};
 use crate::engine::{Examination, Flaw, ObjectEngine, dedup};
 use crate::error::Result;
 use crate::limits::{CHECKED_PACKS_WAITING, ORPHAN_GRACE_SECONDS};
+use crate::name::ObjectName;
 use crate::pipe;
 use crate::repository::BackupId;
 use crate::repository::vault::names::{self, Folder};
@@ -18,7 +20,14 @@ use std::sync::Arc;
 pub(super) fn run(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
     let examined = vault.examine()?;
     examined.strays.iter().for_each(|stray| check.stray(stray));
-    examined.damaged.iter().for_each(|(name, error)| check.wrong_with(name, error));
+    for (name, error) in &examined.damaged {
+        match names::object_of(&ObjectName::new(name.as_str())?) {
+            Some((Folder::Sessions, id)) => {
+                check.find(kind_of(error), name.clone(), format!("{error}; {}", ended_by(id)));
+            }
+            _ => check.wrong_with(name, error),
+        }
+    }
     sessions(check, vault)?;
     let index = match sound_index(check, vault) {
         Ok(index) => Arc::new(index),
@@ -45,11 +54,7 @@ fn sessions(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
         if !is_over && age < ORPHAN_GRACE_SECONDS {
             continue;
         }
-        let (process, host) = (session.process.number, &session.host);
-        let mut text = format!(
-            "a run announced {} hours ago by process {process} for the host {host}",
-            age.max(0) / 3600
-        );
+        let mut text = format!("a run announced {} hours ago by {}", age.max(0) / 3600, by(&session));
         let kind = match is_over {
             true => {
                 check.report.orphans += 1;
@@ -57,7 +62,8 @@ fn sessions(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
                 FindingKind::Orphan
             }
             false => {
-                text.push_str("; whether it goes on cannot be told from here");
+                text.push_str("; whether it goes on cannot be told from here: ");
+                text.push_str(&ended_by(id));
                 FindingKind::Session
             }
         };
@@ -69,6 +75,11 @@ fn sessions(check: &mut Check<'_>, vault: &Vault) -> Result<()> {
         check.find(kind, Folder::Sessions.object(id)?.to_string(), text);
     }
     Ok(())
+}
+
+/// What ends a session of which only the user can know that it is of no use.
+fn ended_by(id: ObjectId) -> String {
+    format!("if that run surely is over, icecore check --end-session {id} removes it")
 }
 
 /// The index, and in it what is read back from packs for indexes that are damaged: each of those is a finding, and what it said is

@@ -281,11 +281,11 @@ impl Storage for OldLayout {
         self.storage.is_close()
     }
 
-    fn hold(&self, name: &ObjectName) {
+    fn hold(&self, name: &ObjectName) -> bool {
         match self.objects.get(name) {
             None => self.storage.hold(name),
             Some(Behind::Object(behind, _)) => self.storage.hold(behind),
-            Some(Behind::Document(_)) => (),
+            Some(Behind::Document(_)) => false,
         }
     }
 

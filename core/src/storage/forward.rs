@@ -95,8 +95,8 @@ macro_rules! forward_storage {
         }
     };
     (@hold [$($inner:tt)+]) => {
-        fn hold(&self, name: &$crate::name::ObjectName) {
-            self.$($inner)+.hold(name);
+        fn hold(&self, name: &$crate::name::ObjectName) -> bool {
+            self.$($inner)+.hold(name)
         }
     };
     (@distrust [$($inner:tt)+]) => {

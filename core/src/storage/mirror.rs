@@ -344,8 +344,10 @@ impl Storage for Mirror {
         self.lanes.living().any(|place| self.is_near(place))
     }
 
-    fn hold(&self, name: &ObjectName) {
-        self.held.hold(name, &self.by_distance());
+    fn hold(&self, name: &ObjectName) -> bool {
+        let living = self.by_distance();
+        self.held.hold(name, &living);
+        living.len() > 1
     }
 
     fn distrust(&self, name: &ObjectName) -> bool {

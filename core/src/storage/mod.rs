@@ -215,8 +215,10 @@ pub trait Storage: Send + Sync {
     }
 
     /// From now on an object is read from one copy of those that the storage keeps, as long as that gives it: for what is vouched for
-    /// as a whole only. By default there is but one.
-    fn hold(&self, _name: &ObjectName) {}
+    /// as a whole only. Whether there is another that may be read in its place; by default there is but one.
+    fn hold(&self, _name: &ObjectName) -> bool {
+        false
+    }
 
     /// What was read of an object is not what was written: from now on it is read from another copy of those that the storage keeps,
     /// which is held as by [`Storage::hold`]. `false` when there is none left (then whoever asks again begins anew), and where only one is kept.

@@ -84,14 +84,32 @@ impl<'a> Level<'a> {
     /// `NotFound` when there is nothing at `path`; as [`StreamEngine::tree`] has it.
     pub fn walk(&mut self, path: &[u8], found: &mut dyn FnMut(&[u8], &Entry) -> Result<()>) -> Result<()> {
         let mut is_there = false;
+        let has_others = self.stored.hold()?;
+        let walked = self.walk_once(path, &mut is_there, found);
+        match walked {
+            // Once something was handed out it is too late to begin anew.
+            Err(failure) if has_others && !is_there => {
+                self.stored.pass_over(failure)?;
+                self.walk_once(path, &mut is_there, found)?;
+            }
+            walked => walked?,
+        }
+        if is_there { Ok(()) } else { Err(super::not_there(path)) }
+    }
+
+    fn walk_once(
+        &mut self,
+        path: &[u8],
+        is_there: &mut bool,
+        found: &mut dyn FnMut(&[u8], &Entry) -> Result<()>,
+    ) -> Result<()> {
         self.engine.tree(&mut self.stored, self.scratch, self.monitor, &mut |here, entry| {
             if !is_within(here, path) {
                 return Ok(());
             }
-            is_there = true;
+            *is_there = true;
             found(here, entry)
-        })?;
-        if is_there { Ok(()) } else { Err(super::not_there(path)) }
+        })
     }
 
     /// Writes the content of the file at `path`, all of it or an error; how many bytes there are.
@@ -118,15 +136,27 @@ impl<'a> Level<'a> {
             return Err(super::content::unread().on(lossy(path)));
         }
         super::tell_unless_whole(path, &top, self.monitor);
-        let folder = tempfile::Builder::new().prefix("icecore-").tempdir_in(self.scratch.folder());
-        let folder = folder.map_err(|e| {
-            Error::io("cannot make a temporary folder in", self.scratch.folder().display().to_string(), e)
-        })?;
-        let made = self.restore_into(folder.path(), path)?;
+        let has_others = self.stored.hold()?;
+        let made = match self.take_out(path) {
+            Err(failure) if has_others => {
+                self.stored.pass_over(failure)?;
+                self.take_out(path)?
+            }
+            taken => taken?,
+        };
         copy(&made, top.size_bytes, self.monitor, out)
             .map_err(|error| error.while_doing("cannot take out", lossy(path)))?;
         self.monitor.event(Event::Entry { path, bytes: top.size_bytes });
         Ok(top.size_bytes)
+    }
+
+    /// Restores one file, which has no name any more, and no folder.
+    fn take_out(&mut self, path: &[u8]) -> Result<std::fs::File> {
+        let folder = tempfile::Builder::new().prefix("icecore-").tempdir_in(self.scratch.folder());
+        let folder = folder.map_err(|e| {
+            Error::io("cannot make a temporary folder in", self.scratch.folder().display().to_string(), e)
+        })?;
+        self.restore_into(folder.path(), path)
     }
 
     /// Restores one file: it is then open, and has no name any more.

@@ -5,53 +5,58 @@
 //! that is created is put once more with the same bytes and the same condition: a server that refuses that heeds it. A server
 //! that takes it is told to the user, and names are looked up each time from then on; of two programs that create the
 //! same name in the same moment both succeed there, and the later one counts.
+//!
+//! Swift's s3api refuses what is there, and yet looks first and stores then: of several who create one name in the same moment
+//! each is told that it did. No trial shows that, but every answer names the server's kind (`request`): it costs no request to
+//! know it, and before the first answer nothing is promised of a server that is not Amazon's anyway.
 
 use super::request::Request;
 use super::{Bucket, taken};
 use icecore::error::Result;
 use icecore::limits::S3_PROBE_BYTES;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const UNKNOWN: u8 = 0;
 const HEEDED: u8 = 1;
 const IGNORED: u8 = 2;
 
 /// What is known of a server.
-pub(super) struct Condition(AtomicU8);
+pub(super) struct Condition {
+    state: AtomicU8,
+    /// Whether the user was told that a creation may be lost.
+    is_told: AtomicBool,
+}
 
 impl Condition {
     /// Of a server that heeds it, or of which nothing is known.
     pub(super) fn new(is_heeded: bool) -> Condition {
-        Condition(AtomicU8::new(if is_heeded { HEEDED } else { UNKNOWN }))
+        let state = AtomicU8::new(if is_heeded { HEEDED } else { UNKNOWN });
+        Condition { state, is_told: AtomicBool::new(false) }
     }
 
-    /// Whether the server is known to heed it.
-    pub(super) fn is_heeded(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == HEEDED
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Relaxed) == state
     }
 
-    fn is_ignored(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == IGNORED
-    }
-
-    fn learn(&self, state: u8) -> bool {
-        self.0.swap(state, Ordering::Relaxed) != state
+    fn learn(&self, state: u8) {
+        self.state.store(state, Ordering::Relaxed);
     }
 }
 
 impl Bucket {
     /// Sends the request of a put, unless there is such an object.
     pub(super) fn create(&self, key: &str, request: Request) -> Result<()> {
-        if !self.condition.is_heeded() && self.look(key)?.is_some() {
+        if !self.condition.is(HEEDED) && self.look(key)?.is_some() {
             return Err(taken());
         }
-        if self.condition.is_ignored() {
+        if self.condition.is(IGNORED) {
             return self.client.ask(&request)?.success().map(drop);
         }
         // Not twice: the second of two would find the object of the first.
         let conditional = request.clone().header("if-none-match", "*")?.once();
         let answer = self.client.ask(&conditional)?;
         if answer.status.is_success() {
+            self.created();
             return self.try_out(&conditional);
         }
         let fault = answer.fault();
@@ -74,7 +79,7 @@ impl Bucket {
 
     /// Sends the request of a put under a name that nobody else gives.
     pub(super) fn create_unique(&self, request: Request) -> Result<()> {
-        if self.condition.is_ignored() {
+        if self.condition.is(IGNORED) {
             return self.client.ask(&request)?.success().map(drop);
         }
         let answer = self.client.ask(&request.clone().header("if-none-match", "*")?.once())?;
@@ -95,7 +100,7 @@ impl Bucket {
 
     /// After a new object was created: does the server refuse to do it again?
     fn try_out(&self, conditional: &Request) -> Result<()> {
-        if self.condition.0.load(Ordering::Relaxed) != UNKNOWN || conditional.length() > S3_PROBE_BYTES {
+        if !self.condition.is(UNKNOWN) || conditional.length() > S3_PROBE_BYTES {
             return Ok(());
         }
         // The object is there. What goes wrong now only leaves the question open.
@@ -110,13 +115,31 @@ impl Bucket {
     }
 
     fn ignores(&self) {
-        if self.condition.learn(IGNORED) {
+        self.condition.learn(IGNORED);
+        self.tell("does not heed conditions (If-None-Match)");
+    }
+
+    /// After something was created on a condition that was heeded.
+    fn created(&self) {
+        if self.client.looks_first() {
+            self.tell("looks first and stores then (Swift's s3api)");
+        }
+    }
+
+    /// Tells once what the server does in place of deciding who creates an object.
+    fn tell(&self, what: &str) {
+        if !self.condition.is_told.swap(true, Ordering::Relaxed) {
             (self.warn)(&format!(
-                "{}: the server does not heed conditions (If-None-Match): nothing keeps two programs that create the same object \
-                 in the same moment from replacing each other's",
+                "{}: the server {what}: nothing keeps two programs that create the same object in the same moment from \
+                 replacing each other's",
                 self.label
             ));
         }
+    }
+
+    /// Whether of those who create one object in the same moment the server lets one win, as far as that is known.
+    pub(super) fn is_create_atomic(&self) -> bool {
+        self.condition.is(HEEDED) && !self.client.looks_first()
     }
 
     /// Whether the object at `key` is the one that was marked so.

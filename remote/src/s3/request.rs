@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// The checksum that the server keeps, and the word for its algorithm, without which a bucket that locks objects takes none.
 const CHECKSUM: [&str; 2] = ["x-amz-checksum-sha256", "x-amz-sdk-checksum-algorithm"];
 
+/// What Swift's s3api sends with every answer, and no other server that speaks S3 does (Ceph's gateway sends it to who speaks Swift).
+const OF_SWIFT: &str = "x-openstack-request-id";
+
 /// What is asked of the server.
 #[derive(Clone)]
 pub(super) struct Request {
@@ -176,6 +179,8 @@ pub(super) struct Client {
     timeouts: Timeouts,
     /// Whether the server has refused a checksum that it does not know (Backblaze B2).
     wants_older_checksum: AtomicBool,
+    /// Whether an answer was of Swift's s3api.
+    is_swift: AtomicBool,
     /// Where the bucket is.
     pub(super) place: Place,
     /// Whether it is not known yet that the bucket is there and these keys open it: nobody has asked, and nothing was a success.
@@ -207,6 +212,7 @@ impl Client {
             source,
             timeouts: access.timeouts,
             wants_older_checksum: AtomicBool::new(false),
+            is_swift: AtomicBool::new(false),
             place,
             is_unknown: AtomicBool::new(false),
         })
@@ -233,6 +239,11 @@ impl Client {
     /// object that is not there above all, the bucket itself is asked for.
     pub(super) fn put_off(&self) {
         self.is_unknown.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server is known to look for an object first and to store it then, where it is asked to create it only if there is none.
+    pub(super) fn looks_first(&self) -> bool {
+        self.is_swift.load(Ordering::Relaxed)
     }
 
     /// As [`Client::ask`], for those who have other things to do meanwhile.
@@ -323,6 +334,9 @@ impl Client {
     /// The whole answer, its body in `body` in place of what that holds.
     async fn take(&self, request: &Request, mut response: Response, mut body: Vec<u8>) -> Result<Answer> {
         let (status, headers) = (response.status(), response.headers().clone());
+        if headers.contains_key(OF_SWIFT) && !self.place.is_aws() {
+            self.is_swift.store(true, Ordering::Relaxed);
+        }
         // What a server says of an error is for people, who do not need all of it.
         let most = if status.is_success() { request.most } else { S3_ERROR_BYTES };
         let announced = response.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);

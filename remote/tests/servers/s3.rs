@@ -36,6 +36,12 @@ impl Target {
         Target { endpoint: moto.endpoint(), region: "us-east-1".to_owned(), key: moto.key.clone() }
     }
 
+    /// Swift's s3api.
+    fn of_swift(swift: &Swift) -> Target {
+        let key = (swift::USER.0.to_owned(), swift::USER.1.to_owned());
+        Target { endpoint: swift.endpoint(), region: "us-east-1".to_owned(), key }
+    }
+
     fn access(&self) -> Access {
         let (id, secret) = &self.key;
         access(&[("AWS_ACCESS_KEY_ID", id.as_str()), ("AWS_SECRET_ACCESS_KEY", secret.as_str())], None)
@@ -270,9 +276,27 @@ fn the_contract_holds_over_s3_of_swift() {
         Ok(swift) => swift,
         Err(reason) => return not_run(&reason),
     };
-    let key = (swift::USER.0.to_owned(), swift::USER.1.to_owned());
-    let target = Target { endpoint: swift.endpoint(), region: "us-east-1".to_owned(), key };
+    let target = Target::of_swift(&swift);
     conforms_but(&RACES, &target, "contract", &Patience::none());
+}
+
+/// Over Swift's s3api an object that is there is not replaced; that one of several wins is not promised, and the user is told once.
+pub fn s3_of_swift_promises_no_winner(swift: &Swift) {
+    let target = Target::of_swift(swift);
+    let mut access = target.access();
+    let told = told(&mut access);
+    let storage = icecore_remote::open(&target.address("races"), &access, Intent::Create).unwrap();
+    for text in ["first", "second"] {
+        assert!(!storage.capabilities().create_new_is_atomic);
+        storage.put(&name(text), b"1", PutMode::CreateNew).unwrap();
+        // The condition is heeded: this one is refused by the server, without being looked for before.
+        let error = storage.put(&name(text), b"x", PutMode::CreateNew).unwrap_err();
+        assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+    }
+    assert!(!storage.capabilities().create_new_is_atomic);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("looks first and stores then"), "{told:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! OpenStack Swift, with its own login and with Keystone's.
 
 use crate::s3::proxy::Proxy;
+use crate::s3::s3_of_swift_promises_no_winner;
 use crate::{access, not_run};
 use icecore::error::{Error, Kind, Result, Retry as Again};
 use icecore::name::ObjectName;
@@ -387,6 +388,8 @@ fn two_programs_create_an_object_once() {
         assert!(read == vec![winners[0] as u8; (1 << 20) + 7], "not the bytes of the winner");
     }
     assert_eq!(rows(storages[0].as_ref(), None, Depth::All).len(), 4, "something was left behind");
+    // The same cluster promises less to who speaks S3.
+    s3_of_swift_promises_no_winner(&swift);
 }
 
 #[test]

@@ -207,9 +207,23 @@ fn what_cannot_be_read_is_status_three_and_is_named() {
 fn dry_runs_write_nothing() {
     let place = Place::new();
     place.write(&[("a", "1")]);
-    let arguments = ["--dry-run", "--init"];
-    assert_ne!(backup(&place, &arguments).status, 0);
-    assert!(!place.repository().exists());
+    // Where there is no repository, a rehearsal says that one would be made, and what would be in it.
+    for engine in [&[][..], &["--engine", "tar", "--no-encryption"]] {
+        let rehearsed = backup(&place, &[&["--dry-run", "--init"], engine].concat()).expect(0);
+        let made = &rehearsed.of_type("repository")[0];
+        assert_eq!(
+            (&made["action"], made["location"].as_str()),
+            (&"would make".into(), place.repository().to_str())
+        );
+        let summary = rehearsed.summary();
+        assert_eq!((&summary["dry_run"], &summary["files"]), (&true.into(), &1.into()));
+        backup(&place, &[&["--dry-run"], engine].concat()).expect(10);
+        assert!(!place.repository().exists());
+    }
+    fs::create_dir(place.repository()).unwrap();
+    fs::write(place.repository().join("mine"), "mine").unwrap();
+    backup(&place, &["--dry-run", "--init"]).expect(1).explained();
+    fs::remove_dir_all(place.repository()).unwrap();
     init(&place, &[]).expect(0);
     let first = backup(&place, &[]).expect(0).summary();
     place.write(&[("a", "2"), ("b", "3")]);

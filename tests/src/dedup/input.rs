@@ -73,6 +73,9 @@ fn a_stream_becomes_one_file() {
     restore(&place, "back", &[]).expect(0);
     assert!(text(&place.target("back").join("dump.sql")) == content);
     with(&place, &["--stdin", "--stdin-name", "a/b"]).expect(2).explained();
+    let ignored =
+        with(&place, &["--stdin-name", "dump.sql", place.source().to_str().unwrap()]).expect(2).explained();
+    assert!(ignored.names("dump.sql") && ignored.names("--stdin-from-command"), "{ignored:?}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! bytes that are not what was written.
 
 use super::{are_equal, copy, heal_what_can_be, mirror, of, worlds};
-use crate::in_memory::{CHAINS, World, check, objects, open};
+use crate::in_memory::{CHAINS, World, check, looked_into, objects, open};
 use crate::place::assert_equal;
 use icecore::Kind;
+use icecore::codec::Compression;
 use icecore::engine::Overwrite;
 use icecore::heal::{self, Options};
 use icecore::monitor::{Event, Monitor, Quiet};
@@ -159,6 +160,106 @@ fn is_named(
     assert_eq!(suspects, &[name.clone()].into(), "{what}");
     assert_eq!(told.len(), 1, "{what}: {told:?}");
     assert!(told[0].contains("damaged copy") && told[0].contains(name.as_str()), "{what}: {told:?}");
+}
+
+/// One file of what a world backs up.
+const PART: &str = "letters/kept";
+
+/// Of a part only as much is compared as the part needs: what it does not need may stay damaged without a word.
+#[test]
+fn a_part_of_a_chain_is_restored_past_a_damaged_copy() {
+    for (engine, compression) in
+        CHAINS.into_iter().flat_map(|engine| [Compression::Zstd, Compression::None].map(|how| (engine, how)))
+    {
+        let world = World { compression, ..World::chains(engine) }.after(2);
+        let expected = &world.made.last().unwrap().1;
+        let datas: Vec<_> =
+            names_of(&world).into_iter().filter(|name| name.as_str().ends_with("/data")).collect();
+        assert!(datas.len() >= 2);
+        let target = tempfile::tempdir().unwrap();
+        let include = vec![PART.as_bytes().to_vec()];
+        let options = icecore::restore::Options { include, ..world.options("latest", target.path()) };
+        let files = world.restore_as(Arc::new(world.memory.clone()), &options, &Quiet).unwrap().files;
+        for name in &datas {
+            let length_bytes = world.memory.stat(name).unwrap().size_bytes;
+            for at in [0, length_bytes / 4, length_bytes / 2, length_bytes - 1] {
+                let what = format!("{engine}, {compression:?}, {name}, byte {at}");
+                let (whole, hurt) = (copy(&world), copy(&world));
+                Damage::Flip(at).apply(&hurt, name).unwrap();
+                for (overwrite, dry_run) in
+                    [(None, false), (Some(Overwrite::Never), false), (Some(Overwrite::IfChanged), true)]
+                {
+                    let both = of(&[&hurt, &whole], 2);
+                    let (heard, target) = (Heard::default(), tempfile::tempdir().unwrap());
+                    let options = icecore::restore::Options {
+                        include: vec![PART.as_bytes().to_vec()],
+                        overwrite,
+                        dry_run,
+                        ..world.options(&world.made.last().unwrap().0, target.path())
+                    };
+                    let outcome = world.restore_as(Arc::clone(&both) as _, &options, &heard);
+                    let report = outcome.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                    assert_eq!(report.files, files, "{what}: what is read twice counts once");
+                    let told = heard.0.into_inner().unwrap();
+                    // Of what was not read nothing is known.
+                    if !told.is_empty() {
+                        is_named(name, &told, &both.take_suspects(), &what);
+                    } else {
+                        assert!(both.take_suspects().is_empty(), "{what}");
+                    }
+                    if compression == Compression::None && engine == "tar" && *name == datas[0] {
+                        assert!(!told.is_empty(), "nothing but the hash vouches for this file: {what}");
+                    }
+                    if !dry_run {
+                        let found = Manifest::of(target.path()).unwrap();
+                        let part = |of: &Manifest| {
+                            of.entries.get(PART.as_bytes()).map(|one| (one.kind.clone(), one.mode, one.mtime))
+                        };
+                        assert!(part(&found).is_some() && part(&found) == part(expected), "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is looked at of a chain, and taken out of it.
+#[test]
+fn a_look_into_a_chain_goes_past_a_damaged_copy() {
+    for engine in CHAINS {
+        let world = World { compression: Compression::None, ..World::chains(engine) }.after(2);
+        let expected = looked_into(Arc::new(world.memory.clone()), PART).unwrap();
+        for name in names_of(&world).into_iter().filter(|name| name.as_str().ends_with("/data")) {
+            let (whole, hurt) = (copy(&world), copy(&world));
+            Damage::Flip(world.memory.stat(&name).unwrap().size_bytes / 2).apply(&hurt, &name).unwrap();
+            let both = of(&[&hurt, &whole], 2);
+            let seen = looked_into(Arc::clone(&both) as _, PART);
+            assert!(seen.unwrap_or_else(|error| panic!("{engine}, {name}: {error:?}")) == expected, "{name}");
+            // The engine `rsync` knows a tree without its content.
+            assert!(engine == "rsync" || both.take_suspects() == [name].into());
+        }
+    }
+}
+
+/// A part of which every copy is damaged is refused before anything is written.
+#[test]
+fn a_part_that_is_damaged_everywhere_is_refused() {
+    let world = World { compression: Compression::None, ..World::chains("tar") }.after(1);
+    let name = names_of(&world).into_iter().find(|name| name.as_str().ends_with("/data")).unwrap();
+    let (a, b) = (copy(&world), copy(&world));
+    for hurt in [&a, &b] {
+        Damage::Flip(world.memory.stat(&name).unwrap().size_bytes - 1).apply(hurt, &name).unwrap();
+    }
+    let both = of(&[&a, &b], 2);
+    let target = tempfile::tempdir().unwrap();
+    let options = icecore::restore::Options {
+        include: vec![PART.as_bytes().to_vec()],
+        ..world.options(&world.made[0].0, target.path())
+    };
+    let error = world.restore_as(Arc::clone(&both) as _, &options, &Quiet).unwrap_err();
+    assert!(error.kind() == Kind::Damaged && error.to_string().contains(name.as_str()), "{error}");
+    assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0, "untouched");
+    assert!(both.take_suspects().is_empty());
 }
 
 /// A check is not content with a sound copy behind the damaged one that it came upon.

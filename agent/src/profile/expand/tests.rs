@@ -186,6 +186,24 @@ fn what_is_typed_beats_the_file() {
 }
 
 #[test]
+fn the_name_of_a_stream_is_left_out_where_there_is_none() {
+    let file = "[profiles.a]\nstdin-name = 'x'\npaths = ['/p']\n[profiles.b]\nstdin-name = 'x'\nstdin-from-command = ['c']\n";
+    for (line, is_there) in [
+        ("icecore backup @a", false),
+        ("icecore backup @a /p", false),
+        ("icecore backup @a --stdin", true),
+        ("icecore backup @b", true),
+        ("icecore backup @b /p", false),
+        // It was meant, and does not go together: the command says so.
+        ("icecore backup @a /p --stdin-name=y", true),
+    ] {
+        let call = expanded(file, line).unwrap();
+        let named = call.words.iter().any(|word| word.to_str().unwrap().starts_with("--stdin-name"));
+        assert_eq!(named, is_there, "{line}");
+    }
+}
+
+#[test]
 fn what_a_typed_option_excludes_is_left_out() {
     let found = words("icecore list @nightly --password-command cat");
     assert!(!found.iter().any(|word| word.starts_with("--password-file")), "{found:?}");
