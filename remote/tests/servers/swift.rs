@@ -550,14 +550,9 @@ fn files(root: &Path) -> Vec<String> {
     found
 }
 
-/// A folder in memory where there is one: making the database syncs it hundreds of times.
-fn quick_folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 /// Swift with Keystone's login, in two folders, which are in use until they are dropped.
 fn with_keystone(token_seconds: u32) -> std::result::Result<(Keystone, Swift, [TempDir; 2]), NotInstalled> {
-    let folders = [quick_folder(), tempfile::tempdir().unwrap()];
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let port = icecore_testkit::servers::free_port();
     let keystone = Keystone::start(folders[0].path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
     let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));
@@ -575,10 +570,15 @@ fn the_contract_holds_with_keystone() {
     }
 }
 
+/// Swift looks at its own token half a minute before it ends: a shorter life is none.
+const TOKEN_SECONDS: u32 = 40;
+
+/// What is sent while a token ends, piece by piece.
+const PIECES: usize = 12;
+
 #[test]
 fn keystones_logins_are_known_and_renewed() {
-    // Swift takes a token only as long as it has half a minute to live.
-    let (keystone, _swift, folders) = match with_keystone(60) {
+    let (keystone, _swift, folders) = match with_keystone(TOKEN_SECONDS) {
         Ok(started) => started,
         Err(reason) => return not_run(&reason),
     };
@@ -586,30 +586,31 @@ fn keystones_logins_are_known_and_renewed() {
 
     // Longer than a token lives, with several threads, one of them a writer whose segments are sent all the while.
     let storage = at("swift://c?segment-size=1", &access_to(&by_password), Intent::Create).unwrap();
-    let bytes = bytes_of(16 << 20);
+    let bytes = bytes_of(PIECES << 20);
+    let pause = Duration::from_secs(u64::from(TOKEN_SECONDS) + 3) / PIECES as u32;
     std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
             let mut writer = storage.writer(&name(STREAM), PutMode::CreateNew).unwrap();
             for piece in bytes.chunks(1 << 20) {
                 writer.write(piece).unwrap();
-                std::thread::sleep(Duration::from_millis(4200));
+                std::thread::sleep(pause);
             }
             writer.finish().unwrap();
         });
         let storage = &storage;
         for thread in 0..2 {
             scope.spawn(move || {
-                for round in 0..16 {
+                for round in 0..PIECES {
                     let object = name(&format!("small/{thread}/{round}"));
                     storage.put(&object, b"x", PutMode::Replace).unwrap();
-                    std::thread::sleep(Duration::from_millis(4000));
+                    std::thread::sleep(pause);
                 }
             });
         }
         writing.join().unwrap();
     });
-    assert!(storage.read(&name(STREAM), 0, 17 << 20).unwrap() == bytes);
-    assert_eq!(rows(storage.as_ref(), Some("small"), Depth::All).len(), 32);
+    assert!(storage.read(&name(STREAM), 0, (PIECES + 1) << 20).unwrap() == bytes);
+    assert_eq!(rows(storage.as_ref(), Some("small"), Depth::All).len(), 2 * PIECES);
 
     let replaced = |changes: Changes<'_>| {
         let mut variables = by_password.clone();
