@@ -553,14 +553,9 @@ fn files(root: &Path) -> Vec<String> {
     found
 }
 
-/// A folder in memory where there is one: making the database syncs it hundreds of times.
-fn quick_folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 /// Swift with Keystone's login, in two folders, which are in use until they are dropped.
 fn with_keystone(token_seconds: u32) -> std::result::Result<(Keystone, Swift, [TempDir; 2]), NotInstalled> {
-    let folders = [quick_folder(), tempfile::tempdir().unwrap()];
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let port = icecore_testkit::servers::free_port();
     let keystone = Keystone::start(folders[0].path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
     let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));

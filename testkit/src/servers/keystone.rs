@@ -11,6 +11,18 @@ pub const PASSWORD: &str = "a pass: word & more";
 /// The region of everything in the catalogue.
 pub const REGION: &str = "RegionOne";
 
+/// What there is before one starts, whatever its port: it is made once, and copied from the environment that Keystone is installed in.
+const PREPARED: [&str; 4] = [DATABASE, APPLICATION, FERNET, CREDENTIAL];
+const DATABASE: &str = "keystone.db";
+/// Id and secret of an application credential.
+const APPLICATION: &str = "application";
+const FERNET: &str = "fernet";
+const CREDENTIAL: &str = "credential";
+
+/// Stands in the catalogue for where Keystone and Swift will be.
+const ANY_KEYSTONE: &str = "http://keystone.invalid/v3";
+const ANY_SWIFT: &str = "http://swift.invalid";
+
 /// An identity service.
 pub struct Keystone {
     folder: PathBuf,
@@ -64,6 +76,15 @@ made = as_admin('/users/%s/application_credentials' % user, {'application_creden
 print(made['application_credential']['id'], made['application_credential']['secret'])
 ";
 
+/// Has the catalogue name the servers that are there.
+const POINT: &str = "
+import sqlite3, sys
+database, *names = sys.argv[1:]
+with sqlite3.connect(database) as database:
+    for one, other in zip(names[::2], names[1::2]):
+        database.execute('UPDATE endpoint SET url = replace(url, ?, ?)', (one, other))
+";
+
 const TOKEN: &str = "
 headers, body = call('/auth/tokens', login)
 swift = [service for service in body['token']['catalog'] if service['type'] == 'object-store'][0]
@@ -84,23 +105,33 @@ impl Keystone {
     pub fn start(folder: &Path, swift: &str, token_seconds: u32) -> Result<Keystone, NotInstalled> {
         let bin = python("keystone")?;
         let (folder, port) = (folder.to_owned(), free_port());
-        for sub in ["fernet", "credential"] {
-            std::fs::create_dir_all(folder.join(sub)).expect("a folder can be made");
-        }
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
         let mut keystone = Keystone { folder, port, application: Default::default(), server: None };
-        let shown = keystone.folder.display();
-        let configuration = format!(
-            "[DEFAULT]\npublic_endpoint = http://127.0.0.1:{port}\nuse_stderr = true\n\
-             [database]\nconnection = sqlite:///{shown}/keystone.db\n\
-             [token]\nprovider = fernet\nexpiration = {token_seconds}\n[fernet_tokens]\nkey_repository = {shown}/fernet\n\
-             [credential]\nkey_repository = {shown}/credential\n[cache]\nenabled = false\n\
-             [identity]\npassword_hash_rounds = 4\n"
-        );
-        std::fs::write(keystone.configuration(), configuration).expect("a file can be written");
-        let url = keystone.url();
+        let prepared = prepared(&bin);
+        if copy(&prepared, &keystone.folder).is_err() {
+            keystone.prepare(&bin)?;
+            publish(&keystone.folder, &prepared);
+        }
+        let made = std::fs::read_to_string(keystone.folder.join(APPLICATION)).expect("a file can be read");
+        let (id, secret) = made.trim().split_once(' ').expect("an id and a secret");
+        keystone.application = (id.to_owned(), secret.to_owned());
+        keystone.configure(token_seconds);
+        let mut point = Command::new(bin.join("python"));
+        point.args(["-c", POINT]).arg(keystone.folder.join(DATABASE));
+        output(point.args([ANY_KEYSTONE, &keystone.url(), ANY_SWIFT, swift]));
+        keystone.server = Some(keystone.serve(&bin));
+        Ok(keystone)
+    }
+
+    /// Makes what [`PREPARED`] names: half a dozen programs of Python, each of which takes seconds.
+    fn prepare(&mut self, bin: &Path) -> Result<(), NotInstalled> {
+        for sub in [FERNET, CREDENTIAL] {
+            std::fs::create_dir_all(self.folder.join(sub)).expect("a folder can be made");
+        }
+        self.configure(3600);
         let manage = |arguments: &[&str]| {
             let mut command = Command::new(bin.join("keystone-manage"));
-            command.arg("--config-file").arg(keystone.configuration()).args(arguments);
+            command.arg("--config-file").arg(self.configuration()).args(arguments);
             output(&mut command);
         };
         let me = output(Command::new("id").arg("-un"));
@@ -122,21 +153,36 @@ impl Keystone {
             "--bootstrap-region-id",
             REGION,
             "--bootstrap-public-url",
-            &url,
+            ANY_KEYSTONE,
             "--bootstrap-internal-url",
-            &url,
+            ANY_KEYSTONE,
             "--bootstrap-admin-url",
-            &url,
+            ANY_KEYSTONE,
         ]);
+        let _running = self.serve(bin);
+        let made = self.call(FILL, ANY_SWIFT)?;
+        std::fs::write(self.folder.join(APPLICATION), made).expect("a file can be written");
+        Ok(())
+    }
+
+    fn configure(&self, token_seconds: u32) {
+        let (port, shown) = (self.port, self.folder.display());
+        let configuration = format!(
+            "[DEFAULT]\npublic_endpoint = http://127.0.0.1:{port}\nuse_stderr = true\n\
+             [database]\nconnection = sqlite:///{shown}/{DATABASE}\n\
+             [token]\nprovider = fernet\nexpiration = {token_seconds}\n[fernet_tokens]\nkey_repository = {shown}/{FERNET}\n\
+             [credential]\nkey_repository = {shown}/{CREDENTIAL}\n[cache]\nenabled = false\n\
+             [identity]\npassword_hash_rounds = 4\n"
+        );
+        std::fs::write(self.configuration(), configuration).expect("a file can be written");
+    }
+
+    fn serve(&self, bin: &Path) -> Server {
         let mut command = Command::new(bin.join("python"));
         command
-            .args(["-c", SERVE, &port.to_string()])
-            .env("OS_KEYSTONE_CONFIG_FILES", keystone.configuration());
-        keystone.server = Some(Server::start("keystone", command, &keystone.folder, &|| answers(port)));
-        let made = keystone.call(FILL, swift)?;
-        let (id, secret) = made.trim().split_once(' ').expect("an id and a secret");
-        keystone.application = (id.to_owned(), secret.to_owned());
-        Ok(keystone)
+            .args(["-c", SERVE, &self.port.to_string()])
+            .env("OS_KEYSTONE_CONFIG_FILES", self.configuration());
+        Server::start("keystone", command, &self.folder, &|| answers(self.port))
     }
 
     fn call(&self, what: &str, swift: &str) -> Result<String, NotInstalled> {
@@ -185,6 +231,38 @@ impl Keystone {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
+    }
+}
+
+/// Where that is which is prepared; elsewhere when it is made in another way.
+fn prepared(bin: &Path) -> PathBuf {
+    let way = blake3::hash([CALL, FILL, PASSWORD, REGION].concat().as_bytes()).to_hex();
+    bin.with_file_name(format!("prepared-{}", &way[..16]))
+}
+
+/// Copies what is prepared from one folder into another.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for name in PREPARED {
+        let (from, to) = (from.join(name), to.join(name));
+        if !from.is_dir() {
+            std::fs::copy(&from, &to)?;
+            continue;
+        }
+        std::fs::create_dir_all(&to)?;
+        for entry in std::fs::read_dir(&from)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets others copy it. Whoever comes first is taken; where nobody may write, each makes its own.
+fn publish(folder: &Path, prepared: &Path) {
+    let beside = prepared.parent().and_then(|parent| tempfile::tempdir_in(parent).ok());
+    if let Some(beside) = beside.filter(|beside| copy(folder, beside.path()).is_ok()) {
+        // Under its new name it is not removed with the temporary folder.
+        std::fs::rename(beside.path(), prepared).unwrap_or(());
     }
 }
 

@@ -15,7 +15,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// Swift itself looks at its own token half a minute before it ends: a shorter life is none.
 const SHORT_LIFE_SECONDS: u32 = 40;
@@ -35,15 +34,13 @@ struct Guarded {
     /// Where the cluster keeps objects.
     kept_in: PathBuf,
     _cluster: Swift,
-    _folder: TempDir,
 }
 
 impl Guarded {
     fn start(folder: &Path, token_seconds: u32) -> Result<Guarded, NotInstalled> {
-        // In memory where there is some: making the database syncs it hundreds of times.
-        let quick = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let port = free_port();
-        let keystone = Keystone::start(quick.path(), &format!("http://127.0.0.1:{port}"), token_seconds)?;
+        let keystone =
+            Keystone::start(&folder.join("keystone"), &format!("http://127.0.0.1:{port}"), token_seconds)?;
         let login = Some((keystone.url(), keystone::PASSWORD.to_owned()));
         let options = Options { keystone: login, port: Some(port), ..Options::default() };
         let cluster = Swift::start(folder, &options)?;
@@ -57,7 +54,7 @@ impl Guarded {
         let logins = HttpProxy::new(SocketAddr::from(([127, 0, 0, 1], at)));
         server.redirect(at, logins.port());
         let kept_in = folder.join("srv/d1/objects");
-        Ok(Guarded { server, keystone, logins, kept_in, _cluster: cluster, _folder: quick })
+        Ok(Guarded { server, keystone, logins, kept_in, _cluster: cluster })
     }
 
     fn kept_bytes(&self) -> u64 {

@@ -95,8 +95,27 @@ fn restore(user: &User<'_>, target: &Path, patience: &[&str]) -> Outcome {
 /// Bytes that change before each backup, of which each has to be sent.
 const CHANGED_BYTES: usize = 5 << 20;
 
+/// How a server is started, and the port that a line to it leads to.
+type Start = fn(&Path) -> Result<(Server, u16), NotInstalled>;
+
+/// Where lines break: everywhere, or with each harm at one of two places, which are others with another number.
+#[derive(Clone, Copy)]
+enum Places {
+    All,
+    EverySecond(usize),
+}
+
+impl Places {
+    fn of<T: Copy>(self, harm: Harm, both: [T; 2]) -> Vec<T> {
+        match self {
+            Places::All => both.to_vec(),
+            Places::EverySecond(first) => vec![both[(first + harm as usize) % 2]],
+        }
+    }
+}
+
 /// A line that breaks once, at places all over what passes, is not noticed; one that breaks always is an error that says so.
-fn lines_may_break(start: fn(&Path) -> Result<(Server, u16), NotInstalled>) {
+fn lines_may_break(start: Start, places: Places) {
     let folder = tempfile::tempdir().unwrap();
     let (server, port) = match start(folder.path()) {
         Ok(started) => started,
@@ -123,7 +142,7 @@ fn lines_may_break(start: fn(&Path) -> Result<(Server, u16), NotInstalled>) {
     let after = moved();
     let mut newest = Manifest::of(&user.place.source()).unwrap();
     for harm in ALL_HARM {
-        for way in [Way::Up, Way::Down] {
+        for way in places.of(harm, [Way::Up, Way::Down]) {
             newest = change(&mut random);
             let all = (after[way as usize] - before[way as usize]) / 2;
             let made = far.breaking_once(way, 1 + random.below(all), harm, || back_up(&user, &STUBBORN));
@@ -136,7 +155,7 @@ fn lines_may_break(start: fn(&Path) -> Result<(Server, u16), NotInstalled>) {
     // Every connection breaks at this byte: nothing can be done, and that is said.
     let mut made = user.backups();
     for harm in ALL_HARM {
-        for after_bytes in [1, 40_000] {
+        for after_bytes in places.of(harm, [1, 40_000]) {
             let what = format!("{harm:?} behind {after_bytes} bytes of each connection");
             let now = change(&mut random);
             let (failed, has_broken) = far.breaking(Way::Up, after_bytes, harm, || back_up(&user, &PATIENT));
@@ -181,43 +200,59 @@ fn lines_may_break(start: fn(&Path) -> Result<(Server, u16), NotInstalled>) {
     user.check_is_clean();
 }
 
+fn sftp(folder: &Path) -> Result<(Server, u16), NotInstalled> {
+    let server = servers::sftp(folder)?;
+    let port = servers::port_of(&server.address);
+    // Where the line is, nobody has been yet.
+    let options = format!("{}&host-key=accept-new", server.options);
+    Ok((Server { options, ..server }, port))
+}
+
+fn s3(folder: &Path) -> Result<(Server, u16), NotInstalled> {
+    let server = servers::s3(folder)?;
+    let port = servers::port_of(&server.options);
+    Ok((server, port))
+}
+
+fn swift(folder: &Path) -> Result<(Server, u16), NotInstalled> {
+    let server = servers::tempauth(folder)?;
+    let port =
+        server.variables.iter().find(|(key, _)| key == "ST_AUTH").map(|(_, url)| servers::port_of(url));
+    Ok((server, port.unwrap()))
+}
+
+fn webdav(folder: &Path) -> Result<(Server, u16), NotInstalled> {
+    let server = servers::dav(folder)?;
+    let port = servers::port_of(&server.address);
+    Ok((server, port))
+}
+
 #[test]
 fn lines_to_sftp_servers_may_break() {
-    lines_may_break(|folder| {
-        let server = servers::sftp(folder)?;
-        let port = servers::port_of(&server.address);
-        // Where the line is, nobody has been yet.
-        let options = format!("{}&host-key=accept-new", server.options);
-        Ok((Server { options, ..server }, port))
-    });
+    lines_may_break(sftp, Places::EverySecond(0));
 }
 
 #[test]
 fn lines_to_s3_may_break() {
-    lines_may_break(|folder| {
-        let server = servers::s3(folder)?;
-        let port = servers::port_of(&server.options);
-        Ok((server, port))
-    });
+    lines_may_break(s3, Places::EverySecond(1));
 }
 
 #[test]
 fn lines_to_swift_may_break() {
-    lines_may_break(|folder| {
-        let server = servers::tempauth(folder)?;
-        let port =
-            server.variables.iter().find(|(key, _)| key == "ST_AUTH").map(|(_, url)| servers::port_of(url));
-        Ok((server, port.unwrap()))
-    });
+    lines_may_break(swift, Places::EverySecond(0));
 }
 
 #[test]
 fn lines_to_webdav_servers_may_break() {
-    lines_may_break(|folder| {
-        let server = servers::dav(folder)?;
-        let port = servers::port_of(&server.address);
-        Ok((server, port))
-    });
+    lines_may_break(webdav, Places::EverySecond(1));
+}
+
+#[test]
+#[ignore = "takes many minutes: scripts/test-long"]
+fn lines_to_any_server_may_break_anywhere() {
+    for start in [sftp as Start, s3, swift, webdav] {
+        lines_may_break(start, Places::All);
+    }
 }
 
 /// Data goes over connections of its own there, before which no line can stand: the server itself cuts them behind so many bytes of all
