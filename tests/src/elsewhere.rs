@@ -251,7 +251,6 @@ fn every_verb_works_over_swift_with_its_own_login() {
 }
 
 #[test]
-#[ignore = "takes too long beside its like with Swift's own login: scripts/test-long"]
 fn every_verb_works_over_swift_with_keystone() {
     every_verb_works_on(servers::with_keystone);
 }

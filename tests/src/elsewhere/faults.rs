@@ -403,26 +403,18 @@ fn whatever_a_webdav_server_answers_no_chain_is_lost() {
 }
 
 /// A request for what follows is answered as if nothing did.
-fn pages_of_swift_are_lost(way: Way) {
+#[test]
+fn whatever_page_of_a_list_of_swift_is_lost_nothing_else_is() {
     behind_a_proxy(
         |folder| servers::of_short_pages(folder, PAGE_ROWS),
         |server, proxy| {
-            let mut trial = Trial::new(server, proxy, Tongue::Swift, way, 7);
-            pages_are_lost(&mut trial);
-            trial.ends_well();
+            for way in [Way::Deduplicated, Way::Chains] {
+                let mut trial = Trial::new(server, proxy, Tongue::Swift, way, 7);
+                pages_are_lost(&mut trial);
+                trial.ends_well();
+            }
         },
     );
-}
-
-#[test]
-fn whatever_page_of_a_list_of_swift_is_lost_nothing_else_is() {
-    pages_of_swift_are_lost(Way::Deduplicated);
-}
-
-#[test]
-#[ignore = "takes too long beside its like with deduplicated backups: scripts/test-long"]
-fn whatever_page_of_a_list_of_swift_is_lost_no_chain_is() {
-    pages_of_swift_are_lost(Way::Chains);
 }
 
 /// All of the product, several times over.

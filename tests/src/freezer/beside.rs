@@ -211,9 +211,9 @@ fn is_back(target: &Path, expected: &Manifest, options: &Options, what: &str) {
 use Who::{Freezer as Theirs, Ours};
 
 /// Each goes on with what it and the other have begun; the last level has been through both.
-const BEGUN_HERE: &[Who] = &[Ours, Ours, Theirs, Theirs, Ours];
+const BEGUN_HERE: &[Who] = &[Ours, Ours, Ours, Theirs, Theirs, Ours];
 /// The same, the other way round.
-const BEGUN_THERE: &[Who] = &[Theirs, Theirs, Ours, Ours, Theirs];
+const BEGUN_THERE: &[Who] = &[Theirs, Theirs, Theirs, Ours, Ours, Theirs];
 /// Each goes on with what the other has begun: for a storage that takes long.
 const IN_TURN_FROM_HERE: &[Who] = &[Ours, Theirs, Ours];
 /// The same, the other way round.
@@ -292,13 +292,11 @@ fn they_take_turns_in_swift() {
 #[test]
 #[ignore = "takes many minutes"]
 fn every_combination_of_the_long_profile() {
-    let begun_here = &[Ours, Ours, Ours, Theirs, Theirs, Ours][..];
-    let begun_there = &[Theirs, Theirs, Theirs, Ours, Ours, Theirs][..];
     let alternating = &[Theirs, Ours, Theirs, Ours, Theirs, Ours][..];
     let mut chains = Vec::new();
     for compression in ["gzip", "bzip2", "xz"] {
         for is_encrypted in [false, true] {
-            let turns = [begun_here, begun_there, alternating];
+            let turns = [BEGUN_HERE, BEGUN_THERE, alternating];
             chains.extend(turns.map(|turns| (compression, is_encrypted, turns)));
         }
     }
