@@ -60,7 +60,7 @@ fn a_session_that_was_left_behind_or_is_damaged_is_ended_by_name() {
     let ended = end(&place, &[&format!("dedup/sessions/{damaged}")], &[]).expect(0).of_type("session");
     assert_eq!(ended.len(), 1);
     assert_eq!((&ended[0]["id"], &ended[0]["process"]), (&damaged.as_str().into(), &serde_json::Value::Null));
-    assert_eq!(ids(&place), [old.clone()]);
+    assert_eq!(ids(&place), std::slice::from_ref(old));
     assert!(verb(&place, "check", &[]).expect(0).names("4711"));
     let ended = end(&place, &[&old[..4], &old.to_uppercase()], &[]).expect(0).of_type("session");
     assert_eq!(ended.len(), 1, "it is one");
