@@ -434,6 +434,12 @@ fn chain(error: &reqwest::Error) -> String {
     if texts.is_empty() { "it is not valid".to_owned() } else { words::limited(&texts.join(": ")) }
 }
 
+/// Whether a host of a URL is this machine itself.
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The certificates in a PEM file, which has at least one.
 ///
 /// # Errors

@@ -214,7 +214,8 @@ impl Bucket {
     }
 
     fn put_request(&self, key: &str, body: Bytes, mark: Option<&str>) -> Result<Request> {
-        let request = self.classed(Request::new(Method::PUT, Some(key)).body(body))?.checksummed()?;
+        let request = Request::new(Method::PUT, Some(key)).content(body, self.client.is_private)?;
+        let request = self.classed(request)?;
         match mark {
             Some(mark) => request.header(MARK, mark),
             None => Ok(request),

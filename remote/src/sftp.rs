@@ -34,7 +34,7 @@ use icecore::name::ObjectName;
 use icecore::storage::{Capabilities, Depth, Listed, ObjectWriter, PutMode, Stat, Storage};
 use icecore::time::Timestamp;
 use pool::{Pool, certain};
-use session::Session;
+use session::{Answer, Session};
 use std::cell::Cell;
 use std::sync::Arc;
 use tree::{Place, Root, Temporary};
@@ -261,37 +261,54 @@ async fn read(
     let looked = session.ask(&Request::Look(path));
     let opened = session.ask(&Request::Open { path, flags: wire::OPEN_READ, mode: None });
     let looked = looked.attributes().await.map_err(tree::missing).and_then(tree::require_file);
-    if let Err(fault) = looked {
-        if matches!(&fault, Fault::Failed(error) if error.kind() == Kind::Unsupported) {
-            session.give_up("what was opened is no file");
-        } else if let Ok(handle) = opened.handle().await {
-            // A folder, or a file that was made meanwhile.
-            drop(session.ask(&Request::Close(&handle)));
-        }
-        return Err(fault);
-    }
+    let size = match looked {
+        Ok(looked) => looked.size.unwrap_or(0),
+        Err(fault) => return Err(unopened(session, opened, fault).await),
+    };
     let handle = opened.handle().await.map_err(tree::missing)?;
-    let read = read_open(session, &handle, offset, length_bytes, room).await;
+    let read = read_open(session, &handle, offset, length_bytes, size, room).await;
     // Nobody waits for it.
     drop(session.ask(&Request::Close(&handle)));
     read
 }
 
+/// Gives back what was opened along with a look that found no file.
+async fn unopened(session: &Session, opened: Answer, fault: Fault) -> Fault {
+    if matches!(&fault, Fault::Failed(error) if error.kind() == Kind::Unsupported) {
+        session.give_up("what was opened is no file");
+    } else if let Ok(handle) = opened.handle().await {
+        // A folder, or a file that was made meanwhile.
+        drop(session.ask(&Request::Close(&handle)));
+    }
+    fault
+}
+
+/// Reads what is open, which was so long when it was looked at by its name.
 async fn read_open(
     session: &Session,
     handle: &[u8],
     offset: u64,
     length_bytes: usize,
+    looked_size: u64,
     mut bytes: Vec<u8>,
 ) -> Asked<Vec<u8>> {
-    // What is open is what is read, whatever has its name by now.
-    let size =
-        session.ask(&Request::LookAtOpen(handle)).attributes().await?.size.ok_or_else(Fault::unexpected)?;
-    let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-    // What it holds already need not be made zero: all of it is written over.
-    let length = left.min(length_bytes);
-    bytes.reserve_exact(length.saturating_sub(bytes.len()));
-    bytes.resize(length, 0);
+    let fit = |bytes: &mut Vec<u8>, size: u64| {
+        let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        // What it holds already need not be made zero: all of it is written over.
+        let length = left.min(length_bytes);
+        bytes.reserve_exact(length.saturating_sub(bytes.len()));
+        bytes.resize(length, 0);
+    };
+    // What is open is what is read, whatever has its name by now. That it is still the same is asked along with its bytes.
+    let size = session.ask(&Request::LookAtOpen(handle));
+    fit(&mut bytes, looked_size);
+    let fetched = transfer::fetch(session, handle, offset, &mut bytes).await;
+    let size = size.attributes().await?.size.ok_or_else(Fault::unexpected)?;
+    if size == looked_size {
+        fetched?;
+        return Ok(bytes);
+    }
+    fit(&mut bytes, size);
     transfer::fetch(session, handle, offset, &mut bytes).await?;
     Ok(bytes)
 }

@@ -16,7 +16,7 @@ mod upload;
 use crate::access::{Access, Secret, Timeouts};
 use crate::address::Address;
 use crate::bridge::within;
-use crate::http::Http;
+use crate::http::{self, Http};
 use crate::tree::{Walk, missing, place_gone, require_usable};
 use crate::{Driver, Intent, netrc};
 use bytes::Bytes;
@@ -46,7 +46,7 @@ fn open(address: &Address, access: &Access, intent: Intent) -> Result<Arc<dyn St
     let secure = address.scheme() == "webdavs";
     let host = address.host()?;
     let login = login(address, access, host)?;
-    if !secure && login.is_some() && !is_this_machine(host) {
+    if !secure && login.is_some() && !http::is_this_machine(host) {
         (access.warn)("the password goes over the network for everybody to read; webdavs:// hides it");
     }
     let server = Server {
@@ -75,11 +75,6 @@ fn login(address: &Address, access: &Access, host: &str) -> Result<Option<(Strin
         None => (access.password)()?,
     };
     Ok(Some((user, password)))
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What there is to know of a server.

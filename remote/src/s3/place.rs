@@ -6,6 +6,7 @@
 use super::profile::Profile;
 use crate::access::Access;
 use crate::address::Address;
+use crate::http;
 use icecore::error::{Error, Result};
 use icecore::limits::{S3_PART_MAX_BYTES, S3_PART_MIN_BYTES};
 use icecore::name::ObjectName;
@@ -134,6 +135,12 @@ impl Place {
     /// Whether it is AWS itself, of which everything is known.
     pub(super) fn is_aws(&self) -> bool {
         self.endpoint.is_none()
+    }
+
+    /// Whether nobody else is on the line to it: TLS keeps it, or it does not leave this machine.
+    pub(super) fn is_private(&self, has_proxy: bool) -> bool {
+        let Some(endpoint) = &self.endpoint else { return true };
+        endpoint.scheme() == "https" || !has_proxy && endpoint.host_str().is_some_and(http::is_this_machine)
     }
 
     /// The URL of a key, or of the bucket.
@@ -278,6 +285,26 @@ mod tests {
             place.url(None, &[("uploads", ""), ("prefix", "a/ö+")]),
             "https://h/b?uploads&prefix=a%2F%C3%B6%2B"
         );
+    }
+
+    #[test]
+    fn a_line_is_private_by_tls_or_within_the_machine() {
+        for (endpoint, alone, behind_a_proxy) in [
+            ("", true, true),
+            ("https://h", true, true),
+            ("h", true, true),
+            ("http://h", false, false),
+            ("http://10.0.0.1:9000", false, false),
+            ("http://127.0.0.1.example.com", false, false),
+            ("http://127.0.0.1:9000", true, false),
+            ("http://[::1]:9000", true, false),
+            ("http://localhost", true, false),
+        ] {
+            let option = if endpoint.is_empty() { String::new() } else { format!("?endpoint={endpoint}") };
+            let place = place(&format!("s3://b{option}"), &[]).unwrap();
+            let found = [false, true].map(|has_proxy| place.is_private(has_proxy));
+            assert_eq!(found, [alone, behind_a_proxy], "{endpoint}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Requests: signed, sent over connections that are kept, answered within a time or given up.
 //!
-//! Every request carries the SHA-256 of what it sends under its signature: a server refuses bytes that were changed under
-//! way. An answer is taken whole or not at all: one that ends before its announced length is an error that may pass.
+//! A server refuses bytes that were changed under way: the content of objects carries a CRC-32, and where others may be on the line the
+//! SHA-256 of all that is sent is under the signature (over TLS, or to this machine itself, nobody can change what is signed for).
+//! An answer is taken whole or not at all: one that ends before its announced length is an error that may pass.
 
 use super::credentials::Source;
 use super::failure::{self, Fault};
@@ -24,7 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The checksum that the server keeps, and the word for its algorithm, without which a bucket that locks objects takes none.
-const CHECKSUM: [&str; 2] = ["x-amz-checksum-sha256", "x-amz-sdk-checksum-algorithm"];
+const CHECKSUM: [&str; 2] = ["x-amz-checksum-crc32", "x-amz-sdk-checksum-algorithm"];
+/// The word.
+pub(super) const ALGORITHM: &str = "CRC32";
 
 /// What Swift's s3api sends with every answer, and no other server that speaks S3 does (Ceph's gateway sends it to who speaks Swift).
 const OF_SWIFT: &str = "x-openstack-request-id";
@@ -37,8 +40,8 @@ pub(super) struct Request {
     query: Vec<(&'static str, String)>,
     headers: HeaderMap,
     body: Bytes,
-    /// The SHA-256 of the body.
-    digest: digest::Digest,
+    /// The SHA-256 of the body; none where the line keeps it.
+    digest: Option<digest::Digest>,
     /// The longest answer that is taken.
     most: usize,
     /// How much longer than usual the server may think.
@@ -56,7 +59,7 @@ impl Request {
             query: Vec::new(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            digest: digest::digest(&digest::SHA256, &[]),
+            digest: Some(digest::digest(&digest::SHA256, &[])),
             most: S3_ANSWER_BYTES,
             patience: Duration::ZERO,
             is_repeatable: true,
@@ -84,18 +87,20 @@ impl Request {
     /// With these bytes.
     #[must_use]
     pub(super) fn body(mut self, body: Bytes) -> Request {
-        self.digest = digest::digest(&digest::SHA256, &body);
+        self.digest = Some(digest::digest(&digest::SHA256, &body));
         self.body = body;
         self
     }
 
-    /// Saying what its bytes come to.
+    /// With these bytes of an object, under a checksum, and also under the signature unless the line is private.
     ///
     /// # Errors
     /// None that is to be expected.
-    pub(super) fn checksummed(self) -> Result<Request> {
-        let checksum = self.checksum();
-        self.header(CHECKSUM[0], &checksum)?.header(CHECKSUM[1], "SHA256")
+    pub(super) fn content(mut self, body: Bytes, is_private: bool) -> Result<Request> {
+        self.digest = (!is_private).then(|| digest::digest(&digest::SHA256, &body));
+        let checksum = BASE64.encode(&crc32fast::hash(&body).to_be_bytes());
+        self.body = body;
+        self.header(CHECKSUM[0], &checksum)?.header(CHECKSUM[1], ALGORITHM)
     }
 
     /// The same with the checksum that every server knows, and a bucket that locks objects takes as well; itself when it has none.
@@ -108,9 +113,10 @@ impl Request {
         older.header("content-md5", &BASE64.encode(&Md5::digest(&self.body)))
     }
 
-    /// The SHA-256 of its bytes, as the server keeps it.
-    pub(super) fn checksum(&self) -> String {
-        BASE64.encode(self.digest.as_ref())
+    /// The checksum of its bytes, as the server keeps it.
+    pub(super) fn checksum(&self) -> Option<String> {
+        let value = self.headers.get(CHECKSUM[0])?;
+        value.to_str().ok().map(str::to_owned)
     }
 
     /// How many bytes it sends.
@@ -181,6 +187,8 @@ pub(super) struct Client {
     wants_older_checksum: AtomicBool,
     /// Whether an answer was of Swift's s3api.
     is_swift: AtomicBool,
+    /// Whether nobody else can be on the line: TLS, or a server of this machine.
+    pub(super) is_private: bool,
     /// Where the bucket is.
     pub(super) place: Place,
     /// Whether it is not known yet that the bucket is there and these keys open it: nobody has asked, and nothing was a success.
@@ -198,8 +206,10 @@ impl Client {
         source: Source,
         certificates: Option<&Path>,
     ) -> Result<Client> {
+        let proxy = proxy(access, &place)?;
+        let is_private = place.is_private(proxy.is_some());
         let http = Http::made(access.timeouts, access.connections, |mut builder| {
-            if let Some(proxy) = proxy(access, &place)? {
+            if let Some(proxy) = proxy {
                 builder = builder.proxy(proxy);
             }
             if let Some(path) = certificates {
@@ -213,6 +223,7 @@ impl Client {
             timeouts: access.timeouts,
             wants_older_checksum: AtomicBool::new(false),
             is_swift: AtomicBool::new(false),
+            is_private,
             place,
             is_unknown: AtomicBool::new(false),
         })
@@ -321,8 +332,10 @@ impl Client {
         let unusable = || Error::invalid("not a key for S3:", format!("{:?}", request.key));
         *draft.uri_mut() = url.parse().map_err(|_| unusable())?;
         *draft.headers_mut() = request.headers.clone();
+        let digest = request.digest.as_ref().map(AsRef::as_ref);
         AwsAuthorizer::new(&keys, "s3", &self.place.region)
-            .try_authorize(&mut draft, Some(request.digest.as_ref()))
+            .with_sign_payload(digest.is_some())
+            .try_authorize(&mut draft, digest)
             .map_err(|e| Error::new(Kind::Io, "cannot sign").because(e))?;
         let mut headers = std::mem::take(draft.headers_mut());
         if request.method == Method::PUT || request.method == Method::POST {

@@ -7,7 +7,7 @@
 
 use super::answer::Element;
 use super::failure::Fault;
-use super::request::{Answer, Request};
+use super::request::{ALGORITHM, Answer, Request};
 use super::{Bucket, MARK, taken, unexpected};
 use crate::bridge;
 use bytes::Bytes;
@@ -84,7 +84,7 @@ impl Writer {
             Request::new(Method::POST, Some(&self.key)).query("uploads", "").header(MARK, &self.mark)?;
         let mut request = self.bucket.classed(request)?;
         if self.bucket.client.place.is_aws() {
-            request = request.header("x-amz-checksum-algorithm", "SHA256")?;
+            request = request.header("x-amz-checksum-algorithm", ALGORITHM)?;
         }
         // An upload that was begun twice leaves an empty one behind, which `clean_temporaries` finds.
         self.bucket.patience.retrying(&self.key, |_| {
@@ -111,13 +111,15 @@ impl Writer {
         let body = Bytes::from(std::mem::take(&mut self.piece));
         self.full = part_bytes(self.written, self.bucket.client.place.part_bytes);
         self.piece = Vec::with_capacity(self.full);
-        let mut request = Request::new(Method::PUT, Some(&self.key))
+        let request = Request::new(Method::PUT, Some(&self.key))
             .query("partNumber", number.to_string())
-            .query("uploadId", id)
-            .body(body);
-        if self.bucket.client.place.is_aws() {
-            request = request.checksummed()?;
-        }
+            .query("uploadId", id);
+        let client = &self.bucket.client;
+        // Other servers want to be told of checksums when an upload begins, each in its own way.
+        let request = match client.place.is_aws() {
+            true => request.content(body, client.is_private)?,
+            false => request.body(body),
+        };
         let (bucket, sent) = (Arc::clone(&self.bucket), request.clone());
         let task = bridge::runtime()?.spawn(async move { bucket.client.answer(&sent).await?.success() });
         self.underway.push_back(Underway { request, task });
@@ -147,8 +149,7 @@ impl Writer {
         })?;
         let etag = answer.header("etag").filter(|etag| !etag.is_empty());
         let etag = etag.ok_or_else(|| unexpected("the server does not say what it has taken"))?.to_owned();
-        let checksum = self.bucket.client.place.is_aws().then(|| request.checksum());
-        self.parts.push(Part { etag, checksum });
+        self.parts.push(Part { etag, checksum: request.checksum() });
         Ok(())
     }
 
@@ -221,7 +222,7 @@ impl Writer {
         for (number, part) in self.parts.iter().enumerate() {
             list.push_str("<Part>");
             if let Some(checksum) = &part.checksum {
-                list.push_str(&format!("<ChecksumSHA256>{checksum}</ChecksumSHA256>"));
+                list.push_str(&format!("<Checksum{ALGORITHM}>{checksum}</Checksum{ALGORITHM}>"));
             }
             let (etag, number) = (escape(part.etag.as_str()), number + 1);
             list.push_str(&format!("<ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"));

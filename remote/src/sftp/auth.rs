@@ -4,7 +4,7 @@
 //! connections do not ask for everything again.
 
 use super::fault::words;
-use super::guard::Guard;
+use super::guard::{Guard, Said};
 use super::route::{Hop, read_bounded};
 use crate::access::{Access, Secret};
 use icecore::error::{Error, Kind, Result};
@@ -33,6 +33,8 @@ pub(super) enum Worked {
 /// A login under way.
 pub(super) struct Login<'a> {
     pub ssh: &'a mut Handle<Guard>,
+    /// What the server says at the end.
+    pub said: &'a Said,
     pub hop: &'a Hop,
     pub access: &'a Access,
     /// Whether this is the server itself, and none on the way: a password is for it.
@@ -46,6 +48,25 @@ enum Outcome {
     In,
     /// More is wanted, by these methods; `true` when this was right and not enough.
     Not(Vec<MethodKind>, bool),
+}
+
+/// Why there are no further attempts.
+enum Stop {
+    Ours(Error),
+    /// The line is gone.
+    Gone(Option<russh::Error>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Ours(error)
+    }
+}
+
+impl From<russh::Error> for Stop {
+    fn from(error: russh::Error) -> Stop {
+        Stop::Gone(Some(error))
+    }
 }
 
 impl From<AuthResult> for Outcome {
@@ -63,34 +84,51 @@ impl Login<'_> {
     /// Logs in.
     ///
     /// # Errors
-    /// `Denied` when the server takes nothing of what there is.
+    /// `Denied` when the server takes nothing of what there is, `Io` that may pass when the line was lost before it said so.
     pub async fn run(mut self) -> Result<()> {
+        let cause = match self.attempts().await {
+            Ok(Outcome::In) => return Ok(()),
+            Ok(Outcome::Not(..)) => return Err(self.denied()),
+            Err(Stop::Ours(error)) => return Err(error),
+            Err(Stop::Gone(cause)) => cause,
+        };
+        // Once its task is over, the server's last words are known. How it ended is told by them and by what was asked.
+        (&mut *self.ssh).await.unwrap_or(());
+        // One that has had enough of what it does not take says so; a line that breaks says nothing.
+        if self.said.words().is_some() && !self.tried.is_empty() {
+            return Err(self.denied());
+        }
+        let lost = Error::new(Kind::Io, "the connection was lost while logging in").retry_later();
+        Err(match cause {
+            Some(cause) => lost.because(cause),
+            None => lost,
+        })
+    }
+
+    async fn attempts(&mut self) -> Result<Outcome, Stop> {
         let worked = self.hop.worked.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(worked) = worked
             && let Outcome::In = self.again(worked).await?
         {
-            return Ok(());
+            return Ok(Outcome::In);
         }
-        let none = self.ssh.authenticate_none(&self.hop.user).await.map_err(|error| self.ended(error))?;
-        let mut methods = match Outcome::from(none) {
-            Outcome::In => return Ok(()),
+        let none = self.ssh.authenticate_none(&self.hop.user).await?;
+        let mut methods = match self.still_connected(none.into())? {
+            Outcome::In => return Ok(Outcome::In),
             Outcome::Not(methods, _) => methods,
         };
         let mut passphrase_used = false;
         if methods.contains(&MethodKind::PublicKey) {
             match self.by_keys(&mut passphrase_used).await? {
-                Outcome::In => return Ok(()),
+                Outcome::In => return Ok(Outcome::In),
                 Outcome::Not(left, true) => methods = left,
                 Outcome::Not(..) => {}
             }
         }
-        match self.by_password(&methods, passphrase_used).await? {
-            Outcome::In => Ok(()),
-            Outcome::Not(..) => Err(self.denied()),
-        }
+        self.by_password(&methods, passphrase_used).await
     }
 
-    async fn again(&mut self, worked: Worked) -> Result<Outcome> {
+    async fn again(&mut self, worked: Worked) -> Result<Outcome, Stop> {
         match worked {
             Worked::Key(key) => self.with_key(key).await,
             Worked::Agent(key) => match self.agent().await {
@@ -113,7 +151,7 @@ impl Login<'_> {
         *self.hop.worked.lock().unwrap_or_else(PoisonError::into_inner) = Some(worked);
     }
 
-    async fn by_keys(&mut self, passphrase_used: &mut bool) -> Result<Outcome> {
+    async fn by_keys(&mut self, passphrase_used: &mut bool) -> Result<Outcome, Stop> {
         let hop = self.hop;
         let mut files = Vec::new();
         for path in &hop.keys.files {
@@ -178,7 +216,7 @@ impl Login<'_> {
         &mut self,
         agent: &mut AgentClient<UnixStream>,
         identity: AgentIdentity,
-    ) -> Result<Outcome> {
+    ) -> Result<Outcome, Stop> {
         let key = identity.public_key().into_owned();
         let hash = self.hash_for(&key).await?;
         let user = &self.hop.user;
@@ -208,14 +246,10 @@ impl Login<'_> {
         }
     }
 
-    async fn with_key(&mut self, key: Arc<PrivateKey>) -> Result<Outcome> {
+    async fn with_key(&mut self, key: Arc<PrivateKey>) -> Result<Outcome, Stop> {
         let hash = self.hash_for(key.public_key()).await?;
         let shown = PrivateKeyWithHashAlg::new(Arc::clone(&key), hash);
-        let done = self
-            .ssh
-            .authenticate_publickey(&self.hop.user, shown)
-            .await
-            .map_err(|error| self.ended(error))?;
+        let done = self.ssh.authenticate_publickey(&self.hop.user, shown).await?;
         match Outcome::from(done) {
             Outcome::In => {
                 self.remember(Worked::Key(key));
@@ -228,17 +262,20 @@ impl Login<'_> {
         }
     }
 
-    /// A server that has had enough closes the line.
-    fn still_connected(&self, outcome: Outcome) -> Result<Outcome> {
-        if self.ssh.is_closed() { Err(self.denied()) } else { Ok(outcome) }
+    /// What looks like a refusal may be a line that is gone.
+    fn still_connected(&self, outcome: Outcome) -> Result<Outcome, Stop> {
+        match outcome {
+            Outcome::Not(..) if self.ssh.is_closed() => Err(Stop::Gone(None)),
+            outcome => Ok(outcome),
+        }
     }
 
     /// How an RSA key signs: never by SHA-1.
-    async fn hash_for(&self, key: &PublicKey) -> Result<Option<HashAlg>> {
+    async fn hash_for(&self, key: &PublicKey) -> Result<Option<HashAlg>, Stop> {
         if !key.algorithm().is_rsa() {
             return Ok(None);
         }
-        let best = self.ssh.best_supported_rsa_hash().await.map_err(|error| self.ended(error))?;
+        let best = self.ssh.best_supported_rsa_hash().await?;
         Ok(best.flatten().or(Some(HashAlg::Sha512)))
     }
 
@@ -291,7 +328,7 @@ impl Login<'_> {
         }
     }
 
-    async fn by_password(&mut self, methods: &[MethodKind], passphrase_used: bool) -> Result<Outcome> {
+    async fn by_password(&mut self, methods: &[MethodKind], passphrase_used: bool) -> Result<Outcome, Stop> {
         let no = Ok(Outcome::Not(Vec::new(), false));
         let is_wanted = |method| methods.contains(&method);
         if !is_wanted(MethodKind::Password) && !is_wanted(MethodKind::KeyboardInteractive) {
@@ -311,19 +348,19 @@ impl Login<'_> {
         }
     }
 
-    async fn with_password(&mut self, methods: &[MethodKind], password: &Secret) -> Result<Outcome> {
+    async fn with_password(&mut self, methods: &[MethodKind], password: &Secret) -> Result<Outcome, Stop> {
         let mut methods = methods.to_vec();
         if methods.contains(&MethodKind::Password) {
-            let done = self.ssh.authenticate_password(&self.hop.user, password.expose()).await;
-            match Outcome::from(done.map_err(|error| self.ended(error))?) {
-                Outcome::In => {
-                    self.remember(Worked::Password(password.clone()));
-                    return Ok(Outcome::In);
-                }
-                Outcome::Not(left, _) => methods = left,
+            let done = self.ssh.authenticate_password(&self.hop.user, password.expose()).await?;
+            let outcome = Outcome::from(done);
+            if let Outcome::In = outcome {
+                self.remember(Worked::Password(password.clone()));
+                return Ok(outcome);
             }
             self.tried.push("the password".to_owned());
-            self.still_connected(Outcome::In)?;
+            if let Outcome::Not(left, _) = self.still_connected(outcome)? {
+                methods = left;
+            }
         }
         if methods.contains(&MethodKind::KeyboardInteractive) && self.answers(password).await? {
             return Ok(Outcome::In);
@@ -332,9 +369,9 @@ impl Login<'_> {
     }
 
     /// Answers whatever is asked for and not to be shown with the password.
-    async fn answers(&mut self, password: &Secret) -> Result<bool> {
-        let begun = self.ssh.authenticate_keyboard_interactive_start(&self.hop.user, None::<String>).await;
-        let mut asked = begun.map_err(|error| self.ended(error))?;
+    async fn answers(&mut self, password: &Secret) -> Result<bool, Stop> {
+        let user = &self.hop.user;
+        let mut asked = self.ssh.authenticate_keyboard_interactive_start(user, None::<String>).await?;
         let mut is_given = false;
         for _ in 0..ROUNDS {
             let prompts = match asked {
@@ -349,21 +386,10 @@ impl Login<'_> {
             is_given |= !prompts.is_empty();
             let answer = |is_shown: bool| if is_shown { String::new() } else { password.expose().to_owned() };
             let answers = prompts.iter().map(|prompt| answer(prompt.echo)).collect();
-            let next = self.ssh.authenticate_keyboard_interactive_respond(answers).await;
-            asked = next.map_err(|error| self.ended(error))?;
+            asked = self.ssh.authenticate_keyboard_interactive_respond(answers).await?;
         }
         self.tried.push("the password, as an answer".to_owned());
-        Ok(false)
-    }
-
-    /// The server ended it: it has had enough of what it does not take, or the line broke.
-    fn ended(&self, error: russh::Error) -> Error {
-        match self.tried.is_empty() {
-            true => {
-                Error::new(Kind::Io, "the connection was lost while logging in").because(error).retry_later()
-            }
-            false => self.denied(),
-        }
+        self.still_connected(Outcome::Not(Vec::new(), false)).map(|_| false)
     }
 
     fn denied(&self) -> Error {

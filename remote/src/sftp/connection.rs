@@ -44,8 +44,8 @@ pub(super) async fn open(route: &[Hop], access: &Access) -> Result<Session> {
     for (number, hop) in route.iter().enumerate() {
         let line = line_to(hop, carriers.last()).await?;
         let (mut ssh, said) = bounded(hop.connect + idle, greet(hop, access, line)).await?;
-        let login =
-            Login { ssh: &mut ssh, hop, access, is_server: number + 1 == route.len(), tried: Vec::new() };
+        let is_server = number + 1 == route.len();
+        let login = Login { ssh: &mut ssh, said: &said, hop, access, is_server, tried: Vec::new() };
         let done = bounded(hop.connect + idle, login.run()).await;
         done.map_err(|error| match said.words() {
             Some(words) => error.while_doing("the server says", words),

@@ -504,7 +504,7 @@ fn a_server_that_does_not_know_the_checksum_is_sent_one_that_it_knows() {
         Rule::new(Action::Answer(answer)).when(move |request| request.header(&header).is_some())
     };
     proxy.add(refusal("x-amz-sdk-checksum-algorithm"));
-    proxy.add(refusal("x-amz-checksum-sha256"));
+    proxy.add(refusal("x-amz-checksum-crc32"));
     let none = Rule::new(Action::status(400)).on("PUT", "*");
     proxy.add(none.when(|request| request.header("content-md5").is_none()));
     let target = Target { endpoint: format!("http://{}", proxy.address()), ..target };

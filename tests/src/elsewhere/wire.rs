@@ -1,7 +1,7 @@
 //! Lines that break: every verb ends right or with a clear error, in a time that can be known; nothing is restored short, and
 //! what a broken run leaves, the next one takes up.
 
-use super::{Server, User, servers, timed};
+use super::{Server, User, every_verb_works, servers, timed};
 use crate::place::{assert_equal, id};
 use crate::program::{Outcome, not_run};
 use icecore_testkit::manifest::Manifest;
@@ -12,6 +12,7 @@ use icecore_testkit::wire::{Fault, Harm, Of, Plan, Proxy, Way};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 const ALL_HARM: [Harm; 3] = [Harm::Cut, Harm::Reset, Harm::Stall];
 
@@ -232,6 +233,26 @@ fn lines_to_sftp_servers_may_break() {
     lines_may_break(sftp, Places::EverySecond(0));
 }
 
+/// Keys are agreed on within this, and somebody logs in.
+const LOGIN_BYTES: u64 = 4_000;
+
+#[test]
+fn a_line_that_breaks_during_a_login_is_no_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, port) = match sftp(folder.path()) {
+        Ok(started) => started,
+        Err(missing) => return not_run(&missing.0),
+    };
+    let far = Far::new(server, port);
+    far.server.init_cheaply("broken");
+    let user = User::new(&far.server, "broken");
+    let list = || timed(|| user.run("list", &[&["--no-cache"], &STUBBORN[..]].concat()));
+    for (number, after_bytes) in (0..LOGIN_BYTES).step_by(250).enumerate() {
+        let harm = [Harm::Reset, Harm::Cut][number % 2];
+        far.breaking_once(Way::Up, 1 + after_bytes, harm, list).expect(0);
+    }
+}
+
 #[test]
 fn lines_to_s3_may_break() {
     lines_may_break(s3, Places::EverySecond(1));
@@ -252,6 +273,36 @@ fn lines_to_webdav_servers_may_break() {
 fn lines_to_any_server_may_break_anywhere() {
     for start in [sftp as Start, s3, swift, webdav] {
         lines_may_break(start, Places::All);
+    }
+}
+
+fn every_verb_works_far_away(start: Start, milliseconds_each_way: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    match start(folder.path()) {
+        Ok((server, port)) => {
+            let far = Far::new(server, port);
+            far.line.change(|plan| *plan = Plan::delayed(Duration::from_millis(milliseconds_each_way)));
+            every_verb_works(&far.server);
+        }
+        Err(missing) => not_run(&missing.0),
+    }
+}
+
+#[test]
+fn every_verb_works_over_a_long_line_to_sftp_servers() {
+    every_verb_works_far_away(sftp, 10);
+}
+
+#[test]
+fn every_verb_works_over_a_long_line_to_s3() {
+    every_verb_works_far_away(s3, 10);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/test-long"]
+fn every_verb_works_over_any_long_line() {
+    for start in [sftp as Start, s3, swift, webdav] {
+        every_verb_works_far_away(start, 50);
     }
 }
 

@@ -76,6 +76,17 @@ fn a_stranger_is_not_let_in() {
 }
 
 #[test]
+fn a_server_that_has_had_enough_refuses() {
+    let Some(place) = Place::with("MaxAuthTries 1") else { return };
+    let known = place.sshd.file("known_hosts");
+    let options =
+        format!("?known-hosts={}&identity={}", known.display(), place.sshd.file("stranger").display());
+    let error = at(&bare(&place, &options), &access(&[], None), Intent::Open).err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (Kind::Denied, icecore::error::Retry::Never), "{error}");
+    assert!(error.to_string().contains("Too many"), "{error}");
+}
+
+#[test]
 fn a_password_opens() {
     let folder = tempfile::tempdir().unwrap();
     let sshd = match Sshd::start_with_password(&folder.path().join("sshd"), "") {
