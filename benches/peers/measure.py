@@ -14,6 +14,8 @@ from programs import Step
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 TICKS = os.sysconf("SC_CLK_TCK")
+# More than any measured command takes of memory and of the system's cache.
+TOUCHED_KIB = 8 << 20
 # Sparse: what is not used costs nothing. Inodes for what rsync keeps of the largest set (unchanged files are links) and the rest.
 VOLUME_BYTES = 40 << 30
 VOLUME_INODES = 600_000
@@ -48,11 +50,12 @@ def run(steps: list[Step], environment: dict[str, str], log: Path) -> Taken:
 
 
 def touch_free_memory() -> None:
-    """Touches most of what is free, and gives it back: a virtual machine gives free memory back to its host, and whoever uses it next
-    pays for every page, several times what the work itself takes."""
+    """Touches most of what is free and may be used, and gives it back: a virtual machine gives free memory back to its host, and whoever
+    uses it next pays for every page, several times what the work itself takes. What was given back last is given out first."""
     with open("/proc/meminfo") as meminfo:
         free_kib = next(int(line.split()[1]) for line in meminfo if line.startswith("MemFree:"))
-    mmap.mmap(-1, free_kib * 1024 // 10 * 7 // mmap.PAGESIZE * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
+    touched_kib = min(free_kib // 10 * 7, TOUCHED_KIB)
+    mmap.mmap(-1, touched_kib * 1024 // mmap.PAGESIZE * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def busy_seconds() -> float:
