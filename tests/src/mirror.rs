@@ -2,6 +2,7 @@
 
 mod damaged;
 mod program;
+mod short_lists;
 
 use crate::in_memory::{INCREMENTS, World, check_is_clean, forget_all_but_the_newest, ids, objects, open};
 use icecore::error::{Error, Result};

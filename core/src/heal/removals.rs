@@ -104,6 +104,7 @@ fn builds_on(heal: &Heal<'_>, candidates: &Objects) -> Result<BTreeSet<ObjectNam
                 })
             });
         }
+        add_unlisted(heal, &names, &mut alive)?;
     }
     let chains: BTreeSet<ChainOf> = alive
         .iter()
@@ -130,6 +131,40 @@ fn builds_on(heal: &Heal<'_>, candidates: &Objects) -> Result<BTreeSet<ObjectNam
         }
     }
     Ok(kept)
+}
+
+/// A list may lack a document. What its level holds may be listed all the same: then the document is asked for by its name.
+fn add_unlisted(
+    heal: &Heal<'_>,
+    names: &BTreeSet<&ObjectName>,
+    alive: &mut BTreeSet<ObjectName>,
+) -> Result<()> {
+    let folders = names.iter().filter_map(|name| match role_of(name) {
+        Role::Document(location) | Role::Content(location) => Some(copies::content_of(&location)),
+        _ => None,
+    });
+    let folders: BTreeSet<ObjectName> = folders.collect::<Result<_>>()?;
+    let mut unlisted: BTreeSet<ObjectName> = BTreeSet::new();
+    for folder in &folders {
+        for (_, member) in heal.living() {
+            member.ask_to_list(|storage| {
+                storage.list(Some(folder), Depth::All, &mut |row| {
+                    let Listed::Object { name, .. } = row else { return Ok(()) };
+                    if let Role::Content(location) = role_of(&name) {
+                        unlisted.insert(location.metadata()?);
+                    }
+                    Ok(())
+                })
+            });
+        }
+    }
+    unlisted.retain(|document| !names.contains(document) && !alive.contains(document));
+    alive.extend(unlisted.into_iter().filter(|document| is_anywhere(heal, document)));
+    Ok(())
+}
+
+fn is_anywhere(heal: &Heal<'_>, name: &ObjectName) -> bool {
+    heal.living().any(|(_, member)| stat(member, name).is_there())
 }
 
 impl Removals {
@@ -198,13 +233,13 @@ fn remove(heal: &mut Heal<'_>, name: &ObjectName, there: &[usize]) -> Result<()>
 
 /// A level that was committed while its chain was removed has lost what it builds on: whoever commits looks from the other side.
 fn remove_stranded(heal: &mut Heal<'_>, documents: &Objects) -> Result<()> {
-    let mut folders: BTreeSet<ObjectName> = BTreeSet::new();
+    let mut chains: BTreeMap<ObjectName, ObjectName> = BTreeMap::new();
     for (name, _) in documents {
         if let Role::Document(location) = role_of(name) {
-            folders.insert(copies::documents_of(&location)?);
+            chains.insert(copies::documents_of(&location)?, copies::first_document_of(&location)?);
         }
     }
-    for folder in folders {
+    for (folder, first) in chains {
         let mut stranded: BTreeMap<ObjectName, Vec<usize>> = BTreeMap::new();
         for (place, member) in heal.living() {
             member.ask_to_list(|storage| {
@@ -218,8 +253,8 @@ fn remove_stranded(heal: &mut Heal<'_>, documents: &Objects) -> Result<()> {
                 })
             });
         }
-        if stranded.keys().any(|name| height(name) == 0) {
-            // Made anew from its start.
+        // Made anew from its start: that is asked for by its name, which a list may lack. Who cannot be asked may have it.
+        if is_anywhere(heal, &first) || heal.living().count() < heal.members.len() {
             continue;
         }
         let mut stranded: Objects = stranded.into_iter().collect();

@@ -10,8 +10,9 @@ use super::document::{self, Stored};
 use super::location::{self, BackupLocation, DATA, DOCUMENT, MARKER, METADATA};
 use super::vault::names::{self, Folder};
 use crate::error::{Error, Kind, Result};
+use crate::level::BackupEntry;
 use crate::limits::{READ_BYTES, SMALL_OBJECT_BYTES};
-use crate::name::ObjectName;
+use crate::name::{Level, ObjectName};
 use crate::storage::{Depth, Listed, Storage};
 use std::io::Read;
 
@@ -86,6 +87,23 @@ pub fn documents() -> Result<ObjectName> {
 /// None in practice: the location was read from a name.
 pub fn documents_of(level: &BackupLocation) -> Result<ObjectName> {
     location::chain_folder(METADATA, &level.engine, &level.name, level.chain)
+}
+
+/// The folder of what the levels of that chain hold.
+///
+/// # Errors
+/// As [`documents_of`].
+pub fn content_of(level: &BackupLocation) -> Result<ObjectName> {
+    location::chain_folder(DATA, &level.engine, &level.name, level.chain)
+}
+
+/// The document of level 0 of that chain.
+///
+/// # Errors
+/// As [`documents_of`].
+pub fn first_document_of(level: &BackupLocation) -> Result<ObjectName> {
+    let entry = BackupEntry { level: Level::FULL, timestamp: level.chain };
+    BackupLocation { entry, ..level.clone() }.metadata()
 }
 
 /// The folder in which a mirror notes removals.
