@@ -99,8 +99,10 @@ impl Login<'_> {
             return Err(self.denied());
         }
         let lost = Error::new(Kind::Io, "the connection was lost while logging in").retry_later();
+        // Some servers refuse by closing it, and say nothing.
         Err(match cause {
             Some(cause) => lost.because(cause),
+            None if !self.tried.is_empty() => lost.because(self.all_tried()),
             None => lost,
         })
     }
@@ -392,12 +394,16 @@ impl Login<'_> {
         self.still_connected(Outcome::Not(Vec::new(), false)).map(|_| false)
     }
 
+    fn all_tried(&self) -> String {
+        let tried = if self.tried.is_empty() { "nothing to show".to_owned() } else { self.tried.join(", ") };
+        format!("tried: {tried}")
+    }
+
     fn denied(&self) -> Error {
         let hop = self.hop;
-        let tried = if self.tried.is_empty() { "nothing to show".to_owned() } else { self.tried.join(", ") };
         Error::new(Kind::Denied, "the server lets nobody in as")
             .on(format!("{} ({})", hop.user, hop.label.written()))
-            .because(format!("tried: {tried}"))
+            .because(self.all_tried())
             .hint("a key by ?identity=FILE, ~/.ssh/config or an agent; a password or passphrase by ICECORE_STORAGE_PASSWORD")
     }
 }
