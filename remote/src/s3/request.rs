@@ -1,7 +1,7 @@
 //! Requests: signed, sent over connections that are kept, answered within a time or given up.
 //!
-//! A server refuses bytes that were changed under way: the content of objects carries a CRC-32, and where others may be on the line the
-//! SHA-256 of all that is sent is under the signature (over TLS, or to this machine itself, nobody can change what is signed for).
+//! A server refuses bytes that were changed under way. Every request carries the SHA-256 of what it sends under its signature, but for
+//! the content of objects over TLS, or to this machine itself, where nobody can change it: that carries a CRC-32, which newer servers verify.
 //! An answer is taken whole or not at all: one that ends before its announced length is an error that may pass.
 
 use super::credentials::Source;
